@@ -1,0 +1,161 @@
+// Package connector is the contract every system connector keeps, the registry
+// that builds them, the one HTTP transport they share and the conformance suite
+// they all pass.
+//
+// A connector speaks one vendor's wire protocol and knows nothing of flows,
+// stores, Temporal or the sandbox: pointing a connection at another system is a
+// change of URL and credentials. What it can do is the set of small interfaces
+// it implements; callers ask for the capability with a type assertion.
+//
+// Whoever builds a connector (app) owns it and may share it between goroutines.
+// Sub-packages import this package and fault, nothing else of Patchbay.
+//
+// Invariants: every error is a *fault.Fault or a context error (one classifier,
+// Transport.Do); secrets are resolved per use and never kept, logged or put into
+// an error (promise 9); only the columns of a Query are asked for (promise 5); a
+// write whose answer was lost is InDoubt, never Unavailable (promise 2).
+package connector
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+type (
+	// Row is one record: column → value. Values are nil, bool, string,
+	// json.Number, []any and map[string]any; absent and nil differ.
+	Row = map[string]any
+
+	// Config is one connection, as an engineer wrote it. Text may hold references
+	// (${env:NAME}, ${file:PATH}), which the connector resolves at each use.
+	Config struct {
+		Name    string
+		System  string
+		URL     string
+		Auth    Auth
+		Limits  Limits
+		Options map[string]string
+		Tables  map[string]Table
+		// Speed divides what the connector waits on its own account; 1 is real time.
+		Speed float64
+	}
+
+	// Auth says how to sign in.
+	Auth struct {
+		Kind                                    string // "none", "basic", "oauth2" (client credentials)
+		TokenURL, ClientID, ClientSecret, Scope string
+		Username, Password                      string
+	}
+
+	// Limits bound what this process asks of the system. Zero means the default.
+	Limits struct {
+		PerSecond  float64
+		Burst      int
+		Concurrent int           // default 16
+		Timeout    time.Duration // of one request, default 30 s
+		MaxBytes   int64         // of one answer, default 16 MiB
+	}
+
+	// Table is one resource of the system.
+	Table struct {
+		Name    string
+		Path    string
+		Keys    [][]string
+		Columns []string          // known columns; nil when the schema is unknown
+		Expand  map[string]string // expand path → the system's own form
+	}
+
+	// Query is one bounded read.
+	Query struct {
+		Table  string
+		Where  []Match // all must hold
+		Select []string
+		Expand map[string]string // name in the row → path of the children
+		Limit  int               // rows of one page; 0 is the system's own best
+	}
+
+	// Match is one equality.
+	Match struct {
+		Column string
+		Value  any
+	}
+
+	// Page is one page of rows. Next is empty on the last page; it is opaque and
+	// may be stored.
+	Page struct {
+		Rows []Row
+		Next string
+	}
+
+	// Upsert is a write of rows by key: each row is created or, where its key
+	// exists, updated. Rows hold the key columns too.
+	Upsert struct {
+		Table string
+		Key   []string
+		Rows  []Row // distinct by key
+	}
+
+	// Result is the outcome of one row of a write; Err is nil or a *fault.Fault.
+	Result struct {
+		Err error
+	}
+
+	// PageReader reads rows page by page; token is empty for the first page, then
+	// the Next of the page before.
+	PageReader interface {
+		ReadPage(ctx context.Context, q Query, token string) (Page, error)
+	}
+
+	// Upserter writes rows by key. The results are in the order of the rows. An
+	// error means that no row has an outcome of its own: InDoubt when the request
+	// may have taken effect, any other class when it did not.
+	Upserter interface {
+		Upsert(ctx context.Context, u Upsert) ([]Result, error)
+	}
+
+	// KeyReader reads rows back by key, which settles a write in doubt. The
+	// answer has one entry a key, nil where no such row exists.
+	KeyReader interface {
+		ReadByKey(ctx context.Context, table string, key []string, keys []Row, columns []string) ([]Row, error)
+	}
+
+	// Caller calls one named operation of the system.
+	Caller interface {
+		Call(ctx context.Context, operation string, in Row) (Row, error)
+	}
+
+	// ChangeReader reads what changed since a cursor; an empty cursor starts with
+	// everything there is. A cursor that the system no longer knows is a Conflict
+	// with code "connector.cursor-expired".
+	ChangeReader interface {
+		ReadChanges(ctx context.Context, table string, columns []string, cursor string) (Changes, error)
+	}
+
+	// Changes is one page of changes. Deleted holds the primary keys of rows that
+	// are gone. Cursor continues after this page; More says whether to ask at once.
+	Changes struct {
+		Rows    []Row
+		Deleted []string
+		Cursor  string
+		More    bool
+	}
+
+	// FileReader opens one file from offset on; the caller closes the body.
+	FileReader interface {
+		ReadFile(ctx context.Context, id string, offset int64) (File, error)
+	}
+
+	// File is an open file: its bytes from the offset asked for, and the size of
+	// the whole, -1 when the system does not say.
+	File struct {
+		Body io.ReadCloser
+		Size int64
+	}
+
+	// Prober checks that the system answers and the credentials are good, without
+	// touching data.
+	Prober interface {
+		Probe(ctx context.Context) error
+	}
+)

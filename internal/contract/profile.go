@@ -1,0 +1,59 @@
+package contract
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Profile is a named set of timeouts and retries. A flow may tighten one, never
+// invent one.
+type Profile struct {
+	Attempt     time.Duration // one attempt, start to close
+	Total       time.Duration // all attempts and the waits between them
+	Heartbeat   time.Duration // silence after which an attempt counts as lost; 0: no heartbeat
+	MaxAttempts int32         // 0: as many as Total allows
+	Initial     time.Duration // first wait; doubles
+	MaxWait     time.Duration // longest wait
+}
+
+// The profiles.
+var (
+	// Interactive: somebody is looking at the screen. The flow's timeout tightens Total.
+	Interactive = Profile{Attempt: 30 * time.Second, Total: 5 * time.Minute, Heartbeat: 5 * time.Second, Initial: 250 * time.Millisecond, MaxWait: 10 * time.Second}
+	// Delivery: an accepted effect has to arrive, however long the target is away.
+	// 76 hours is how long the longest of the known senders keeps trying.
+	Delivery = Profile{Attempt: time.Minute, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
+	// Bookkeeping: a statement on our own database that must come through.
+	Bookkeeping = Profile{Attempt: 10 * time.Second, Initial: 200 * time.Millisecond, MaxWait: 10 * time.Second}
+)
+
+// Tighten returns p with Total, and where needed Attempt, at most total. Zero
+// leaves p as it is.
+func (p Profile) Tighten(total time.Duration) Profile {
+	if total <= 0 {
+		return p
+	}
+	if p.Total == 0 || total < p.Total {
+		p.Total = total
+	}
+	p.Attempt = min(p.Attempt, p.Total)
+	return p
+}
+
+func (p Profile) options(queue Queue, summary string) workflow.ActivityOptions {
+	return workflow.ActivityOptions{
+		TaskQueue:              string(queue),
+		StartToCloseTimeout:    p.Attempt,
+		ScheduleToCloseTimeout: p.Total,
+		HeartbeatTimeout:       p.Heartbeat,
+		Summary:                summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    p.Initial,
+			BackoffCoefficient: 2,
+			MaximumInterval:    p.MaxWait,
+			MaximumAttempts:    p.MaxAttempts,
+		},
+	}
+}

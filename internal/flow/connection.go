@@ -1,0 +1,51 @@
+package flow
+
+import "time"
+
+type (
+	// Connection is one entry of connections.yaml: where a system is, how to sign
+	// in and how hard it may be worked. Text may hold references (${env:NAME},
+	// ${file:PATH}) that only the process that dials resolves (promise 9).
+	Connection struct {
+		Name    string            `json:"name"`
+		System  string            `json:"system"` // connector: "oracle", "dataverse", …
+		URL     string            `json:"url"`
+		Auth    Auth              `json:"auth"`
+		Limits  ConnectionLimits  `json:"limits"`
+		Options map[string]string `json:"options,omitempty"` // what the connector documents
+		Tables  map[string]Table  `json:"tables"`
+	}
+
+	// Auth says how a connection signs in. Secrets are references.
+	Auth struct {
+		Kind         string `json:"kind"` // "none", "basic", "oauth2"
+		TokenURL     string `json:"token_url,omitempty"`
+		ClientID     string `json:"client_id,omitempty"`
+		ClientSecret string `json:"client_secret,omitempty"`
+		Scope        string `json:"scope,omitempty"`
+		Username     string `json:"username,omitempty"`
+		Password     string `json:"password,omitempty"`
+	}
+
+	// ConnectionLimits bound what one process asks of a system.
+	ConnectionLimits struct {
+		PerSecond  float64       `json:"per_second,omitempty"` // 0: no limit of our own
+		Burst      int           `json:"burst,omitempty"`
+		Concurrent int           `json:"concurrent,omitempty"`
+		Timeout    time.Duration `json:"timeout,omitempty"`   // of one request
+		MaxBytes   int64         `json:"max_bytes,omitempty"` // of one answer
+	}
+
+	// Table names one resource of a system and, where known, its columns.
+	Table struct {
+		Name    string          `json:"name"`
+		Path    string          `json:"path"`              // "itemsV2", "msx_specifications"
+		Keys    [][]string      `json:"keys,omitempty"`    // each a unique key
+		Columns map[string]Type `json:"columns,omitempty"` // empty: schema unknown
+		// Children are the schemas below an expand path, where known.
+		Children map[string]map[string]Type `json:"children,omitempty"`
+		// Expand gives the wire form of an expand path where the system's own name
+		// is not enough, for example the flexfield contexts of one Oracle tenant.
+		Expand map[string]string `json:"expand,omitempty"`
+	}
+)

@@ -1,0 +1,165 @@
+package flow
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"patchbay/internal/fault"
+)
+
+// Validate checks params against the plan and returns them complete: defaults
+// filled in, integers as int64. Every wrong parameter is named in one Invalid
+// fault with code "params.invalid"; nothing is coerced.
+func (p *Plan) Validate(params map[string]any) (Row, error) {
+	out := make(Row, len(p.Params))
+	var bad []fault.Field
+	wrong := func(name, code, detail, fix string) {
+		bad = append(bad, fault.Field{Path: "params." + name, Code: code, Detail: detail, Fix: fix})
+	}
+	known := map[string]bool{}
+	for _, d := range p.Params {
+		known[d.Name] = true
+		v, given := params[d.Name]
+		switch {
+		case !given && d.Default != nil:
+			out[d.Name] = d.Default
+			continue
+		case !given && d.Optional:
+			continue
+		case !given:
+			wrong(d.Name, "field.required", fmt.Sprintf("%s is missing", d.Name), "give a "+string(d.Type)+d.hint())
+			continue
+		}
+		value, code, detail := d.check(v)
+		if code != "" {
+			wrong(d.Name, code, d.Name+" "+detail, "give a "+string(d.Type)+d.hint())
+			continue
+		}
+		out[d.Name] = value
+	}
+	names := make([]string, 0, len(params))
+	for name := range params {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if !known[name] {
+			fix := "remove it"
+			for _, d := range p.Params {
+				if strings.EqualFold(d.Name, name) {
+					fix = fmt.Sprintf("did you mean %q?", d.Name)
+				}
+			}
+			wrong(clip(name, 60), "field.unknown", "the flow has no such parameter", fix)
+		}
+	}
+	if len(bad) > 0 {
+		details := make([]string, len(bad))
+		for i, f := range bad {
+			details[i] = f.Detail
+			if f.Code == "field.unknown" {
+				details[i] = fmt.Sprintf("%s is unknown", strings.TrimPrefix(f.Path, "params."))
+			}
+		}
+		return nil, fault.Invalidf("params.invalid", "%s", strings.Join(details, "; ")).With(bad...)
+	}
+	return out, nil
+}
+
+// hint describes the accepted values for a person.
+func (d Param) hint() string {
+	switch {
+	case len(d.Enum) > 0:
+		return ", one of " + strings.Join(d.Enum, ", ")
+	case d.Pattern != "":
+		return " that matches " + d.Pattern
+	case d.Example != nil:
+		return fmt.Sprintf(" such as %v", d.Example)
+	}
+	return ""
+}
+
+// check returns the value in its own Go type, or a field code and what is wrong.
+func (d Param) check(v any) (value any, code, detail string) {
+	switch d.Type {
+	case Int:
+		n, ok := v.(json.Number)
+		if !ok {
+			return nil, "field.type", "must be a whole number, not " + kind(v)
+		}
+		i, err := strconv.ParseInt(n.String(), 10, 64)
+		if err != nil {
+			return nil, "field.range", "must be a whole number of at most 64 bits"
+		}
+		if d.Min != nil && i < *d.Min || d.Max != nil && i > *d.Max {
+			return nil, "field.range", "is out of range"
+		}
+		return i, "", ""
+	case Decimal:
+		if n, ok := v.(json.Number); ok {
+			return n, "", ""
+		}
+		return nil, "field.type", "must be a number, not " + kind(v)
+	case Bool:
+		if b, ok := v.(bool); ok {
+			return b, "", ""
+		}
+		return nil, "field.type", "must be true or false, not " + kind(v)
+	}
+	s, ok := v.(string)
+	if !ok {
+		return nil, "field.type", "must be a " + string(d.Type) + ", not " + kind(v)
+	}
+	n := int64(utf8.RuneCountInString(s))
+	switch {
+	case d.Min != nil && n < *d.Min || d.Max != nil && n > *d.Max:
+		return nil, "field.range", "has a length out of range"
+	case len(d.Enum) > 0 && !slices.Contains(d.Enum, s):
+		return nil, "field.enum", "is not one of the allowed values"
+	case d.Pattern != "":
+		if re, err := regexp.Compile(d.Pattern); err != nil || !re.MatchString(s) {
+			return nil, "field.pattern", "does not match " + d.Pattern
+		}
+	}
+	if d.Type == Date {
+		if _, err := time.Parse(time.DateOnly, s); err != nil {
+			return nil, "field.type", "must be a date like 2026-01-31"
+		}
+	}
+	if d.Type == Timestamp {
+		if _, err := time.Parse(time.RFC3339, s); err != nil {
+			return nil, "field.type", "must be a time like 2026-01-31T10:00:00Z"
+		}
+	}
+	return s, "", ""
+}
+
+func kind(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case json.Number:
+		return "a number"
+	case string:
+		return "a string"
+	case []any:
+		return "a list"
+	}
+	return "an object"
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
