@@ -1,0 +1,66 @@
+# Two commands matter: `make run` and `make test`. Both fetch and build what is missing first, into the user's cache,
+# never into this directory. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Go, `make tools` and `patchbay dev` all keep their caches below HOME: a runner that leaves it unset, or names a
+# directory that cannot be written, gets a usable one.
+export HOME := $(shell tools/install --home)
+# Only this module counts, whatever go.work stands above the checkout.
+export GOWORK := off
+
+# The rest of a command line: make run ARGS='--http 127.0.0.1:9000', make test TESTFLAGS='-run TestX -v' PKG=./internal/run
+ARGS ?=
+TESTFLAGS ?=
+PKG ?= ./...
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## Install what running needs: the Temporal CLI and PostgreSQL (about five minutes once, then nothing)
+	@tools/install temporal postgresql
+
+.PHONY: test-tools
+test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium
+	@tools/install gcc chromium
+
+.PHONY: build
+build: ## Build ./bin/patchbay
+	@go build -buildvcs=false -o bin/patchbay .
+
+.PHONY: run
+run: tools build ## Run everything on this machine: PostgreSQL, Temporal, sandbox, workers, API, console
+	@exec ./bin/patchbay dev $(ARGS)
+
+.PHONY: test
+test: tools test-tools ## Run every test with the race detector, on one PostgreSQL and one Temporal
+	@go run ./internal/devenv/testenv/with -- go test -race $(TESTFLAGS) $(PKG)
+
+.PHONY: lint
+lint: check-determinism ## Run go vet, the linters of .golangci.yml and check-determinism
+	@tools/install golangci-lint
+	@go vet ./...
+	@"$$(tools/install --path golangci-lint)" run ./...
+
+.PHONY: check-determinism
+check-determinism: ## Prove that no workflow reads a clock, the environment, a map in its order, or does I/O
+	@tools/install workflowcheck
+	@"$$(tools/install --path workflowcheck)" ./workflows/...
+
+.PHONY: replay
+replay: ## Replay the recorded histories against the workflows as they are now
+	@go test ./workflows -run Replay -count=1 -v
+
+.PHONY: bench
+bench: tools ## Measure a press beside a bare workflow that makes the same calls
+	@tools/install benchstat
+	@go run ./internal/bench $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built here; caches and data (.patchbay) stay
+	@rm -rf bin
