@@ -1,0 +1,51 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"patchbay/internal/flow"
+)
+
+type (
+	// Runs reads runs. An unknown ID is a NotFound fault; List answers newest
+	// first, with the cursor of the next page or "".
+	Runs interface {
+		Get(ctx context.Context, id string) (flow.Run, error)
+		List(ctx context.Context, filter flow.RunFilter) (runs []flow.Run, next string, err error)
+	}
+
+	// Flows knows the applied flows. An unknown name is a NotFound fault.
+	Flows interface {
+		Flows(ctx context.Context) ([]flow.Applied, error)
+		Flow(ctx context.Context, name string) (flow.Applied, error)
+	}
+
+	// Explainer tells what happened to a business key or a run, oldest first.
+	Explainer interface {
+		Explain(ctx context.Context, key string) ([]flow.Entry, error)
+	}
+
+	// Samples offers parameters that work, for example the sandbox's. No sample
+	// for a flow is a nil map and no error.
+	Samples interface {
+		Sample(ctx context.Context, flow string) (map[string]any, error)
+	}
+
+	// Options assemble a console.
+	Options struct {
+		Runs      Runs
+		Flows     Flows
+		Explainer Explainer
+		Samples   Samples // nil offers none
+
+		// Principal is who looks, as the gate in front has found out.
+		Principal func(*http.Request) flow.Principal
+
+		UIBase      string // of the Temporal Web UI, "http://127.0.0.1:8233"; empty shows no links
+		Environment string // shown in the top bar: "dev", "test", "production"
+		Version     string
+		Now         func() time.Time // nil: time.Now
+	}
+)
