@@ -1,0 +1,118 @@
+// Package testenv gives tests a real Temporal server.
+//
+// `make test` starts one server (and one PostgreSQL) for all packages by the
+// command in testenv/with and names it in the environment; a single `go test`
+// without it gets a server of its own, once per test process, in memory, ended
+// with the process. A missing binary fails the test: nothing is skipped.
+//
+// Tests of every package may import it; product code never does. Tests share
+// the server, so each takes task queues and workflow IDs that are its own.
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"patchbay/internal/devenv"
+)
+
+// The variables by which a test run names its environment.
+const (
+	DatabaseVar = "PATCHBAY_TEST_DATABASE"         // PostgreSQL URL of an administrator
+	TemporalVar = "PATCHBAY_TEST_TEMPORAL"         // HOST:PORT of the frontend
+	MetricsVar  = "PATCHBAY_TEST_TEMPORAL_METRICS" // URL of the server's Prometheus endpoint
+)
+
+var shared = sync.OnceValues(start)
+
+type server struct{ address, metricsURL string }
+
+// Temporal gives the address of a Temporal server with the namespace "default",
+// and the URL of its metrics (empty when the environment names none).
+func Temporal(t testing.TB) (address, metricsURL string) {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatalf("no Temporal for the tests: %v", err)
+	}
+	return s.address, s.metricsURL
+}
+
+func start() (server, error) {
+	if address := os.Getenv(TemporalVar); address != "" {
+		return server{address, os.Getenv(MetricsVar)}, nil
+	}
+	binary, err := devenv.TemporalBinary()
+	if err != nil {
+		return server{}, err
+	}
+	ports, err := devenv.FreePorts(2)
+	if err != nil {
+		return server{}, err
+	}
+	s := devenv.TemporalServer{Port: ports[0], MetricsPort: ports[1]}
+	log, err := os.CreateTemp("", "patchbay-temporal-*.log")
+	if err != nil {
+		return server{}, err
+	}
+	_ = os.Remove(log.Name()) // read by descriptor only, so nothing is left behind
+	if err := startUntilExit(binary, s.Args(), log); err != nil {
+		return server{}, err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	metricsURL := fmt.Sprintf("http://127.0.0.1:%d/metrics", s.MetricsPort)
+	if err := ready(address, metricsURL); err != nil {
+		tail := make([]byte, 4096)
+		n, _ := log.ReadAt(tail, 0)
+		return server{}, fmt.Errorf("%w; its log begins:\n%s", err, tail[:n])
+	}
+	return server{address, metricsURL}, nil
+}
+
+// startUntilExit starts the program and has it killed when this process ends,
+// however that happens: a shell waits for the end of a pipe that only this
+// process holds open. There is no hook at the end of a test process.
+func startUntilExit(path string, args []string, log *os.File) error {
+	const script = `"$@" </dev/null & child=$!; cat >/dev/null; kill -9 $child`
+	held, ours, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "sh", path}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = held, log, log
+	err = cmd.Start()
+	_ = held.Close()
+	if err != nil {
+		_ = ours.Close()
+		return err
+	}
+	alive = ours
+	return nil
+}
+
+// alive is the pipe's end that keeps the server running; a file that nobody
+// refers to would be closed by the garbage collector.
+var alive *os.File
+
+func ready(address, metricsURL string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := devenv.AwaitTemporal(ctx, address, client.DefaultNamespace); err != nil {
+		return err
+	}
+	// Without keep-alive: a connection that lingers is a goroutine in every leak test.
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := once.Get(metricsURL)
+	if err != nil {
+		return fmt.Errorf("reading the server's metrics: %w", err)
+	}
+	return response.Body.Close()
+}

@@ -1,0 +1,24 @@
+package testenv_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+
+	"patchbay/internal/devenv/testenv"
+)
+
+func TestTemporalIsSharedAndAnswers(t *testing.T) {
+	t.Parallel()
+	address, metricsURL := testenv.Temporal(t)
+	again, _ := testenv.Temporal(t)
+	require.Equal(t, address, again, "one server a test process")
+	require.NotEmpty(t, metricsURL)
+
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: address})
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.CheckHealth(t.Context(), &client.CheckHealthRequest{})
+	require.NoError(t, err)
+}
