@@ -47,5 +47,8 @@ type (
 		// Expand gives the wire form of an expand path where the system's own name
 		// is not enough, for example the flexfield contexts of one Oracle tenant.
 		Expand map[string]string `json:"expand,omitempty"`
+		// Where restricts every read of the table to rows with these values, for
+		// example one organisation of a shared tenant. Keys are unique within it.
+		Where map[string]string `json:"where,omitempty"`
 	}
 )
