@@ -53,3 +53,7 @@ func FromTemporal(err error) *fault.Fault {
 	}
 	return fault.Of(err)
 }
+
+// CancelledCode is the code of the fault an activity ends with when it found its
+// run cancelled before Temporal told it so.
+const CancelledCode = "run.cancelled"

@@ -49,6 +49,7 @@ func (p Profile) options(queue Queue, summary string) workflow.ActivityOptions {
 		ScheduleToCloseTimeout: p.Total,
 		HeartbeatTimeout:       p.Heartbeat,
 		Summary:                summary,
+		WaitForCancellation:    true, // a certificate waits until no attempt is open (promise 3)
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    p.Initial,
 			BackoffCoefficient: 2,
