@@ -1,0 +1,170 @@
+package house
+
+import "slices"
+
+// Rule is one row of the import table.
+type Rule struct {
+	// Room is the path of a package inside the module, or of a tree of packages ("internal/sandbox/...").
+	Room string
+	// Rooms are the packages of this module it may import; "/..." includes a tree. The leaves are always allowed.
+	Rooms []string
+	// Libraries are import path prefixes of other modules it may import.
+	Libraries []string
+	// Never are import path prefixes it must not reach, directly or below, in its tests as little as in its code.
+	Never []string
+	// TestsMay are exceptions from Never, and libraries that only the tests of this room need.
+	TestsMay []string
+	// Pure forbids the parts of the standard library that do I/O or are not repeatable.
+	Pure bool
+	// Ahead marks a room of the design that no code lives in yet.
+	Ahead bool
+	// Why is the reason a reader gets with the violation.
+	Why string
+}
+
+// The libraries, by the name the table uses for them.
+const (
+	sdk       = "go.temporal.io/sdk"
+	api       = "go.temporal.io/api"
+	pgx       = "github.com/jackc/pgx/v5"
+	zap       = "go.uber.org/zap"
+	cel       = "cel.dev/cel-go"
+	otel      = "go.opentelemetry.io/otel"
+	promet    = "github.com/prometheus"
+	xsync     = "golang.org/x/sync"
+	testify   = "github.com/stretchr/testify/require"
+	ourStore  = Module + "/internal/store"
+	ourConn   = Module + "/internal/connector"
+	ourBox    = Module + "/internal/sandbox"
+	durableIO = Module + "/internal/durable"
+)
+
+// leaves may be imported by every room: pure, small, and about nothing but the form of data.
+var leaves = []string{"internal/strictjson"}
+
+// testLibraries may be imported by every test. Of testify only require: one way to say what must hold.
+var testLibraries = []string{
+	testify,
+	"pgregory.net/rapid",
+	"go.uber.org/goleak",
+	zap, // loggers for the code under test
+	sdk, // tests against a real server speak to it directly
+	api,
+	"google.golang.org/protobuf", // what api is made of: recorded histories
+	pgx,
+}
+
+var (
+	vocabulary = []string{"internal/flow", "internal/fault"}
+	wire       = []string{"internal/contract", "internal/flow", "internal/fault"}
+)
+
+// Table is the import table of the design. What a row does not name is not allowed.
+var Table = []Rule{
+	{Room: ".", Rooms: []string{"internal/cli"}, Why: "main is os.Exit(cli.Main()) and nothing else"},
+	{Room: "flows", Why: "the example flows are files; Go only embeds them", Pure: true},
+
+	{Room: "internal/fault", Pure: true, Why: "the vocabulary of failure is below everything"},
+	{Room: "internal/flow", Rooms: []string{"internal/fault"}, Pure: true, Why: "the plan is a pure model: no I/O, no clock"},
+	{Room: "internal/risk", Rooms: []string{"internal/fault"}, Libraries: []string{"gonum.org/v1/gonum"}, Pure: true, Ahead: true,
+		Why: "numerics only, so that the fleet that computes them scales on its own"},
+	{Room: "internal/strictjson", Rooms: []string{"internal/fault"}, Pure: true, Why: "a decoder, usable anywhere"},
+
+	{Room: "internal/contract", Rooms: vocabulary, Libraries: []string{sdk, api}, Never: []string{pgx}, Pure: true,
+		Why: "the wire holds names and shapes; both of its ends import it"},
+	{Room: "workflows", Rooms: wire,
+		Libraries: []string{sdk + "/workflow", sdk + "/temporal", sdk + "/worker", api},
+		Never:     []string{pgx, ourStore, ourConn, durableIO, cel}, TestsMay: []string{durableIO, ourStore}, Pure: true,
+		Why: "a workflow reads only recorded data (promise 7); nothing that does I/O, directly or below"},
+	{Room: "activities", Rooms: wire, Libraries: []string{sdk + "/activity", sdk + "/temporal", sdk + "/worker"}, Never: []string{ourBox},
+		Why: "what an activity needs are interfaces of its own, filled by app"},
+	{Room: "workers", Rooms: slices.Concat(wire, []string{"workflows", "activities", "internal/durable"}),
+		Libraries: []string{sdk, api, zap}, Why: "task queues, registrations and tuning; no work of its own"},
+	{Room: "starters",
+		Rooms:     slices.Concat(wire, rooms("run", "ledger", "inbox", "quota", "journal", "durable")),
+		Libraries: []string{sdk + "/client", sdk + "/temporal", api, zap, xsync},
+		Why:       "the only code that starts, signals, cancels and schedules"},
+
+	{Room: "internal/expr", Rooms: vocabulary, Libraries: []string{cel, "github.com/cockroachdb/apd/v3", "google.golang.org/protobuf"}, Never: []string{sdk, pgx},
+		Why: "the CEL environment; decimals stay exact"},
+	{Room: "internal/flowfile", Rooms: slices.Concat(vocabulary, rooms("expr")), Libraries: []string{"go.yaml.in/yaml/v3", cel}, Never: []string{sdk, pgx},
+		TestsMay: []string{"github.com/santhosh-tekuri/jsonschema/v6"}, Why: "YAML to plan; YAML is read here alone"},
+	{Room: "internal/check", Rooms: slices.Concat(vocabulary, rooms("expr", "flowfile")), Libraries: []string{cel}, Never: []string{sdk, pgx},
+		Why: "proofs over all flows need no server"},
+
+	{Room: "internal/store", Rooms: []string{"internal/fault"}, Libraries: []string{pgx, "github.com/pressly/goose/v3", zap, xsync}, Never: []string{sdk},
+		Why: "PostgreSQL, and only PostgreSQL"},
+	{Room: "internal/store/storetest", Rooms: rooms("store", "fault"), Libraries: []string{pgx, testify}, Never: []string{sdk},
+		Why: "a database per test, for every room that has tables"},
+	owner("internal/run", "the run rows and their one transaction with effects and reasons", "ledger", "journal"),
+	owner("internal/ledger", "no effect twice (promise 2): the ledger depends on nothing that could change under it"),
+	owner("internal/journal", "one final reason for everything (promise 4)"),
+	ahead(owner("internal/inbox", "events, windows and claims")),
+	ahead(owner("internal/quota", "provider windows and breakers")),
+	ahead(owner("internal/stage", "staging, cursors and files")),
+
+	{Room: "internal/connector", Rooms: []string{"internal/fault"},
+		Libraries: []string{"golang.org/x/oauth2", "golang.org/x/time", xsync},
+		Never:     []string{sdk, ourStore, ourBox}, Why: "a connector knows nothing of flows, stores, Temporal or the sandbox"},
+	{Room: "internal/connector/conformance", Rooms: rooms("connector", "fault"), Libraries: []string{testify},
+		Never: []string{sdk, ourStore, ourBox}, Why: "the suite that every connector passes"},
+	{Room: "internal/connector/...", Rooms: rooms("connector", "fault"),
+		Never: []string{sdk, ourStore, ourBox}, Why: "one vendor's wire protocol; another system is another URL"},
+
+	{Room: "internal/sandbox", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap}, Never: []string{sdk, ourConn},
+		Why: "the outside judge: it shares nothing with the connectors it judges"},
+	{Room: "internal/sandbox/...", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap}, Never: []string{sdk, ourConn},
+		Why: "the outside judge: it shares nothing with the connectors it judges"},
+	{Room: "internal/wiretest", Why: "reads recorded exchanges for the tests of connectors and sandbox alike"},
+
+	{Room: "internal/durable", Rooms: slices.Concat(wire), Libraries: []string{sdk, api, zap, otel, promet, "google.golang.org/grpc", "google.golang.org/protobuf"}, Never: []string{pgx},
+		Why: "wraps the SDK, and is all that knows how"},
+	{Room: "internal/devenv", Rooms: []string{"internal/fault"}, Libraries: []string{pgx, sdk, api, xsync, zap}, Why: "children of one machine"},
+	{Room: "internal/devenv/testenv/...", Rooms: rooms("devenv", "devenv/testenv", "fault"), Libraries: []string{pgx, sdk, api},
+		Why: "one PostgreSQL and one Temporal for all tests"},
+	{Room: "internal/devenv/testenv", Rooms: rooms("devenv", "fault"), Libraries: []string{pgx, sdk, api, testify},
+		Why: "one PostgreSQL and one Temporal for all tests"},
+	{Room: "internal/telemetry", Rooms: []string{"internal/fault"}, Libraries: []string{otel, promet, zap}, Why: "wraps OpenTelemetry"},
+	{Room: "internal/config", Rooms: vocabulary, Why: "settings, keys and references to secrets"},
+
+	{Room: "internal/httpapi", Rooms: vocabulary, Libraries: []string{"github.com/danielgtaylor/huma/v2", zap}, Never: []string{sdk, pgx},
+		TestsMay: []string{"github.com/getkin/kin-openapi"}, Why: "a face of the program: its needs are interfaces of its own"},
+	{Room: "internal/web", Rooms: vocabulary, Libraries: []string{zap}, Never: []string{sdk, pgx},
+		TestsMay: []string{"github.com/chromedp"}, Why: "a face of the program: its needs are interfaces of its own"},
+	{Room: "internal/web/browser", Libraries: []string{"github.com/chromedp", testify}, Why: "a real browser, for tests"},
+
+	{Room: "internal/app",
+		Rooms: slices.Concat(wire, []string{"flows", "workers", "workflows", "activities", "starters", "internal/connector/..."},
+			rooms("expr", "flowfile", "check", "store", "run", "ledger", "journal", "inbox", "quota", "stage", "sandbox", "durable", "devenv",
+				"telemetry", "config", "httpapi", "web", "risk")),
+		Libraries: []string{sdk, api, pgx, zap, xsync, otel, promet}, Why: "the composition root"},
+	{Room: "internal/cli", Rooms: slices.Concat(vocabulary, rooms("app", "check", "flowfile", "config")),
+		Libraries: []string{"github.com/urfave/cli/v3", zap},
+		Why:       "arguments in, lines out; app does the work"},
+
+	{Room: "internal/bench", Rooms: slices.Concat(wire, rooms("app", "config", "devenv", "durable", "sandbox", "connector/...")),
+		Libraries: []string{sdk, api, pgx}, Ahead: true, Why: "measures the whole beside a bare workflow, so it may build either"},
+	{Room: "internal/house", Why: "judges the others and stands on none of them"},
+	{Room: "internal/house/...", Why: "judges the others and stands on none of them"},
+}
+
+// owner is the row of a room that owns tables.
+func owner(room, why string, besides ...string) Rule {
+	return Rule{
+		Room: room, Rooms: slices.Concat(vocabulary, rooms("store"), rooms(besides...)),
+		Libraries: []string{pgx}, Never: []string{sdk, ourConn, ourBox}, Why: why,
+	}
+}
+
+func ahead(rule Rule) Rule {
+	rule.Ahead = true
+	return rule
+}
+
+func rooms(names ...string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = "internal/" + name
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// event is one line of `go test -json`; `go doc test2json` describes it.
+type event struct {
+	Action, Package, Test, Output, ImportPath string
+}
+
+// Report is what a run amounts to.
+type Report struct {
+	Passed, Packages int
+	// Failed and Skipped name tests as package.Test; a package that failed outside its tests stands by its own name.
+	Failed, Skipped []string
+}
+
+// Good reports whether tests ran, all passed and none was skipped.
+func (r Report) Good() bool { return r.Passed > 0 && len(r.Failed) == 0 && len(r.Skipped) == 0 }
+
+// String is the closing lines.
+func (r Report) String() string {
+	var b strings.Builder
+	for _, name := range r.Failed {
+		fmt.Fprintf(&b, "FAILED  %s\n", name)
+	}
+	for _, name := range r.Skipped {
+		fmt.Fprintf(&b, "SKIPPED %s (nothing may be skipped here)\n", name)
+	}
+	fmt.Fprintf(&b, "%d tests passed in %d packages, %d failed, %d skipped", r.Passed, r.Packages, len(r.Failed), len(r.Skipped))
+	return b.String()
+}
+
+// Read consumes the stream to its end and prints to out as it goes.
+func Read(in io.Reader, out io.Writer) (Report, error) {
+	var report Report
+	said := map[string][]string{} // what a test or package printed, until it is known whether anybody wants it
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			var e event
+			if json.Unmarshal([]byte(line), &e) == nil && e.Action != "" {
+				report.take(e, said, out)
+			} else {
+				fmt.Fprint(out, line)
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return report, nil
+		default:
+			return report, fmt.Errorf("reading test events: %w", err)
+		}
+	}
+}
+
+func (r *Report) take(e event, said map[string][]string, out io.Writer) {
+	name := e.Package
+	if e.Test != "" {
+		name += "." + e.Test
+	}
+	switch e.Action {
+	case "build-output":
+		fmt.Fprint(out, e.Output)
+	case "output":
+		if e.Test == "" && closing(e.Output) {
+			fmt.Fprint(out, e.Output)
+			return
+		}
+		said[name] = append(said[name], e.Output)
+	case "pass":
+		if e.Test != "" {
+			r.Passed++
+		} else {
+			r.Packages++
+		}
+		delete(said, name)
+	case "skip":
+		// A package without tests "skips" as a whole; that is no test.
+		if e.Test != "" {
+			r.Skipped = append(r.Skipped, name)
+			show(out, said[name])
+		}
+		delete(said, name)
+	case "fail":
+		r.Failed = append(r.Failed, name)
+		show(out, said[name])
+		delete(said, name)
+	}
+}
+
+// closing are the lines go test ends a package with.
+func closing(line string) bool {
+	for _, prefix := range []string{"ok  \t", "FAIL\t", "?   \t"} {
+		if strings.HasPrefix(line, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func show(out io.Writer, lines []string) {
+	for _, line := range lines {
+		fmt.Fprint(out, line)
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRunWithASkippedTestIsNotGood(t *testing.T) {
+	t.Parallel()
+	report, printed := read(t,
+		`{"Action":"run","Package":"p","Test":"TestA"}`,
+		`{"Action":"pass","Package":"p","Test":"TestA"}`,
+		`{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:3: no browser\n"}`,
+		`{"Action":"skip","Package":"p","Test":"TestB"}`,
+		`{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}`,
+		`{"Action":"pass","Package":"p"}`,
+	)
+	require.False(t, report.Good())
+	require.Equal(t, Report{Passed: 1, Packages: 1, Skipped: []string{"p.TestB"}}, report)
+	require.Equal(t, "    b_test.go:3: no browser\nok  \tp\t0.1s\n", printed, "the reason for the skip and the closing line")
+	require.Contains(t, report.String(), "SKIPPED p.TestB")
+}
+
+func TestFailingTestsShowWhatTheySaidAndPassingOnesDoNot(t *testing.T) {
+	t.Parallel()
+	report, printed := read(t,
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"quiet\n"}`,
+		`{"Action":"output","Package":"p","Test":"TestB","Output":"loud\n"}`,
+		`{"Action":"fail","Package":"p","Test":"TestB"}`,
+		`{"Action":"pass","Package":"p","Test":"TestA"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\n"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\tp\t0.1s\n"}`,
+		`{"Action":"fail","Package":"p"}`,
+	)
+	require.False(t, report.Good())
+	require.Equal(t, []string{"p.TestB", "p"}, report.Failed)
+	require.Equal(t, "loud\nFAIL\tp\t0.1s\nFAIL\n", printed)
+}
+
+func TestBuildThatBreaksIsAFailureWithItsReason(t *testing.T) {
+	t.Parallel()
+	report, printed := read(t,
+		`{"ImportPath":"p","Action":"build-output","Output":"p.go:1:1: undefined: x\n"}`,
+		`{"ImportPath":"p","Action":"build-fail"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\tp [build failed]\n"}`,
+		`{"Action":"fail","Package":"p"}`,
+	)
+	require.False(t, report.Good())
+	require.Equal(t, "p.go:1:1: undefined: x\nFAIL\tp [build failed]\n", printed)
+}
+
+func TestPackageWithoutTestsIsNoSkipAndOtherLinesPassThrough(t *testing.T) {
+	t.Parallel()
+	report, printed := read(t,
+		`starting PostgreSQL`,
+		`{"Action":"output","Package":"q","Output":"?   \tq\t[no test files]\n"}`,
+		`{"Action":"skip","Package":"q"}`,
+		`{"Action":"pass","Package":"p","Test":"TestA"}`,
+		`{"Action":"pass","Package":"p"}`,
+	)
+	require.True(t, report.Good())
+	require.Equal(t, "starting PostgreSQL\n?   \tq\t[no test files]\n", printed)
+	require.Equal(t, "1 tests passed in 1 packages, 0 failed, 0 skipped", report.String())
+}
+
+func TestRunWithoutAnyTestIsNotGood(t *testing.T) {
+	t.Parallel()
+	report, _ := read(t)
+	require.False(t, report.Good(), "a run that never started must not look like a clean one")
+}
+
+func read(t *testing.T, lines ...string) (Report, string) {
+	t.Helper()
+	var out strings.Builder
+	report, err := Read(strings.NewReader(strings.Join(lines, "\n")+"\n"), &out)
+	require.NoError(t, err)
+	return report, out.String()
+}
