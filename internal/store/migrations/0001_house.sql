@@ -13,7 +13,7 @@ create table setting (
 create table plan (
     digest     text primary key,
     flow       text not null,
-    body       jsonb not null,
+    body       json not null,                 -- as it was digested: jsonb would rewrite numbers
     created_at timestamptz not null default now()
 );
 
@@ -38,7 +38,7 @@ create table work (
     flow        text not null,
     principal   text not null,
     body_sha256 bytea not null,               -- of the canonical parameters: same key, other body is a conflict
-    params      jsonb not null,
+    params      json not null,                -- json, not jsonb: numbers and NUL characters stay as they are
     digest      text not null references plan (digest),
     class       smallint not null default 0,  -- priority class: 0 interactive, 1 batch
     state       text not null default 'accepted'
@@ -48,9 +48,9 @@ create table work (
     batch_id    text,                         -- of the workflow that has it
     lease_until timestamptz,                  -- when it lapses unrelayed, the same batch is sent again
     relayed_at  timestamptz,                  -- Temporal has accepted the start
-    fence       bigint not null default 1,    -- outcomes of an older fence find no row
+    fence       bigint not null default 0,    -- of the attempt that has it; outcomes of an older one find no row
     tries       int not null default 0,
-    answer      jsonb,                        -- {"rows": […], "count": n}
+    answer      json,                         -- {"rows": […], "count": n}
     answered_at timestamptz,                  -- the answer may be shown
     problem     jsonb,                        -- {"code", "detail", "retry"} of a failed run
     progress    jsonb not null default '[]',  -- at most five steps
@@ -62,7 +62,7 @@ create table work (
 -- rows that the relay has to hand over, in order
 create index work_due on work (flow, class, order_at) where state = 'accepted' and relayed_at is null;
 create index work_batch on work (batch_id);
-create index work_recent on work (accepted_at desc, run_id);
+create index work_recent on work (accepted_at, run_id);
 create index work_open on work (flow) where state in ('accepted', 'running', 'parked');
 
 -- ledger: every write to an outside system (promise 2).

@@ -1,0 +1,19 @@
+// Package store owns the way to PostgreSQL: the pool, the schema and its roles,
+// transactions, LISTEN, and the values that belong to one installation. The
+// packages run, ledger, journal and their like own the tables and speak pgx
+// through it; nobody else imports pgx. It may import fault, pgx and goose.
+//
+// Two roles. Migrate connects as the owner of the database and leaves behind an
+// application role that owns nothing, passes no row security, deletes nothing
+// and may only insert into plan, seal and journal. Open is meant for that role.
+// A managed database often grants no right to create roles: Migrate then leaves
+// the roles alone and the application works as the role of the URL it was given;
+// the same timeouts hold, the least grants do not.
+//
+// Every failure leaves as a fault: store.unavailable when nobody answered, which
+// is decided within two seconds; store.commit-unknown when a commit was sent and
+// its outcome is not known; store.statement when PostgreSQL refused a statement,
+// which is a bug. No text ever holds a URL, a row or PostgreSQL's own message,
+// since that may quote values (promises 5 and 9). Only pgx.ErrNoRows and errors
+// of the caller's context pass as they are.
+package store

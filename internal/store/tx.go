@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/internal/fault"
+)
+
+// maxTries bounds how often a transaction is begun again after a deadlock, a
+// serialization failure or a connection that broke before the commit.
+const maxTries = 4
+
+// Read runs fn on one connection, outside a transaction. fn only reads: when the
+// connection breaks it is run once more, on a new one.
+func (s *Store) Read(ctx context.Context, fn func(*pgxpool.Conn) error) error {
+	return s.repeat(ctx, func() error { return s.with(ctx, fn) })
+}
+
+// Write runs fn, which executes exactly one statement that commits itself. When
+// the connection breaks after the statement was sent, nobody knows whether it
+// took effect: InDoubt, code "store.commit-unknown". The caller repeats what is
+// idempotent and reads back the rest.
+func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
+	err := s.with(ctx, fn)
+	if ambiguous(err) {
+		s.pool.Reset()
+		return commitUnknown(err)
+	}
+	return Classify(err)
+}
+
+// Tx runs fn in one transaction at read committed and commits unless fn fails.
+// fn runs again after a deadlock, a serialization failure or a connection that
+// broke before the commit, so it must set its results anew each time and do
+// nothing outside the transaction. A commit whose outcome is unknown is InDoubt,
+// code "store.commit-unknown", and is not repeated.
+func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return s.repeat(ctx, func() error {
+		return s.with(ctx, func(c *pgxpool.Conn) error {
+			tx, err := c.Begin(ctx)
+			if err != nil {
+				return err
+			}
+			if err := fn(tx); err != nil {
+				// The connection is destroyed with the transaction if this fails too.
+				_ = tx.Rollback(ctx)
+				return err
+			}
+			err = tx.Commit(ctx)
+			if ambiguous(err) {
+				s.pool.Reset()
+				return commitUnknown(err)
+			}
+			return err
+		})
+	})
+}
+
+func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return fn(conn)
+}
+
+// repeat calls try again while its failure is one that a new attempt may mend.
+func (s *Store) repeat(ctx context.Context, try func() error) error {
+	for n, broken := 1, false; ; n++ {
+		err := try()
+		var f *fault.Fault
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &f), ctx.Err() != nil, n == maxTries:
+			return Classify(err)
+		case lost(err) && !broken:
+			// The others in the pool are probably as dead.
+			broken = true
+			s.pool.Reset()
+		case !contended(err):
+			return Classify(err)
+		}
+	}
+}
+
+// contended reports whether PostgreSQL rolled back for the sake of others.
+func contended(err error) bool {
+	switch sqlState(err) {
+	case "40001", "40P01": // serialization_failure, deadlock_detected
+		return true
+	}
+	return false
+}
+
+// lost reports whether an established connection broke.
+func lost(err error) bool {
+	var refused *pgconn.ConnectError
+	switch state := sqlState(err); {
+	case err == nil, errors.As(err, &refused):
+		return false
+	case state != "":
+		return state[:2] == "08" || state[:3] == "57P"
+	}
+	return broken(err)
+}
+
+// ambiguous reports whether err leaves it open if what was sent took effect.
+func ambiguous(err error) bool {
+	switch {
+	case err == nil, pgconn.SafeToRetry(err), errors.Is(err, pgx.ErrTxCommitRollback):
+		return false
+	case lost(err):
+		return true
+	}
+	var f *fault.Fault
+	if errors.As(err, &f) || sqlState(err) != "" {
+		return false
+	}
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+func commitUnknown(err error) error {
+	return fault.New(fault.InDoubt, "store.commit-unknown", "the database went away during a commit; whether it took effect is not known", err)
+}
