@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,10 +22,10 @@ type Report struct {
 }
 
 // Good reports whether tests ran, all passed and none was skipped.
-func (r Report) Good() bool { return r.Passed > 0 && len(r.Failed) == 0 && len(r.Skipped) == 0 }
+func (r *Report) Good() bool { return r.Passed > 0 && len(r.Failed) == 0 && len(r.Skipped) == 0 }
 
 // String is the closing lines.
-func (r Report) String() string {
+func (r *Report) String() string {
 	var b strings.Builder
 	for _, name := range r.Failed {
 		fmt.Fprintf(&b, "FAILED  %s\n", name)
@@ -37,8 +38,8 @@ func (r Report) String() string {
 }
 
 // Read consumes the stream to its end and prints to out as it goes.
-func Read(in io.Reader, out io.Writer) (Report, error) {
-	var report Report
+func Read(in io.Reader, out io.Writer) (*Report, error) {
+	report := &Report{}
 	said := map[string][]string{} // what a test or package printed, until it is known whether anybody wants it
 	lines := bufio.NewReader(in)
 	for {
@@ -51,12 +52,11 @@ func Read(in io.Reader, out io.Writer) (Report, error) {
 				fmt.Fprint(out, line)
 			}
 		}
-		switch err {
-		case nil:
-		case io.EOF:
+		if errors.Is(err, io.EOF) {
 			return report, nil
-		default:
-			return report, fmt.Errorf("reading test events: %w", err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading test events: %w", err)
 		}
 	}
 }

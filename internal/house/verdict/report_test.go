@@ -18,7 +18,7 @@ func TestRunWithASkippedTestIsNotGood(t *testing.T) {
 		`{"Action":"pass","Package":"p"}`,
 	)
 	require.False(t, report.Good())
-	require.Equal(t, Report{Passed: 1, Packages: 1, Skipped: []string{"p.TestB"}}, report)
+	require.Equal(t, &Report{Passed: 1, Packages: 1, Skipped: []string{"p.TestB"}}, report)
 	require.Equal(t, "    b_test.go:3: no browser\nok  \tp\t0.1s\n", printed, "the reason for the skip and the closing line")
 	require.Contains(t, report.String(), "SKIPPED p.TestB")
 }
@@ -71,7 +71,7 @@ func TestRunWithoutAnyTestIsNotGood(t *testing.T) {
 	require.False(t, report.Good(), "a run that never started must not look like a clean one")
 }
 
-func read(t *testing.T, lines ...string) (Report, string) {
+func read(t *testing.T, lines ...string) (*Report, string) {
 	t.Helper()
 	var out strings.Builder
 	report, err := Read(strings.NewReader(strings.Join(lines, "\n")+"\n"), &out)
