@@ -27,7 +27,7 @@ func ToTemporal(err error) error {
 	return temporal.NewApplicationErrorWithOptions(f.Text, f.Code, temporal.ApplicationErrorOptions{
 		NonRetryable:   !f.Retryable() && f.Class != fault.InDoubt,
 		NextRetryDelay: f.After,
-		Details:        []any{f},
+		Details:        []any{*f}, // by value: FromTemporal reads it before and after the wire
 	})
 }
 

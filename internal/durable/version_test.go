@@ -1,0 +1,167 @@
+package durable_test
+
+import (
+	"context"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/durable"
+	"patchbay/internal/fault"
+)
+
+func echo(_ context.Context, in string) (string, error) { return in, nil }
+
+func TestEagerStartRunsPinnedOnTheCurrentBuild(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.worker("one", registerCall(1, echo))
+	eager := false
+	for range 5 { // the server gives no eager task while a poll is being matched
+		run := b.start("call", "hello", client.StartWorkflowOptions{EnableEagerStart: true})
+		var out string
+		require.NoError(t, run.Get(t.Context(), &out))
+		require.Equal(t, "hello", out)
+		events, text := b.history(run)
+		require.Contains(t, text, "PINNED")
+		require.Contains(t, text, b.deployment)
+		eager = eager || events[0].GetWorkflowExecutionStartedEventAttributes().GetEagerExecutionAccepted()
+	}
+	require.True(t, eager, "client and worker share a process and the build is Current")
+}
+
+// The server hands an eager task to whoever asks, whatever is Current: only a
+// relay whose worker runs the Current build may ask for one.
+func TestEagerStartBypassesTheRoutingToTheCurrentBuild(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	answer := func(s string) func(worker.Registry) {
+		return registerCall(1, func(context.Context, string) (string, error) { return s, nil })
+	}
+	b.worker("one", answer("one"))
+
+	// A client of its own: its eager dispatcher knows the new build alone.
+	other := newBundle(t)
+	other.queue, other.deployment = b.queue, b.deployment
+	w := worker.New(other.client, b.queue, other.options("two"))
+	answer("two")(w)
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+
+	for _, eager := range []bool{true, false} {
+		run := other.start("call", "", client.StartWorkflowOptions{EnableEagerStart: eager})
+		var out string
+		require.NoError(t, run.Get(t.Context(), &out))
+		events, _ := other.history(run)
+		accepted := events[0].GetWorkflowExecutionStartedEventAttributes().GetEagerExecutionAccepted()
+		require.Equal(t, eager, accepted)
+		require.Equal(t, map[bool]string{true: "two", false: "one"}[accepted], out)
+	}
+}
+
+func TestSetCurrentMovesNewRunsAndLeavesOldOnes(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	wait := func(answer string) func(worker.Registry) {
+		return func(r worker.Registry) {
+			r.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ string) (string, error) {
+				workflow.GetSignalChannel(ctx, "go").Receive(ctx, nil)
+				return answer, nil
+			}, workflow.RegisterOptions{Name: "wait"})
+		}
+	}
+	b.worker("one", wait("one"))
+	require.NoError(t, durable.SetCurrent(t.Context(), b.client, b.deployment, "one"), "setting it again changes nothing")
+	old := b.start("wait", "", client.StartWorkflowOptions{})
+	require.Eventually(t, func() bool { events, _ := b.history(old); return len(events) >= 4 }, 20*time.Second, 20*time.Millisecond)
+	b.worker("two", wait("two"))
+	fresh := b.start("wait", "", client.StartWorkflowOptions{})
+	for run, want := range map[client.WorkflowRun]string{old: "one", fresh: "two"} {
+		require.NoError(t, b.client.SignalWorkflow(t.Context(), run.GetID(), run.GetRunID(), "go", nil))
+		var out string
+		require.NoError(t, run.Get(t.Context(), &out))
+		require.Equal(t, want, out)
+	}
+}
+
+func TestSetCurrentGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := durable.SetCurrent(ctx, b.client, b.deployment, "nobody")
+	require.Equal(t, "temporal.no-version", fault.Of(err).Code)
+}
+
+func TestSearchAttributesAreUsableOnceRegistered(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	require.NoError(t, durable.RegisterSearchAttributes(t.Context(), b.client, client.DefaultNamespace))
+	require.NoError(t, durable.RegisterSearchAttributes(t.Context(), b.client, client.DefaultNamespace))
+	b.worker("one", registerCall(1, echo))
+	run := b.start("call", "hello", client.StartWorkflowOptions{TypedSearchAttributes: temporal.NewSearchAttributes(
+		contract.FlowAttribute.ValueSet("product-specs"),
+		contract.RunsAttribute.ValueSet([]string{"abc"}),
+	)})
+	require.NoError(t, run.Get(t.Context(), nil))
+}
+
+func TestActionsCountWhatARunCosts(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	if b.metricsURL == "" {
+		t.Fatal("the test environment names no Temporal metrics; set PATCHBAY_TEST_TEMPORAL_METRICS")
+	}
+	b.worker("one", registerCall(1, echo))
+	before, err := durable.Actions(t.Context(), b.metricsURL, client.DefaultNamespace)
+	require.NoError(t, err)
+	require.NoError(t, b.start("call", "hello", client.StartWorkflowOptions{}).Get(t.Context(), nil))
+	require.Eventually(t, func() bool { // the server publishes once a second
+		after, err := durable.Actions(t.Context(), b.metricsURL, client.DefaultNamespace)
+		require.NoError(t, err)
+		return after-before >= 2
+	}, 10*time.Second, 100*time.Millisecond, "a start and an activity are an action each")
+	none, err := durable.Actions(t.Context(), b.metricsURL, "no-such-namespace")
+	require.NoError(t, err)
+	require.Zero(t, none)
+}
+
+func TestDialSucceedsAndReadyFailsWhileTemporalIsDown(t *testing.T) {
+	t.Parallel()
+	c, err := durable.Dial(t.Context(), durable.Options{Address: "127.0.0.1:1"})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	began := time.Now()
+	f := fault.Of(durable.Ready(t.Context(), c, client.DefaultNamespace))
+	require.Equal(t, "temporal.unavailable", f.Code)
+	require.True(t, f.Retryable())
+	require.Less(t, time.Since(began), 5*time.Second)
+}
+
+func TestReadyNamesAMissingNamespace(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	require.NoError(t, durable.Ready(t.Context(), b.client, client.DefaultNamespace))
+	require.Equal(t, "temporal.no-namespace", fault.Of(durable.Ready(t.Context(), b.client, "nowhere")).Code)
+}
+
+func TestBuildIDChangesWithCodeOnly(t *testing.T) {
+	t.Parallel()
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	base := fstest.MapFS{"a.go": file("package a"), "b.go": file("package b")}
+	other := fstest.MapFS{"c.go": file("package c")}
+	id := durable.BuildID(base, other)
+	require.Len(t, id, 16)
+	require.Equal(t, id, durable.BuildID(base, other))
+	require.Equal(t, id, durable.BuildID(fstest.MapFS{"a.go": base["a.go"], "b.go": base["b.go"], "b_test.go": file("x"), "notes.md": file("y")}, other))
+	require.NotEqual(t, id, durable.BuildID(fstest.MapFS{"a.go": file("package a "), "b.go": base["b.go"]}, other))
+	require.NotEqual(t, id, durable.BuildID(fstest.MapFS{"a.go": base["a.go"]}, fstest.MapFS{"b.go": base["b.go"], "c.go": other["c.go"]}))
+	require.NotEmpty(t, durable.BuildID(contract.Sources))
+}
