@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"time"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/strictjson"
+)
+
+const (
+	maxBody  = 1 << 20          // of a request, expanded
+	bodyTime = 10 * time.Second // for all of it to arrive
+)
+
+// readBody takes the whole body off the wire, within its limits, and leaves it
+// in r.Body as plain bytes. No route waits for a client.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // nothing of it is read
+		return tooLarge()
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fault.New(fault.Bug, "bug", "the connection takes no deadline", err)
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return fault.New(fault.Invalid, "body.too_slow", "the body did not arrive within 10 seconds", err)
+	case err != nil:
+		return fault.New(fault.Invalid, "request.interrupted", "the body ended before its announced length", err)
+	}
+	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fault.New(fault.Bug, "bug", "the connection takes no deadline", err)
+	}
+	if raw, err = expand(r.Header["Content-Encoding"], raw); err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	return nil
+}
+
+func tooLarge() error {
+	return fault.New(fault.Invalid, "body.too_large", "a body has at most 1 MiB", nil)
+}
+
+// expand undoes one gzip and refuses every other encoding: a chain of them is
+// how a small body becomes a large one.
+func expand(encodings []string, raw []byte) ([]byte, error) {
+	if len(encodings) == 0 || len(encodings) == 1 && encodings[0] == "identity" {
+		return raw, nil
+	}
+	if len(encodings) > 1 || encodings[0] != "gzip" {
+		return nil, fault.New(fault.Invalid, "body.encoding", "send the body as it is, or with Content-Encoding: gzip", nil)
+	}
+	unpack, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "body.gzip", "the body is not gzip", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(unpack, maxBody+1))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "body.gzip", "the body is damaged gzip", err)
+	}
+	if len(plain) > maxBody {
+		return nil, fault.New(fault.Invalid, "body.expands", "a body has at most 1 MiB after it is expanded", nil)
+	}
+	return plain, nil
+}
+
+// params decodes the body of a press: one JSON object, or nothing at all. The
+// media type decides before anything is parsed.
+func params(r *http.Request) (map[string]any, error) {
+	var raw []byte
+	if r.Body != nil {
+		var err error
+		if raw, err = io.ReadAll(r.Body); err != nil {
+			return nil, fault.New(fault.Bug, "bug", "the body was read by somebody else", err)
+		}
+	}
+	media := r.Header.Values("Content-Type")
+	if len(raw) == 0 && len(media) == 0 {
+		return map[string]any{}, nil
+	}
+	if len(media) != 1 || !isJSON(media[0]) {
+		return nil, fault.New(fault.Invalid, "body.media_type", "send the parameters with Content-Type: application/json", nil)
+	}
+	v, err := strictjson.Decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "json.not_an_object",
+			`the body must be one JSON object with the parameters, such as {"name": "value"}`, nil)
+	}
+	return object, nil
+}
+
+func isJSON(contentType string) bool {
+	media, args, err := mime.ParseMediaType(contentType)
+	if err != nil || media != "application/json" {
+		return false
+	}
+	charset, given := args["charset"]
+	return !given || charset == "utf-8" || charset == "UTF-8"
+}

@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+const (
+	defaultWait = 10 * time.Second
+	maxWait     = 60 * time.Second
+	pollEvery   = time.Second // a tick of Watch is a hint that may be lost
+	maxKey      = 255
+)
+
+type pressInput struct {
+	Call
+	Flow   string `path:"flow" doc:"Name of an applied flow" example:"product-specs"`
+	Key    string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters. The same key with the same body is the same run, for 30 days; with another body it is 409 idem.reused."`
+	Prefer string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait." example:"wait=20"`
+}
+
+// runOutput is a run, with what a client needs to follow it.
+type runOutput struct {
+	Status     int
+	Location   string `header:"Location" doc:"Absolute path of the run"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds until asking again is worth it; with 202"`
+	Replayed   string `header:"Idempotency-Replayed" doc:"true when the key had been pressed before"`
+	Applied    string `header:"Preference-Applied"`
+	Body       flow.Run
+}
+
+// press starts a run and waits for its answer. Once Trigger has returned, the
+// press is durable: whatever fails from there on, the answer is a 2xx (promise 1).
+func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
+	key, err := idempotencyKey(in.r.Header)
+	if err != nil {
+		return nil, err
+	}
+	values, err := params(in.r)
+	if err != nil {
+		return nil, err
+	}
+	run, err := a.o.Trigger.Press(ctx, flow.Press{
+		Flow: in.Flow, Principal: in.principal().Name, Key: key, Params: values,
+	})
+	if err != nil {
+		return nil, err
+	}
+	wait, asked := preferredWait(in.r.Header)
+	replayed := run.Replayed
+	run = a.await(ctx, run, wait)
+	out := answer(run)
+	if replayed {
+		out.Replayed = "true"
+	}
+	if asked {
+		out.Applied = "wait=" + strconv.Itoa(int(wait/time.Second))
+	}
+	return out, nil
+}
+
+// answered reports whether there is something to answer a press with.
+func answered(run flow.Run) bool {
+	return run.Status.Final() || run.AnsweredAt != nil || run.Result != nil
+}
+
+// answer is 200 when the run has its answer or never will, else 202.
+func answer(run flow.Run) *runOutput {
+	out := &runOutput{Status: http.StatusOK, Location: location(run.RunID), Body: whole(run)}
+	if !answered(run) {
+		out.Status = http.StatusAccepted
+		out.RetryAfter = "1"
+	}
+	return out
+}
+
+func location(id string) string { return "/v1/runs/" + url.PathEscape(id) }
+
+// await returns the run as soon as it is answered, or as it is when the wait,
+// the client or the server ends. A store that fails meanwhile costs nothing but
+// freshness.
+func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration) flow.Run {
+	if answered(run) || wait <= 0 {
+		return run
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	changed, stop := a.o.Runs.Watch(ctx, run.RunID)
+	defer stop()
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		now, err := a.o.Runs.Get(ctx, run.RunID)
+		switch {
+		case err == nil && answered(now):
+			return now
+		case err == nil:
+			run = now
+		case ctx.Err() == nil:
+			a.log.Warn("reading an accepted run again", zap.String("run", run.RunID), zap.Error(err))
+		}
+		select {
+		case _, open := <-changed:
+			if !open {
+				changed = nil // the poll goes on
+			}
+		case <-poll.C:
+		case <-a.stopping:
+			return run
+		case <-ctx.Done():
+			return run
+		}
+	}
+}
+
+// idempotencyKey reads the key, or "" where the client sent none.
+func idempotencyKey(h http.Header) (string, error) {
+	values, sent := h["Idempotency-Key"]
+	if !sent {
+		return "", nil
+	}
+	malformed := fault.Invalidf("idem.malformed",
+		"Idempotency-Key must be sent once, with 1 to %d printable ASCII characters", maxKey)
+	if len(values) != 1 || values[0] == "" || len(values[0]) > maxKey {
+		return "", malformed
+	}
+	for _, c := range []byte(values[0]) {
+		if c < ' ' || c > '~' {
+			return "", malformed
+		}
+	}
+	return values[0], nil
+}
+
+// preferredWait reads RFC 7240 preferences. Those it does not understand are
+// ignored, as that RFC asks; asked says that one was followed.
+func preferredWait(h http.Header) (wait time.Duration, asked bool) {
+	wait = defaultWait
+	for _, line := range h.Values("Prefer") {
+		for _, preference := range strings.Split(line, ",") {
+			preference, _, _ = strings.Cut(preference, ";")
+			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "respond-async":
+				if !asked {
+					wait, asked = 0, true
+				}
+			case "wait":
+				n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+				if err == nil {
+					wait, asked = min(time.Duration(n)*time.Second, maxWait), true
+				}
+			}
+		}
+	}
+	return wait, asked
+}
+
+// whole fills what JSON should show as an empty list rather than null.
+func whole(run flow.Run) flow.Run {
+	if run.Effects == nil {
+		run.Effects = []flow.Effect{}
+	}
+	if run.Progress == nil {
+		run.Progress = []flow.Step{}
+	}
+	if run.Result != nil && run.Result.Rows == nil {
+		run.Result = &flow.Result{Rows: []flow.Row{}, Count: run.Result.Count}
+	}
+	return run
+}
+
+func pressOperation() huma.Operation {
+	return huma.Operation{
+		OperationID: "press", Method: http.MethodPost, Path: "/v1/flows/{flow}/runs", Tags: []string{"runs"},
+		Summary: "Start a run of a flow",
+		Description: "The body holds the flow's parameters; GET /v1/flows/{flow} lists them. 200: the answer exists and is " +
+			"committed, a final failure included (status failed, with a problem). 202: accepted and durable, not answered " +
+			"yet; follow Location.",
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The run with its answer"},
+			"202": {Description: "The run, accepted and not answered yet"},
+		},
+	}
+}
+
+// pressBody documents the body of a press. The operation itself declares none:
+// huma would then parse the body before the strict decoder sees it.
+func pressBody() *huma.RequestBody {
+	return &huma.RequestBody{
+		Description: "Parameters of the flow",
+		Content: map[string]*huma.MediaType{"application/json": {
+			Schema:  &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true},
+			Example: map[string]any{"product_id": "AS54888"},
+		}},
+	}
+}

@@ -1,0 +1,173 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 200
+)
+
+type runInput struct {
+	Call
+	ID string `path:"id" doc:"The run_id of a run" example:"mzxw6ytboi2gk3tuobqwg2dcmf"`
+}
+
+type listInput struct {
+	Call
+	Flow   string `query:"flow" doc:"Only runs of this flow"`
+	Status string `query:"status" doc:"Only runs in this state: accepted, running, parked, completed, failed, cancelled"`
+	Before string `query:"before" doc:"The next of the page before"`
+	Limit  string `query:"limit" doc:"Runs on a page: 1 to 200, 50 where absent"`
+}
+
+type runOneOutput struct{ Body flow.Run }
+
+type listOutput struct {
+	Body struct {
+		Runs []flow.Run `json:"runs"`
+		Next string     `json:"next" doc:"Send as before to get the next page; empty on the last"`
+	}
+}
+
+type cancelInput struct {
+	Call
+	ID     string `path:"id" doc:"The run_id of a run"`
+	Prefer string `header:"Prefer" doc:"wait=N: wait up to N seconds for the certificate (10, at most 60)"`
+}
+
+// cancelOutput holds a flow.Certificate with 200 and a flow.Run with 202.
+type cancelOutput struct {
+	Status     int
+	Location   string `header:"Location"`
+	RetryAfter string `header:"Retry-After"`
+	Body       any
+}
+
+func (a *api) runRoutes() {
+	route(a, pressOperation(), a.press)
+	a.huma.OpenAPI().Paths[pressOperation().Path].Post.RequestBody = pressBody()
+	route(a, huma.Operation{
+		OperationID: "run", Method: http.MethodGet, Path: "/v1/runs/{id}", Tags: []string{"runs"},
+		Summary:     "One run",
+		Description: "Always 200 for a run that exists: its status says where it stands.",
+	}, a.run)
+	route(a, huma.Operation{
+		OperationID: "runs", Method: http.MethodGet, Path: "/v1/runs", Tags: []string{"runs"},
+		Summary:     "Runs, newest first",
+		Description: "A key of role press sees its own runs.",
+	}, a.list)
+	certificate := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[flow.Certificate](), true, "")
+	accepted := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[flow.Run](), true, "")
+	route(a, huma.Operation{
+		OperationID: "cancel", Method: http.MethodPost, Path: "/v1/runs/{id}/cancel", Tags: []string{"runs"},
+		Summary: "Cancel a run",
+		Description: "Seals the run: no effect begins after the certificate. The certificate says what was done, what never " +
+			"began and what is in doubt; asking again gives the same one, and a run that had ended gets one of how it ended.",
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The certificate", Content: map[string]*huma.MediaType{"application/json": {Schema: certificate}}},
+			"202": {Description: "Sealed; a write that had begun is not settled yet. Ask again, or follow Location.",
+				Content: map[string]*huma.MediaType{"application/json": {Schema: accepted}}},
+		},
+	}, a.cancel)
+}
+
+// visible reads a run that p may see. Somebody else's does not exist.
+func (a *api) visible(ctx context.Context, p flow.Principal, id string) (flow.Run, error) {
+	run, err := a.o.Runs.Get(ctx, id)
+	if err != nil {
+		return flow.Run{}, err
+	}
+	if !p.Sees(run.Principal) {
+		return flow.Run{}, fault.NotFoundf("run.not-found", "no run has this ID")
+	}
+	return run, nil
+}
+
+func (a *api) run(ctx context.Context, in *runInput) (*runOneOutput, error) {
+	run, err := a.visible(ctx, in.principal(), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &runOneOutput{Body: whole(run)}, nil
+}
+
+func (a *api) list(ctx context.Context, in *listInput) (*listOutput, error) {
+	filter := flow.RunFilter{Flow: in.Flow, Status: flow.Status(in.Status), Before: in.Before, Limit: defaultPage}
+	switch filter.Status {
+	case "", flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled:
+	default:
+		return nil, badQuery("status", "is none of accepted, running, parked, completed, failed, cancelled")
+	}
+	if in.Limit != "" {
+		n, err := strconv.Atoi(in.Limit)
+		if err != nil || n < 1 || n > maxPage {
+			return nil, badQuery("limit", "must be a whole number from 1 to 200")
+		}
+		filter.Limit = n
+	}
+	if p := in.principal(); !operates(p) {
+		filter.Principal = p.Name
+	}
+	runs, next, err := a.o.Runs.List(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	out := &listOutput{}
+	out.Body.Runs, out.Body.Next = make([]flow.Run, len(runs)), next
+	for i, run := range runs {
+		out.Body.Runs[i] = whole(run)
+	}
+	return out, nil
+}
+
+func badQuery(name, detail string) error {
+	return fault.Invalidf("query.invalid", "the query parameter %s %s", name, detail).
+		With(fault.Field{Path: "query." + name, Code: "field.range", Detail: name + " " + detail})
+}
+
+func (a *api) cancel(ctx context.Context, in *cancelInput) (*cancelOutput, error) {
+	p := in.principal()
+	if _, err := a.visible(ctx, p, in.ID); err != nil {
+		return nil, err
+	}
+	wait, _ := preferredWait(in.r.Header)
+	limited, stop := context.WithTimeout(ctx, max(wait, time.Second))
+	defer stop()
+	certificate, err := a.o.Canceller.Cancel(limited, p, in.ID)
+	switch {
+	case err == nil:
+		return &cancelOutput{Status: http.StatusOK, Location: location(in.ID), Body: full(certificate)}, nil
+	case limited.Err() == nil || ctx.Err() != nil:
+		return nil, err
+	}
+	// The wait is over. A seal that stands is an answer: a write that had begun is
+	// still open, and the run will say how it ended.
+	run, getErr := a.visible(ctx, p, in.ID)
+	if getErr != nil {
+		return nil, getErr
+	}
+	if !run.Cancelling && !run.Status.Final() {
+		return nil, fault.New(fault.Unavailable, "cancel.unconfirmed", "the cancel could not be recorded in time; ask again", err)
+	}
+	return &cancelOutput{Status: http.StatusAccepted, Location: location(in.ID), RetryAfter: "1", Body: whole(run)}, nil
+}
+
+func full(c flow.Certificate) flow.Certificate {
+	for _, list := range []*[]flow.Effect{&c.Done, &c.Undone, &c.InDoubt} {
+		if *list == nil {
+			*list = []flow.Effect{}
+		}
+	}
+	return c
+}
