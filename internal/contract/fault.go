@@ -15,15 +15,20 @@ import (
 // own errors and cancellations pass. Anything else is a bug and shows its type
 // only (promises 5 and 9).
 func ToTemporal(err error) error {
+	var f *fault.Fault
 	var app *temporal.ApplicationError
 	var cancelled *temporal.CanceledError
 	switch {
-	case err == nil, errors.As(err, &app), errors.As(err, &cancelled):
+	case err == nil:
+		return nil
+	case errors.As(err, &f): // a fault speaks for what caused it, a cancellation included
+	case errors.As(err, &app), errors.As(err, &cancelled):
 		return err
 	case errors.Is(err, context.Canceled):
 		return temporal.NewCanceledError()
+	default:
+		f = fault.Of(err)
 	}
-	f := fault.Of(err)
 	return temporal.NewApplicationErrorWithOptions(f.Text, f.Code, temporal.ApplicationErrorOptions{
 		NonRetryable:   !f.Retryable() && f.Class != fault.InDoubt,
 		NextRetryDelay: f.After,
