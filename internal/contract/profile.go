@@ -42,7 +42,12 @@ func (p Profile) Tighten(total time.Duration) Profile {
 	return p
 }
 
+// options are the SDK's options of one call. An activity of the main queue stays
+// on the queue of its workflow.
 func (p Profile) options(queue Queue, summary string) workflow.ActivityOptions {
+	if queue == Main {
+		queue = ""
+	}
 	return workflow.ActivityOptions{
 		TaskQueue:              string(queue),
 		StartToCloseTimeout:    p.Attempt,

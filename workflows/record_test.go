@@ -1,0 +1,233 @@
+package workflows_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/devenv/testenv"
+	"patchbay/internal/durable"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/workflows"
+)
+
+var record = flag.Bool("record", false, "write the histories of scenarios that have none yet to testdata/replay")
+
+// clientIdentity is how the SDK names a client: process, host and task queue.
+var clientIdentity = regexp.MustCompile(`"\d+@[^"]*"`)
+
+// stand is what the activities do in one scenario: the workflow is real, the
+// server is real, the outside world is scripted.
+type stand struct {
+	read  func(context.Context) (contract.ReadResult, error)
+	write func(context.Context) (contract.WriteResult, error)
+}
+
+type scenario struct {
+	name    string
+	respond flow.Respond
+	noWrite bool
+	timeout time.Duration
+	stand   stand
+	cancel  func(reading, writing <-chan struct{}) <-chan struct{} // when to cancel; nil: never
+	status  flow.Status                                            // how the run was closed; empty: no close activity
+	ends    enums.WorkflowExecutionStatus
+}
+
+func rows(n int) func(context.Context) (contract.ReadResult, error) {
+	return func(context.Context) (contract.ReadResult, error) { return contract.ReadResult{Rows: n}, nil }
+}
+
+func written(n int) func(context.Context) (contract.WriteResult, error) {
+	return func(context.Context) (contract.WriteResult, error) {
+		return contract.WriteResult{Confirmed: n, Status: flow.Completed}, nil
+	}
+}
+
+func untilCancelled[T any](ctx context.Context) (T, error) {
+	var none T
+	beat := time.NewTicker(50 * time.Millisecond)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return none, ctx.Err()
+		case <-beat.C:
+			activity.RecordHeartbeat(ctx)
+		}
+	}
+}
+
+// once fails the first try with err and hands the next ones to then.
+func once[T any](err error, then func(context.Context) (T, error)) func(context.Context) (T, error) {
+	var tries atomic.Int32
+	return func(ctx context.Context) (T, error) {
+		if tries.Add(1) == 1 {
+			var none T
+			return none, err
+		}
+		return then(ctx)
+	}
+}
+
+func fails[T any](err error) func(context.Context) (T, error) {
+	return func(context.Context) (T, error) {
+		var none T
+		return none, err
+	}
+}
+
+func scenarios() []scenario {
+	completed, failed, cancelled := enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED
+	throttled := fault.ThrottledFor(300*time.Millisecond, "oracle.throttled", "too many requests", nil)
+	away := fault.New(fault.Unavailable, "dataverse.unavailable", "the service is unavailable", nil)
+	doubt := fault.New(fault.InDoubt, "dataverse.answer-lost", "the answer was lost", nil)
+	during := func(which int) func(reading, writing <-chan struct{}) <-chan struct{} {
+		return func(reading, writing <-chan struct{}) <-chan struct{} {
+			return []<-chan struct{}{reading, writing}[which]
+		}
+	}
+	return []scenario{
+		{name: "answered-then-written", respond: flow.AfterRead, stand: stand{rows(12), written(12)}, ends: completed},
+		{name: "written-then-answered", respond: flow.AfterWrite, stand: stand{rows(3), written(3)}, ends: completed},
+		{name: "read-only", respond: flow.AfterRead, noWrite: true, stand: stand{read: rows(1)}, ends: completed},
+		{name: "not-found", respond: flow.AfterRead, status: flow.Failed, ends: failed,
+			stand: stand{read: fails[contract.ReadResult](fault.NotFoundf("source.not_found", "no such product"))}},
+		{name: "throttled-then-answered", respond: flow.AfterRead, stand: stand{once(throttled, rows(2)), written(2)}, ends: completed},
+		{name: "write-retried", respond: flow.AfterRead, stand: stand{rows(2), once(away, written(2))}, ends: completed},
+		{name: "write-in-doubt-then-settled", respond: flow.AfterRead, stand: stand{rows(2), once(doubt, written(2))}, ends: completed},
+		{name: "some-refused", respond: flow.AfterRead, status: flow.Failed, ends: failed,
+			stand: stand{rows(5), func(context.Context) (contract.WriteResult, error) {
+				return contract.WriteResult{Confirmed: 3, Refused: 2, Status: flow.Failed}, nil
+			}}},
+		{name: "deadline-passed", respond: flow.AfterRead, timeout: time.Second, status: flow.Failed, ends: failed,
+			stand: stand{read: untilCancelled[contract.ReadResult]}},
+		{name: "cancelled-while-reading", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,
+			stand: stand{read: untilCancelled[contract.ReadResult]}, cancel: during(0)},
+		{name: "cancelled-while-writing", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,
+			stand: stand{rows(4), untilCancelled[contract.WriteResult]}, cancel: during(1)},
+		{name: "sealed-before-the-cancel-arrived", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,
+			stand: stand{rows(4), fails[contract.WriteResult](fault.New(fault.Conflict, contract.CancelledCode, "the run was cancelled", nil))}},
+	}
+}
+
+// Every scenario runs on a real server and ends as it should; with -record its
+// history is kept for the replay test.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	address, _ := testenv.Temporal(t)
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			events := s.play(t, address)
+			path := filepath.Join("testdata", "replay", "Instant", s.name+".json")
+			if _, err := os.Stat(path); err == nil || !*record {
+				return
+			}
+			b, err := protojson.Marshal(events)
+			require.NoError(t, err)
+			b = clientIdentity.ReplaceAll(b, []byte(`"recorder"`)) // the machine it was recorded on is nobody's business
+			var text bytes.Buffer
+			require.NoError(t, json.Indent(&text, b, "", " ")) // protojson's own spacing is random on purpose
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, append(text.Bytes(), '\n'), 0o644))
+		})
+	}
+}
+
+// play runs the scenario on a task queue of its own and returns its history.
+func (s scenario) play(t *testing.T, address string) *history.History {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	c, err := durable.Dial(ctx, durable.Options{Address: address})
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, durable.RegisterSearchAttributes(ctx, c, "default"))
+	reading, writing := make(chan struct{}, 64), make(chan struct{}, 64)
+	closed := make(chan contract.CloseInput, 64)
+	queue := "record-" + s.name
+	w := worker.New(c, queue, worker.Options{
+		Identity:                     "recorder",
+		Interceptors:                 []interceptor.WorkerInterceptor{durable.NewInterceptor(zap.NewNop())},
+		DisableRegistrationAliasing:  true,
+		MaxHeartbeatThrottleInterval: 50 * time.Millisecond,
+	})
+	workflows.Register(w)
+	contract.Read.Register(w, func(ctx context.Context, _ contract.Batch) (contract.ReadResult, error) {
+		reading <- struct{}{}
+		return s.stand.read(ctx)
+	})
+	contract.Write.Register(w, func(ctx context.Context, _ contract.Batch) (contract.WriteResult, error) {
+		writing <- struct{}{}
+		return s.stand.write(ctx)
+	})
+	contract.CloseRun.Register(w, func(_ context.Context, in contract.CloseInput) (contract.CloseResult, error) {
+		closed <- in
+		return contract.CloseResult{Status: s.status}, nil
+	})
+	require.NoError(t, w.Start())
+	defer w.Stop()
+
+	timeout := s.timeout
+	if timeout == 0 {
+		timeout = 30 * time.Second
+	}
+	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: contract.WorkflowID("instant", "product-specs", "record-"+s.name), TaskQueue: queue,
+		TypedSearchAttributes: temporal.NewSearchAttributes(contract.FlowAttribute.ValueSet("product-specs")),
+		StaticSummary:         "1 press of product-specs",
+	}, contract.Instant.Name(), contract.InstantInput{
+		Batch:    contract.Batch{BatchID: "record-" + s.name, Flow: "product-specs", Digest: "0000"},
+		Size:     1,
+		Skeleton: flow.Skeleton{Respond: s.respond, Reads: true, Writes: !s.noWrite, Source: "oracle-plm", Target: "dataverse", Timeout: timeout},
+	})
+	require.NoError(t, err)
+	if s.cancel != nil {
+		select {
+		case <-s.cancel(reading, writing):
+		case <-ctx.Done():
+			t.Fatal("the scenario never came to the point where it is cancelled")
+		}
+		require.NoError(t, c.CancelWorkflow(ctx, started.GetID(), started.GetRunID()))
+	}
+	err = started.Get(ctx, nil)
+	require.Equal(t, s.ends == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, err == nil, "%v", err)
+	described, err := c.DescribeWorkflowExecution(ctx, started.GetID(), started.GetRunID())
+	require.NoError(t, err)
+	require.Equal(t, s.ends, described.GetWorkflowExecutionInfo().GetStatus())
+	if s.status == "" {
+		require.Empty(t, closed, "a run that completed is closed by its last activity alone")
+	} else {
+		require.Len(t, closed, 1, "a run that did not complete is closed once")
+		require.Equal(t, s.status == flow.Cancelled, (<-closed).Fault == nil, "only a cancel closes without a fault")
+	}
+
+	events := &history.History{}
+	for i := c.GetWorkflowHistory(ctx, started.GetID(), started.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
+		event, err := i.Next()
+		require.NoError(t, err)
+		events.Events = append(events.Events, event)
+	}
+	return events
+}
