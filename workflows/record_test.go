@@ -33,8 +33,9 @@ import (
 
 var record = flag.Bool("record", false, "write the histories of scenarios that have none yet to testdata/replay")
 
-// clientIdentity is how the SDK names a client: process, host and task queue.
-var clientIdentity = regexp.MustCompile(`"\d+@[^"]*"`)
+// host is how the SDK names the machine: in a client's identity and in the name
+// of a sticky task queue.
+var host = regexp.MustCompile(`"(\d+@[^"]*|[^":]+:[0-9a-f]{8}-[0-9a-f-]{27})"`)
 
 // stand is what the activities do in one scenario: the workflow is real, the
 // server is real, the outside world is scripted.
@@ -146,7 +147,7 @@ func TestRecord(t *testing.T) {
 			}
 			b, err := protojson.Marshal(events)
 			require.NoError(t, err)
-			b = clientIdentity.ReplaceAll(b, []byte(`"recorder"`)) // the machine it was recorded on is nobody's business
+			b = host.ReplaceAll(b, []byte(`"recorder"`)) // the machine it was recorded on is nobody's business
 			var text bytes.Buffer
 			require.NoError(t, json.Indent(&text, b, "", " ")) // protojson's own spacing is random on purpose
 			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
