@@ -44,6 +44,7 @@ create table work (
     state       text not null default 'accepted'
                 check (state in ('accepted', 'running', 'parked', 'completed', 'failed', 'cancelled')),
     order_at    timestamptz not null default now(), -- place in the queue
+    timeout     interval not null,            -- of the plan: how long the answer may take
     deadline_at timestamptz not null,
     batch_id    text,                         -- of the workflow that has it
     lease_until timestamptz,                  -- when it lapses unrelayed, the same batch is sent again
@@ -59,6 +60,14 @@ create table work (
     accepted_at timestamptz not null default now(),
     closed_at   timestamptz
 );
+-- work_step adds a transition to a progress, once
+create function work_step(progress jsonb, name text, note text) returns jsonb
+    language sql stable
+    return case
+        when progress @> jsonb_build_array(jsonb_build_object('name', name)) then progress
+        else progress || jsonb_build_array(jsonb_strip_nulls(
+            jsonb_build_object('name', name, 'at', now(), 'note', nullif(note, ''))))
+    end;
 -- rows that the relay has to hand over, in order
 create index work_due on work (flow, class, order_at) where state = 'accepted' and relayed_at is null;
 create index work_batch on work (batch_id);
@@ -79,6 +88,7 @@ create table effect (
     call_id      text,                        -- the bulk call it was sent with
     fence        bigint not null default 0,   -- of the attempt; confirming an older one changes nothing
     attempts     int not null default 0,
+    unsure       boolean not null default false, -- the outcome of the attempt before this one is unknown
     reason       text,                        -- why refused or in doubt, safe to show
     intended_at  timestamptz not null default now(),
     attempted_at timestamptz,
@@ -114,3 +124,4 @@ create unique index journal_final on journal (run) where final;
 -- +goose Down
 drop table journal, seal, effect, work, connection, flow_current, plan, setting;
 drop sequence effect_fence;
+drop function work_step;

@@ -1,0 +1,34 @@
+package journal
+
+// Reason says why something ended or stands as it does. The word is an
+// interface: it is what `explain` prints and what people search for.
+type Reason string
+
+// Reasons along the way.
+const (
+	Accepted    Reason = "accepted"     // kept; it will be worked on
+	Answered    Reason = "answered"     // the answer may be shown
+	CancelAsked Reason = "cancel_asked" // no new effect from here on
+	Confirmed   Reason = "confirmed"    // the target holds it
+	Refused     Reason = "refused"      // the target said no
+	InDoubt     Reason = "in_doubt"     // sent, outcome unknown
+	Undone      Reason = "undone"       // intended, never sent
+	Parked      Reason = "parked"       // waits for a person
+)
+
+// Final reasons: each run, event, record and slot gets exactly one.
+const (
+	Delivered Reason = "delivered" // done, all of it
+	Unchanged Reason = "unchanged" // done, and the target had it already
+	Filtered  Reason = "filtered"  // the flow's own clauses did not want it
+	Merged    Reason = "merged"    // went along with a later one of the same key
+	Rejected  Reason = "rejected"  // understood and refused, by us or by the target
+	Shed      Reason = "shed"      // dropped as the flow's spike rule says
+	Shared    Reason = "shared"    // answered from an identical run
+	Duplicate Reason = "duplicate" // had come before
+	NotFound  Reason = "not_found" // what it asked for does not exist
+	Deadline  Reason = "deadline"  // not done within the time the flow allows
+	Failed    Reason = "failed"    // could not be done
+	Cancelled Reason = "cancelled" // somebody asked for it
+	Expired   Reason = "expired"   // too old when its turn came
+)

@@ -1,0 +1,186 @@
+package run_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/journal"
+	"patchbay/internal/run"
+)
+
+func TestAcceptKeepsARowThatClaimsItself(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+
+	require.Len(t, r.RunID, 26)
+	require.Equal(t, flow.Accepted, r.Status)
+	require.Equal(t, []string{"accepted"}, names(r.Progress))
+	require.WithinDuration(t, r.AcceptedAt.Add(30*time.Second), r.DeadlineAt, time.Millisecond)
+	require.Equal(t, run.Start{
+		BatchID: r.RunID, Flow: "product-specs", Digest: b.plan.Digest(), Pattern: "instant", Size: 1,
+		Skeleton: b.plan.Skeleton(), Summary: b.plan.Summary, RunIDs: []string{r.RunID},
+	}, s)
+	require.Equal(t, r.WorkflowID, s.WorkflowID())
+
+	stored := b.get(r.RunID)
+	require.Equal(t, "3", fmt.Sprint(stored.Params["depth"]), "defaults are part of the row")
+	stored.Params = r.Params
+	require.Equal(t, r, stored, "what Accept returns is what was committed")
+
+	due, err := b.book.Due(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, due, "the relay leaves a row alone while its lease holds")
+}
+
+func TestTheSameKeyIsTheSameRunAndNothingIsStartedTwice(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	first, _ := b.accept("k1")
+	again, s := b.accept("k1")
+	require.True(t, again.Replayed)
+	require.False(t, first.Replayed)
+	require.Equal(t, first.RunID, again.RunID)
+	require.Zero(t, s)
+
+	other := press("k1")
+	other.Principal = "key:erp"
+	r, _, err := b.book.Accept(t.Context(), other)
+	require.NoError(t, err)
+	require.NotEqual(t, first.RunID, r.RunID, "a key belongs to its principal")
+}
+
+func TestTheSameKeyWithOtherParametersIsAConflict(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.accept("k1")
+	p := press("k1")
+	p.Params["product_id"] = "AS54889"
+	_, _, err := b.book.Accept(t.Context(), p)
+	requireFault(t, err, fault.Conflict, "idem.reused")
+}
+
+func TestPressesWithoutAKeyAreRunsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	one, _ := b.accept("")
+	two, _ := b.accept("")
+	require.NotEqual(t, one.RunID, two.RunID)
+	require.Len(t, two.RunID, 26)
+}
+
+func TestConcurrentPressesWithOneKeyMakeOneRow(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	// A second book stands for a second process: it shares nothing but the database.
+	books := []*run.Book{b.book, run.NewBook(b.store, run.NewPlans(b.store), run.Options{})}
+	const n = 24
+	var wg sync.WaitGroup
+	runs, starts, errs := make([]flow.Run, n), make([]run.Start, n), make([]error, n)
+	for i := range n {
+		wg.Go(func() { runs[i], starts[i], errs[i] = books[i%2].Accept(t.Context(), press("k1")) })
+	}
+	wg.Wait()
+	started := 0
+	for i := range n {
+		require.NoError(t, errs[i])
+		require.Equal(t, runs[0].RunID, runs[i].RunID)
+		require.Equal(t, starts[i].BatchID == "", runs[i].Replayed)
+		if starts[i].BatchID != "" {
+			started++
+		}
+	}
+	require.Equal(t, 1, started)
+	var rows, entries int
+	require.NoError(t, b.store.Pool().QueryRow(t.Context(), `select (select count(*) from work), (select count(*) from journal)`).Scan(&rows, &entries))
+	require.Equal(t, []int{1, 1}, []int{rows, entries})
+}
+
+func TestARepeatIsFoundAfterTheFlowsParametersChanged(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, _ := b.accept("k1")
+	_, err := b.plans.Apply(t.Context(), []*flow.Plan{specs(func(p *flow.Plan) {
+		p.Params[0].Name = "item"
+	})}, nil, "test")
+	require.NoError(t, err)
+	again, _ := b.accept("k1")
+	require.True(t, again.Replayed)
+	require.Equal(t, r.Digest, again.Digest, "a run keeps the plan it was accepted under")
+	_, _, err = b.book.Accept(t.Context(), press("k2"))
+	requireFault(t, err, fault.Invalid, "params.invalid")
+}
+
+func TestAFullQueueRefusesNewPressesAndStillAnswersRepeats(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 2 })
+	b.accept("k1")
+	two, _ := b.accept("k2")
+	_, _, err := b.book.Accept(t.Context(), press("k3"))
+	requireFault(t, err, fault.Throttled, "queue.full")
+	require.Positive(t, fault.Of(err).After)
+	again, _ := b.accept("k2")
+	require.True(t, again.Replayed)
+
+	_, err = b.book.Close(t.Context(), two.RunID, nil)
+	require.NoError(t, err)
+	b.accept("k3")
+}
+
+func TestUnknownFlowsAndRunsAreNotFound(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	p := press("")
+	p.Flow = "no-such"
+	_, _, err := b.book.Accept(t.Context(), p)
+	requireFault(t, err, fault.NotFound, "flow.not-found")
+	_, err = b.book.Get(t.Context(), "x")
+	requireFault(t, err, fault.NotFound, "run.not-found")
+	_, err = b.book.Seal(t.Context(), "x", "dev")
+	requireFault(t, err, fault.NotFound, "run.not-found")
+	_, err = b.book.Certificate(t.Context(), "x")
+	requireFault(t, err, fault.NotFound, "run.not-found")
+	_, err = b.book.Begin(t.Context(), "x", "reading", "")
+	requireFault(t, err, fault.NotFound, "run.not-found")
+	_, err = b.book.Close(t.Context(), "x", nil)
+	requireFault(t, err, fault.NotFound, "run.not-found")
+}
+
+func TestAnAcceptedPressIsFoundByItsBusinessKey(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, _ := b.accept("k1")
+	for _, key := range []string{r.RunID, "AS54888"} {
+		entries, err := b.journal.Explain(t.Context(), key)
+		require.NoError(t, err)
+		require.Len(t, entries, 1, key)
+		require.Equal(t, string(journal.Accepted), entries[0].Reason)
+		require.Equal(t, r.RunID, entries[0].Run)
+	}
+}
+
+func TestParametersSurviveTheDatabaseExactly(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Params[0].Pattern = "" })
+	p := press("")
+	p.Params["product_id"] = "a\x00b\xff<é>"
+	r, s, err := b.book.Accept(t.Context(), p)
+	require.NoError(t, err)
+	item := b.begin(s.BatchID, "reading")
+	require.Equal(t, "a\x00b\uFFFD<é>", item.Params["product_id"])
+	require.Equal(t, int64(3), item.Params["depth"], "an int is an int64, as after Validate")
+	require.Equal(t, r.RunID, item.RunID)
+}
+
+func TestWorkflowIDsHaveTheFormOfTheContract(t *testing.T) {
+	t.Parallel()
+	s := run.Start{Pattern: "instant", Flow: "product-specs", BatchID: "b"}
+	require.Equal(t, contract.WorkflowID(s.Pattern, s.Flow, s.BatchID), s.WorkflowID())
+}

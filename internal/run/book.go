@@ -1,0 +1,141 @@
+package run
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"patchbay/internal/flow"
+	"patchbay/internal/store"
+)
+
+type (
+	// Options tune a Book; the zero value is right for production.
+	Options struct {
+		Lease time.Duration // how long a claimed row waits for its mark before the relay sends it again; 0: 15 s
+		Solo  bool          // no other process watches runs of this store: no notifications are sent
+	}
+
+	// Book is the book of runs. It is safe for concurrent use.
+	Book struct {
+		store *store.Store
+		plans *Plans
+		lease time.Duration
+		hub   *hub
+
+		mu  sync.Mutex
+		key []byte // of the run_id HMAC; nil until it was read
+	}
+
+	// Start is what starts one workflow: a batch of accepted rows. The zero value
+	// starts nothing.
+	Start struct {
+		BatchID  string
+		Flow     string
+		Digest   string
+		Pattern  string
+		Size     int
+		Skeleton flow.Skeleton
+		Summary  string   // of the flow, for people
+		RunIDs   []string // of the items
+	}
+
+	// Item is one run in the hands of an activity.
+	Item struct {
+		RunID      string
+		BatchID    string
+		Flow       string
+		Digest     string
+		Params     flow.Row // complete and typed, as flow.Plan.Validate gives them
+		Principal  string
+		DeadlineAt time.Time
+		Fence      int64        // of this Begin; what is written with an older one finds no row
+		Answer     *flow.Result // of an earlier attempt or step, nil if there is none
+		Answered   bool         // and may be shown already: it will not be replaced
+		Sealed     bool         // a cancel was asked: no effect may begin
+	}
+)
+
+const (
+	defaultLease = 15 * time.Second
+	// anyTimeout stands in for a plan that gives none.
+	anyTimeout = 30 * time.Second
+	// anyQueue stands in for a plan that gives no limit of waiting presses.
+	anyQueue = 1000
+)
+
+// NewBook gives the book of runs of a store.
+func NewBook(s *store.Store, plans *Plans, o Options) *Book {
+	if o.Lease <= 0 {
+		o.Lease = defaultLease
+	}
+	return &Book{store: s, plans: plans, lease: o.Lease, hub: newHub(s, !o.Solo)}
+}
+
+// WorkflowID is the ID of the workflow that Start starts.
+func (s Start) WorkflowID() string { return workflowID(s.Pattern, s.Flow, s.BatchID) }
+
+// workflowID has the form of contract.WorkflowID, which this package must not
+// import; a test keeps them equal.
+func workflowID(pattern, flow, id string) string { return pattern + "/" + flow + "/" + id }
+
+// start describes the batch of rows that carry batchID.
+func start(plan *flow.Plan, digest, batchID string, runIDs ...string) Start {
+	return Start{
+		BatchID:  batchID,
+		Flow:     plan.Flow,
+		Digest:   digest,
+		Pattern:  string(plan.Pattern),
+		Size:     len(runIDs),
+		Skeleton: plan.Skeleton(),
+		Summary:  plan.Summary,
+		RunIDs:   runIDs,
+	}
+}
+
+var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// runID is 26 characters: an HMAC of who asks for what under which key, so that
+// the same press finds the same row and no client key or personal data is in an
+// ID. Without a key it is random.
+func (b *Book) runID(ctx context.Context, press flow.Press) (string, error) {
+	if press.Key == "" {
+		return lowerBase32.EncodeToString(randomBytes(16)), nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.key == nil {
+		key, err := b.store.Setting(ctx, "run.id-key", func() []byte { return randomBytes(32) })
+		if err != nil {
+			return "", err
+		}
+		b.key = key
+	}
+	mac := hmac.New(sha256.New, b.key)
+	mac.Write([]byte(press.Principal + "\x00" + press.Flow + "\x00" + press.Key))
+	return lowerBase32.EncodeToString(mac.Sum(nil))[:26], nil
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}
+
+// keysOf gives the business keys among parameters: their texts.
+func keysOf(params flow.Row) []string {
+	var keys []string
+	for _, v := range params {
+		if s, ok := v.(string); ok && strings.TrimSpace(s) != "" {
+			keys = append(keys, s)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,150 @@
+package run_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/journal"
+	"patchbay/internal/ledger"
+	"patchbay/internal/run"
+	"patchbay/internal/store"
+	"patchbay/internal/store/storetest"
+)
+
+// bundle is a fresh database with one flow in force.
+type bundle struct {
+	*testing.T
+	store   *store.Store
+	plans   *run.Plans
+	book    *run.Book
+	ledger  *ledger.Ledger
+	journal *journal.Journal
+	plan    *flow.Plan
+}
+
+func newBundle(t *testing.T, change ...func(*flow.Plan)) *bundle {
+	t.Helper()
+	s := storetest.New(t)
+	plans := run.NewPlans(s)
+	b := &bundle{
+		T: t, store: s, plans: plans, ledger: ledger.New(s), journal: journal.New(s),
+		book: run.NewBook(s, plans, run.Options{}), plan: specs(change...),
+	}
+	_, err := plans.Apply(t.Context(), []*flow.Plan{b.plan}, []flow.Connection{{Name: "plm", System: "oracle"}}, "test")
+	require.NoError(t, err)
+	return b
+}
+
+func specs(change ...func(*flow.Plan)) *flow.Plan {
+	p := &flow.Plan{
+		Flow: "product-specs", Pattern: flow.Instant, Summary: "Specifications of one product",
+		Params: []flow.Param{
+			{Name: "product_id", Type: flow.String, Pattern: "^[A-Z0-9-]{3,40}$"},
+			{Name: "depth", Type: flow.Int, Default: int64(3), Optional: true},
+		},
+		Read:     &flow.Read{Connection: "plm", Table: "items"},
+		Write:    &flow.Write{Connection: "crm", Table: "specification", Key: []string{"number"}},
+		Respond:  flow.AfterRead,
+		Limits:   flow.Limits{Timeout: 30 * time.Second, Queue: 100},
+		Bindings: map[string]flow.Binding{"plm": {System: "oracle", Identity: "x"}},
+	}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+func press(key string) flow.Press {
+	return flow.Press{Flow: "product-specs", Principal: "dev", Key: key, Params: map[string]any{"product_id": "AS54888"}}
+}
+
+func (b *bundle) accept(key string) (flow.Run, run.Start) {
+	b.Helper()
+	r, s, err := b.book.Accept(b.Context(), press(key))
+	require.NoError(b, err)
+	return r, s
+}
+
+func (b *bundle) begin(batchID, step string) run.Item {
+	b.Helper()
+	item, err := b.book.Begin(b.Context(), batchID, step, "")
+	require.NoError(b, err)
+	return item
+}
+
+func (b *bundle) get(runID string) flow.Run {
+	b.Helper()
+	r, err := b.book.Get(b.Context(), runID)
+	require.NoError(b, err)
+	return r
+}
+
+// attempt records two writes and gives the outcomes that confirm them.
+func (b *bundle) attempt(item run.Item) []ledger.Outcome {
+	b.Helper()
+	open, err := b.ledger.Attempt(b.Context(), item.RunID, "write", "crm.specification", "call-1", members())
+	require.NoError(b, err)
+	outcomes := make([]ledger.Outcome, len(open))
+	for i, o := range open {
+		outcomes[i] = ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
+	}
+	return outcomes
+}
+
+func members() []ledger.Member {
+	return []ledger.Member{
+		{Key: `["AS54888","Weight"]`, Label: "AS54888, Weight", SHA256: []byte("a")},
+		{Key: `["AS54888","Height"]`, Label: "AS54888, Height", SHA256: []byte("b")},
+	}
+}
+
+// finals gives the final reasons in the journal of a run.
+func (b *bundle) finals(runID string) []string {
+	b.Helper()
+	rows, err := b.store.Pool().Query(b.Context(), `select reason from journal where run = $1 and final`, runID)
+	require.NoError(b, err)
+	var reasons []string
+	for rows.Next() {
+		var r string
+		require.NoError(b, rows.Scan(&r))
+		reasons = append(reasons, r)
+	}
+	require.NoError(b, rows.Err())
+	return reasons
+}
+
+// exec changes a row behind the book's back, as time or a crash would.
+func (b *bundle) exec(sql string, args ...any) {
+	b.Helper()
+	_, err := b.store.Pool().Exec(b.Context(), sql, args...)
+	require.NoError(b, err)
+}
+
+func answer(n int) flow.Result {
+	rows := make([]flow.Row, n)
+	for i := range rows {
+		rows[i] = flow.Row{"number": "AS54888", "value": json.Number("1.50"), "absent": nil}
+	}
+	return flow.Result{Rows: rows, Count: n}
+}
+
+func requireFault(t *testing.T, err error, class fault.Class, code string) {
+	t.Helper()
+	require.Error(t, err)
+	f := fault.Of(err)
+	require.Equal(t, code, f.Code, "%v", err)
+	require.Equal(t, class, f.Class)
+}
+
+func names(steps []flow.Step) []string {
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.Name)
+	}
+	return names
+}

@@ -1,0 +1,102 @@
+package run
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// quick lets a statement's commit not wait for the disk. It is for changes that
+// are made again when a crash of PostgreSQL takes them back.
+const quick = `with quick as (select set_config('synchronous_commit', 'off', true)) `
+
+// claim is a row that is to be handed to Temporal.
+type claim struct {
+	runID, batchID, flow, digest string
+	orderAt                      time.Time
+}
+
+// Due claims up to limit accepted rows whose lease lapsed before Temporal had
+// them, and gives their starts in the order of the queue: the same batch under the
+// same workflow ID as before. A lapsed lease means that nobody could reach
+// Temporal; the time of the outage is ours and not the caller's, so the deadline
+// begins anew.
+func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
+	// When the outcome is unknown the claims lapse like any others.
+	return b.starts(ctx, b.store.Write, `
+		with due as (
+			select run_id from work
+			where state = 'accepted' and relayed_at is null and (lease_until is null or lease_until <= now())
+			order by order_at limit $1 for update skip locked
+		)
+		update work w set batch_id = coalesce(w.batch_id, w.run_id), lease_until = now() + $2::interval,
+		       deadline_at = greatest(w.deadline_at, now() + w.timeout)
+		from due where w.run_id = due.run_id
+		returning w.run_id, w.batch_id, w.flow, w.digest, w.order_at`, limit, b.lease)
+}
+
+// SealedOpen gives up to 1,000 batches whose cancel was asked and that Temporal
+// has: their workflows are to be cancelled, again if need be.
+func (b *Book) SealedOpen(ctx context.Context) ([]Start, error) {
+	return b.starts(ctx, b.store.Read, `
+		select w.run_id, w.batch_id, w.flow, w.digest, w.order_at
+		from work w join seal s on s.cause = w.run_id
+		where w.state in ('accepted', 'running', 'parked') and w.relayed_at is not null
+		order by w.order_at limit 1000`)
+}
+
+// on is store.Read or store.Write.
+type on func(context.Context, func(*pgxpool.Conn) error) error
+
+func (b *Book) starts(ctx context.Context, run on, sql string, args ...any) ([]Start, error) {
+	var claims []claim
+	err := run(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		claims, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (claim, error) {
+			var row claim
+			err := r.Scan(&row.runID, &row.batchID, &row.flow, &row.digest, &row.orderAt)
+			return row, err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(claims, func(a, z claim) int { return a.orderAt.Compare(z.orderAt) })
+	starts := make([]Start, 0, len(claims))
+	for _, row := range claims {
+		plan, err := b.plans.ByDigest(ctx, row.digest)
+		if err != nil {
+			return nil, err
+		}
+		starts = append(starts, start(plan, row.digest, row.batchID, row.runID))
+	}
+	return starts, nil
+}
+
+// Relayed marks a batch whose start Temporal has accepted. When the mark is lost
+// the relay sends the same start again, which changes nothing.
+func (b *Book) Relayed(ctx context.Context, batchID string) error {
+	return b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, quick+`
+			update work set relayed_at = now() from quick where batch_id = $1 and relayed_at is null`, batchID)
+		return err
+	})
+}
+
+// Release shortens the lease of a batch whose start certainly failed, so that it
+// is due again after the wait.
+func (b *Book) Release(ctx context.Context, batchID string, wait time.Duration) error {
+	return b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, quick+`
+			update work set lease_until = least(lease_until, now() + $2::interval) from quick
+			where batch_id = $1 and state = 'accepted' and relayed_at is null`, batchID, wait)
+		return err
+	})
+}

@@ -1,0 +1,191 @@
+package run
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/internal/store"
+)
+
+// channel is the notification channel of changed runs. The payload is the sender
+// and the run_ids, separated by blanks.
+const channel = "work"
+
+const (
+	pollEvery   = time.Second // a watcher ticks at least this often
+	perNotice   = 200         // run_ids in one notification, of at most 8,000 bytes
+	noticesHeld = 10_000      // run_ids that wait to be sent; more are dropped, watchers poll
+)
+
+type (
+	// hub tells watchers that a run may have changed: those of this process at
+	// once, those of others by NOTIFY.
+	hub struct {
+		store    *store.Store
+		announce bool
+		self     string // tells our own notifications from those of others
+
+		mu       sync.Mutex
+		watchers map[string]map[*watcher]struct{} // by run_id
+		changed  map[string]struct{}              // run_ids to be announced
+		wake     chan struct{}                    // of capacity 1
+	}
+
+	watcher struct {
+		tick  chan struct{} // of capacity 1: ticks that nobody took are one
+		timer *time.Timer
+	}
+)
+
+func newHub(s *store.Store, announce bool) *hub {
+	return &hub{
+		store:    s,
+		announce: announce,
+		self:     lowerBase32.EncodeToString(randomBytes(5)),
+		watchers: map[string]map[*watcher]struct{}{},
+		changed:  map[string]struct{}{},
+		wake:     make(chan struct{}, 1),
+	}
+}
+
+// Run carries hints between processes until ctx ends: it hears what others
+// changed and tells what this one did. Without it watchers only poll.
+func (b *Book) Run(ctx context.Context) error {
+	var done sync.WaitGroup
+	defer done.Wait()
+	done.Go(func() { b.store.Listen(ctx, channel, b.hub.hear) })
+	b.hub.tell(ctx)
+	return nil
+}
+
+// Watch gives a channel that ticks whenever the run may have changed and at least
+// once a second: a hint, on which the caller reads the run again. stop releases
+// it; so does the end of ctx. The channel is never closed.
+func (b *Book) Watch(ctx context.Context, runID string) (ticks <-chan struct{}, stop func()) {
+	return b.hub.watch(ctx, runID)
+}
+
+func (h *hub) watch(ctx context.Context, runID string) (<-chan struct{}, func()) {
+	w := &watcher{tick: make(chan struct{}, 1)}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w.timer = time.AfterFunc(pollEvery, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, watching := h.watchers[runID][w]; watching {
+			w.send()
+			w.timer.Reset(pollEvery)
+		}
+	})
+	if h.watchers[runID] == nil {
+		h.watchers[runID] = map[*watcher]struct{}{}
+	}
+	h.watchers[runID][w] = struct{}{}
+	var detach func() bool
+	stop := func() {
+		detach()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		w.timer.Stop()
+		delete(h.watchers[runID], w)
+		if len(h.watchers[runID]) == 0 {
+			delete(h.watchers, runID)
+		}
+	}
+	detach = context.AfterFunc(ctx, stop)
+	return w.tick, stop
+}
+
+func (w *watcher) send() {
+	select {
+	case w.tick <- struct{}{}:
+	default:
+	}
+}
+
+// publish is called after a commit that changed the runs.
+func (h *hub) publish(runIDs ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range runIDs {
+		for w := range h.watchers[id] {
+			w.send()
+		}
+		if h.announce && len(h.changed) < noticesHeld {
+			h.changed[id] = struct{}{}
+		}
+	}
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hear takes a notification; an empty one means that some may have been missed.
+func (h *hub) hear(payload string) {
+	sender, ids, _ := strings.Cut(payload, " ")
+	if sender == h.self {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if payload == "" {
+		for _, watchers := range h.watchers {
+			for w := range watchers {
+				w.send()
+			}
+		}
+		return
+	}
+	for id := range strings.FieldsSeq(ids) {
+		for w := range h.watchers[id] {
+			w.send()
+		}
+	}
+}
+
+// tell announces changed runs, all that gathered since the last time in one
+// transaction: NOTIFY serialises commits, so it stays out of those that matter.
+func (h *hub) tell(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		}
+		payloads := h.payloads()
+		if len(payloads) == 0 {
+			continue
+		}
+		// A lost hint costs a watcher its next poll and nothing else.
+		_ = h.store.Write(ctx, func(c *pgxpool.Conn) error {
+			_, err := c.Exec(ctx, quick+`select pg_notify($1, p) from quick, unnest($2::text[]) as p`, channel, payloads)
+			return err
+		})
+	}
+}
+
+func (h *hub) payloads() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var payloads []string
+	ids := make([]string, 0, min(len(h.changed), perNotice))
+	flush := func() {
+		if len(ids) > 0 {
+			payloads = append(payloads, h.self+" "+strings.Join(ids, " "))
+			ids = ids[:0]
+		}
+	}
+	for id := range h.changed {
+		if ids = append(ids, id); len(ids) == perNotice {
+			flush()
+		}
+	}
+	flush()
+	clear(h.changed)
+	return payloads
+}
