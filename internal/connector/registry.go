@@ -1,0 +1,93 @@
+package connector
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"patchbay/internal/fault"
+)
+
+type (
+	// Builder makes the connector of one connection. What it returns implements
+	// one or more of the capabilities of this package and binds nothing yet.
+	Builder func(Config, Deps) (any, error)
+
+	// Deps is what a connector needs from the process it lives in. The zero value
+	// works for connections without references.
+	Deps struct {
+		// Resolve turns a text with references into its value; it is asked at each
+		// use, so that a rotated secret is found. Its error is safe to show.
+		Resolve func(text string) (string, error)
+		// Client carries the requests; its redirect policy and timeout are not
+		// used. Nil means a NewClient of the connector's own.
+		Client *http.Client
+		// Now is the clock; nil means time.Now.
+		Now func() time.Time
+	}
+
+	// Registry knows the systems of this build. It is immutable.
+	Registry struct {
+		builders map[string]Builder
+	}
+)
+
+// New makes a registry of builders by system name.
+func New(builders map[string]Builder) *Registry {
+	return &Registry{builders: maps.Clone(builders)}
+}
+
+// Build makes the connector of a connection.
+func (r *Registry) Build(c Config, d Deps) (any, error) {
+	build, ok := r.builders[c.System]
+	if !ok {
+		return nil, fault.Invalidf("connector.unknown-system", "connection %s: system %q is unknown; known are %s",
+			c.Name, c.System, strings.Join(r.Systems(), ", "))
+	}
+	system, err := build(c, d)
+	if err != nil {
+		return nil, fmt.Errorf("building connection %s: %w", c.Name, err)
+	}
+	return system, nil
+}
+
+// Systems names the known systems in order.
+func (r *Registry) Systems() []string { return slices.Sorted(maps.Keys(r.builders)) }
+
+// Table returns one table of the connection.
+func (c Config) Table(name string) (Table, error) {
+	t, ok := c.Tables[name]
+	if !ok {
+		return t, fault.Invalidf("connector.unknown-table", "connection %s has no table %q; it has %s",
+			c.Name, name, strings.Join(slices.Sorted(maps.Keys(c.Tables)), ", "))
+	}
+	if t.Name == "" {
+		t.Name = name
+	}
+	return t, nil
+}
+
+// Check refuses columns that the table does not have and, where its columns are
+// unknown, whatever cannot be a column's name, so that no name can change what a
+// request means.
+func (t Table) Check(columns ...string) error {
+	for _, c := range columns {
+		if !isName(c) || (len(t.Columns) > 0 && !slices.Contains(t.Columns, c)) {
+			return fault.Invalidf("connector.unknown-column", "table %s has no column %q", t.Name, c)
+		}
+	}
+	return nil
+}
+
+func isName(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && s[i] != '_' && (i == 0 || s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}

@@ -1,0 +1,293 @@
+package connector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"patchbay/internal/fault"
+)
+
+type (
+	// Transport carries the requests of one connection: it signs in, keeps the
+	// limits, bounds time and size, never follows a redirect and turns everything
+	// that is no success into a fault. It is safe for concurrent use; whoever
+	// built it has nothing to close but the client, if it gave one.
+	Transport struct {
+		config  Config
+		vendor  Vendor
+		client  *http.Client
+		lookup  func(string) (string, error)
+		now     func() time.Time
+		timeout time.Duration
+		max     int64
+		limits  *limits
+		tokens  *tokens
+	}
+
+	// Vendor is what the transport has to know of a system.
+	Vendor struct {
+		System string      // first part of the fault codes
+		Header http.Header // goes with every request
+		// Verdict reads an error answer; nil means that the status says it all.
+		Verdict func(status int, h http.Header, body []byte) Verdict
+	}
+
+	// Request is one call of the system.
+	Request struct {
+		Method string
+		// Target is the path and query below the connection's URL, beginning with
+		// "/", or an absolute URL of the same host that the system itself gave.
+		Target string
+		Header http.Header // besides the vendor's
+		Body   []byte
+		// Write says that the request changes something, so that an answer lost
+		// is a doubt and not a reason to send it again.
+		Write bool
+		// Collection says that the target exists in every working connection, so
+		// that a 404 means a wrong configuration and not a missing row.
+		Collection bool
+	}
+
+	// Answer is a success.
+	Answer struct {
+		Status int
+		Header http.Header
+	}
+)
+
+// NewTransport checks the configuration and makes the transport of a connection.
+func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
+	switch c.Auth.Kind {
+	case "", "none", "basic", "oauth2":
+	default:
+		return nil, fault.Invalidf("connector.auth", "connection %s: auth kind %q is unknown; known are none, basic, oauth2", c.Name, c.Auth.Kind)
+	}
+	if c.Auth.Kind == "oauth2" && (c.Auth.TokenURL == "" || c.Auth.ClientID == "" || c.Auth.ClientSecret == "") {
+		return nil, fault.Invalidf("connector.auth", "connection %s: oauth2 needs token_url, client_id and client_secret", c.Name)
+	}
+	if c.URL == "" {
+		return nil, fault.Invalidf("connector.url", "connection %s has no url", c.Name)
+	}
+	client := d.Client
+	if client == nil {
+		client = NewClient()
+	}
+	stays := *client
+	stays.Timeout, stays.Jar = 0, nil
+	stays.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	t := &Transport{config: c, vendor: v, client: &stays, lookup: d.Resolve, now: d.Now, timeout: c.Limits.Timeout, max: c.Limits.MaxBytes}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if t.timeout <= 0 {
+		t.timeout = defaultTimeout
+	}
+	if t.max <= 0 {
+		t.max = defaultMaxBytes
+	}
+	t.limits = newLimits(c, t.now)
+	t.tokens = &tokens{t: t}
+	return t, nil
+}
+
+// Do sends the request and decodes the JSON of a success into into, which may be
+// nil. An error is a *fault.Fault, or the context's own error when the caller
+// gave up before anything that changes something was sent. A token that the
+// system refuses is renewed once.
+func (t *Transport) Do(ctx context.Context, r Request, into any) (Answer, error) {
+	if err := t.limits.enter(ctx); err != nil {
+		return Answer{}, err
+	}
+	defer t.limits.leave()
+	inner, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	answer, token, err := t.try(ctx, inner, r, into)
+	if token != "" && answer.Status == http.StatusUnauthorized {
+		t.tokens.drop(token)
+		answer, _, err = t.try(ctx, inner, r, into)
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	t.limits.answered()
+	return answer, nil
+}
+
+// try sends the request once. outer is the caller's context; inner also ends
+// when the time for one request is over.
+func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answer, string, error) {
+	var sent atomic.Bool
+	if r.Write {
+		inner = httptrace.WithClientTrace(inner, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	}
+	request, err := t.request(inner, r)
+	if err != nil {
+		return Answer{}, "", err
+	}
+	token, err := t.authorize(inner, request)
+	if err != nil {
+		if inner.Err() != nil {
+			err = t.broken(outer, inner, r, false, err)
+		}
+		return Answer{}, "", err
+	}
+	response, err := t.client.Do(request)
+	if err != nil {
+		return Answer{}, "", t.broken(outer, inner, r, sent.Load(), err)
+	}
+	defer response.Body.Close()
+	answer := Answer{Status: response.StatusCode, Header: response.Header}
+	body, err := readBody(response, t.max)
+	if success := response.StatusCode >= 200 && response.StatusCode < 300; !success {
+		// What could be read of an error's body only refines the class.
+		return answer, token, t.refused(request, r, answer, body)
+	}
+	switch {
+	case errors.Is(err, errTooLarge) && r.Write:
+		return answer, token, t.unreadable(r, "vendor.too-large", "the answer of "+t.config.Name+" is larger than the connection allows", err)
+	case errors.Is(err, errTooLarge):
+		return answer, token, fault.New(fault.Rejected, "vendor.too-large", "the answer of "+t.config.Name+" is larger than the connection allows; ask for fewer rows or columns", err)
+	case err != nil && inner.Err() != nil:
+		return answer, token, t.broken(outer, inner, r, true, err)
+	case err != nil:
+		return answer, token, t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" was cut off", bare(err))
+	case isHTML(response.Header, body):
+		return answer, token, t.loginPage()
+	case into == nil:
+		return answer, token, nil
+	}
+	if err := decode(body, into); err != nil {
+		return answer, token, t.undecodable(r, body, err)
+	}
+	return answer, token, nil
+}
+
+func (t *Transport) request(ctx context.Context, r Request) (*http.Request, error) {
+	address, err := t.address(r.Target)
+	if err != nil {
+		return nil, err
+	}
+	var body io.Reader
+	if r.Body != nil {
+		body = bytes.NewReader(r.Body)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, address, body)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "connector.url", "connection "+t.config.Name+": the address of a request does not parse", nil)
+	}
+	for name, values := range t.vendor.Header {
+		request.Header[name] = values
+	}
+	for name, values := range r.Header {
+		request.Header[name] = values
+	}
+	request.Header.Set("User-Agent", "patchbay")
+	return request, nil
+}
+
+// address makes a target absolute. An address that the system gave is used as it
+// is, and only on the connection's own host: credentials go nowhere else.
+func (t *Transport) address(target string) (string, error) {
+	base, err := t.resolve(t.config.URL)
+	if err != nil {
+		return "", err
+	}
+	base = strings.TrimRight(base, "/")
+	if !strings.HasPrefix(base, "https://") && !strings.HasPrefix(base, "http://") {
+		return "", fault.Invalidf("connector.url", "connection %s: url does not begin with https://", t.config.Name)
+	}
+	if strings.HasPrefix(target, "/") {
+		return base + target, nil
+	}
+	own, err := url.Parse(base)
+	if err != nil || own.Host == "" {
+		return "", fault.Invalidf("connector.url", "connection %s: url is no URL", t.config.Name)
+	}
+	given, err := url.Parse(target)
+	if err != nil || given.Scheme != own.Scheme || !strings.EqualFold(given.Host, own.Host) || given.User != nil {
+		return "", t.blocked("a link")
+	}
+	return target, nil
+}
+
+func (t *Transport) resolve(text string) (string, error) {
+	if !strings.Contains(text, "${") {
+		return text, nil
+	}
+	if t.lookup == nil {
+		return "", fault.Invalidf("connector.reference", "connection %s has references, but nothing here resolves them", t.config.Name)
+	}
+	value, err := t.lookup(text)
+	var f *fault.Fault
+	if err != nil && !errors.As(err, &f) {
+		err = fault.New(fault.Invalid, "connector.reference", "connection "+t.config.Name+" has a reference that cannot be resolved", err)
+	}
+	return value, err
+}
+
+// refused turns an answer that is no success into its fault.
+func (t *Transport) refused(sent *http.Request, r Request, a Answer, body []byte) error {
+	if a.Status >= 300 && a.Status < 400 && a.Header.Get("Location") != "" {
+		to, err := sent.URL.Parse(a.Header.Get("Location"))
+		if err == nil && leadsToLogin(to) {
+			return t.loginPage()
+		}
+		return t.blocked("a redirect")
+	}
+	return t.classify(r, a.Status, a.Header, body)
+}
+
+// broken turns a failure without an answer into a fault. After the first byte of
+// a write nobody knows what became of it, whatever ended the wait.
+func (t *Transport) broken(outer, inner context.Context, r Request, sent bool, err error) error {
+	name := t.config.Name
+	switch {
+	case r.Write && sent:
+		return fault.New(fault.InDoubt, "vendor.no-answer", "a write was sent to "+name+" and its answer did not come; it may have been applied", unlink(err))
+	case outer.Err() != nil:
+		return outer.Err()
+	case inner.Err() != nil:
+		return fault.New(fault.Unavailable, "vendor.timeout", name+" did not answer in time", unlink(err))
+	}
+	return fault.New(fault.Unavailable, "vendor.unreachable", "nobody answers where "+name+" should be, or the connection broke", bare(err))
+}
+
+func (t *Transport) loginPage() *fault.Fault {
+	return fault.New(fault.Unauthorized, "vendor.login-page", "connection "+t.config.Name+" was shown a login page instead of data: its credentials are not accepted", nil)
+}
+
+func (t *Transport) blocked(what string) *fault.Fault {
+	return fault.New(fault.Rejected, "egress.blocked", t.config.Name+" sent "+what+" to another place, which is never followed", nil)
+}
+
+// leadsToLogin recognises the sign-in pages of identity providers.
+func leadsToLogin(to *url.URL) bool {
+	where := strings.ToLower(to.Host + to.Path)
+	for _, mark := range []string{"login", "signin", "sign-in", "logon", "/oam", "/sso", "saml", "oauth2", "/adfs", "authorize", "idcs"} {
+		if strings.Contains(where, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// bare drops the layer of an error that prints the whole address.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// unlink keeps the text of a cause and hides what it is: a doubt or a timeout of
+// ours must not look like the caller's own context error.
+func unlink(err error) error { return errors.New(bare(err).Error()) }
