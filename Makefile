@@ -58,7 +58,6 @@ replay: ## Replay the recorded histories against the workflows as they are now
 
 .PHONY: bench
 bench: tools ## Measure a press beside a bare workflow that makes the same calls
-	@tools/install benchstat
 	@go run ./internal/bench $(ARGS)
 
 .PHONY: clean

@@ -64,6 +64,32 @@ func TestTheTemporalThatGetsInstalledIsTheOneThatIsLookedFor(t *testing.T) {
 	require.Contains(t, string(script), "temporal_version="+devenv.TemporalVersion+"\n")
 }
 
+// A reader copies what the README shows; it has to be what runs, apart from the comments.
+func TestReadmeShowsTheFlowAsItIs(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(readme), "```yaml\n")
+	require.True(t, found, "the README shows a flow")
+	shown, _, _ := strings.Cut(rest, "```")
+	file, err := os.ReadFile(filepath.Join(root, "flows/product-specs.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, uncommented(string(file)), uncommented(shown))
+}
+
+func uncommented(yaml string) (lines []string) {
+	for line := range strings.Lines(yaml) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		line, _, _ = strings.Cut(line, " #")
+		if line = strings.TrimRight(line, " \n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 func sources(t *testing.T) []house.File {
 	t.Helper()
 	dir, err := filepath.Abs(root)

@@ -110,8 +110,8 @@ func Registrations(files []File) []string {
 	})
 }
 
-// Sleeps names every call of time.Sleep. Code that waits has a context to obey; a test that sleeps is slow when it passes and flaky when
-// it does not.
+// Sleeps names every call of time.Sleep. Code that waits has a context to obey; a test that sleeps is slow when it
+// passes and flaky when it does not.
 func Sleeps(files []File) []string {
 	return each(files, func(f File, report reporter) {
 		ast.Inspect(f.AST, func(node ast.Node) bool {

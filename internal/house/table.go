@@ -142,8 +142,10 @@ var Table = []Rule{
 		Libraries: []string{"github.com/urfave/cli/v3", zap},
 		Why:       "arguments in, lines out; app does the work"},
 
-	{Room: "internal/bench", Rooms: slices.Concat(wire, rooms("app", "config", "devenv", "durable", "sandbox", "connector/...")),
-		Libraries: []string{sdk, api, pgx}, Ahead: true, Why: "measures the whole beside a bare workflow, so it may build either"},
+	{Room: "internal/bench", Rooms: rooms("devenv", "durable"),
+		Libraries: []string{sdk, api, "github.com/google/uuid", "google.golang.org/grpc"},
+		Why:       "drives the built binary beside a bare workflow, so it knows nothing of what is inside"},
+	{Room: "internal/e2e", Why: "tests the built binary from outside; what it needs, only its tests import"},
 	{Room: "internal/house", Why: "judges the others and stands on none of them"},
 	{Room: "internal/house/...", Why: "judges the others and stands on none of them"},
 }
