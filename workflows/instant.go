@@ -70,11 +70,8 @@ func (p *press) delivery(ctx workflow.Context) contract.Activity[contract.Batch,
 // (promises 3 and 4), and hands Temporal the reason: the run is red, or cancelled.
 func (p *press) end(ctx workflow.Context, err error) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	f := contract.FromTemporal(err)
-	if f != nil && f.Code == contract.CancelledCode {
-		f = nil
-	}
-	closed, closeErr := contract.CloseRun.Run(ctx, contract.CloseInput{Batch: p.in.Batch, Fault: f}, "record how the run ended")
+	why := contract.CloseInput{Batch: p.in.Batch, Fault: contract.FromTemporal(err)}
+	closed, closeErr := contract.CloseRun.Run(ctx, why, "record how the run ended")
 	if closeErr != nil {
 		return closeErr
 	}

@@ -128,7 +128,7 @@ func scenarios() []scenario {
 		{name: "cancelled-while-writing", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,
 			stand: stand{rows(4), untilCancelled[contract.WriteResult]}, cancel: during(1)},
 		{name: "sealed-before-the-cancel-arrived", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,
-			stand: stand{rows(4), fails[contract.WriteResult](fault.New(fault.Conflict, contract.CancelledCode, "the run was cancelled", nil))}},
+			stand: stand{rows(4), fails[contract.WriteResult](fault.New(fault.Conflict, "ledger.sealed", "a cancel was asked", nil))}},
 	}
 }
 
@@ -221,7 +221,7 @@ func (s scenario) play(t *testing.T, address string) *history.History {
 		require.Empty(t, closed, "a run that completed is closed by its last activity alone")
 	} else {
 		require.Len(t, closed, 1, "a run that did not complete is closed once")
-		require.Equal(t, s.status == flow.Cancelled, (<-closed).Fault == nil, "only a cancel closes without a fault")
+		require.Equal(t, s.cancel != nil, (<-closed).Fault == nil, "only Temporal's own cancel closes without a fault")
 	}
 
 	events := &history.History{}

@@ -58,7 +58,3 @@ func FromTemporal(err error) *fault.Fault {
 	}
 	return fault.Of(err)
 }
-
-// CancelledCode is the code of the fault an activity ends with when it found its
-// run cancelled before Temporal told it so.
-const CancelledCode = "run.cancelled"

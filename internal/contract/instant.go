@@ -49,7 +49,8 @@ type (
 	}
 
 	// CloseInput ends a run that did not complete: Fault says why it failed; nil
-	// means that it was cancelled.
+	// means that Temporal cancelled it. A run whose own cancel was asked is
+	// cancelled in either case.
 	CloseInput struct {
 		Batch
 		Fault *fault.Fault `json:"fault,omitempty"`

@@ -1,0 +1,37 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+)
+
+// pulse is how often a working activity reports that it lives. A cancel reaches
+// an activity only with the answer to a heartbeat, so this is also how long a
+// cancel waits; an activity that is done sooner sends none.
+const pulse = 500 * time.Millisecond
+
+// alive returns a context that ends at 80 % of the attempt's timeout, so that an
+// attempt has stopped before Temporal begins the next one, and heartbeats until
+// the returned function is called.
+func alive(ctx context.Context) (context.Context, func()) {
+	info := activity.GetInfo(ctx)
+	ctx, cancel := context.WithDeadline(ctx, info.StartedTime.Add(info.Deadline.Sub(info.StartedTime)*4/5))
+	stopped := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(pulse)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	}()
+	return ctx, func() { close(stopped); cancel() }
+}

@@ -1,0 +1,107 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/run"
+)
+
+type (
+	// Plans gives the plan a run is bound to (promise 6).
+	Plans interface {
+		ByDigest(ctx context.Context, digest string) (*flow.Plan, error)
+	}
+
+	// Source reads the rows a plan asks for, all pages, at most the plan's limit.
+	Source interface {
+		Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error)
+	}
+
+	// Mapper turns source rows into target rows as the plan says; it does no I/O.
+	Mapper interface {
+		Map(plan *flow.Plan, params flow.Row, rows []flow.Row) ([]flow.Row, error)
+	}
+
+	// Reads is the part of the book of runs that a read reports to.
+	Reads interface {
+		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
+		Answer(ctx context.Context, item run.Item, result flow.Result, note string, visible, final bool) error
+		Wait(ctx context.Context, item run.Item, note string) error
+	}
+
+	// Reader is the activity instant.read.v1: it reads and maps the rows of one
+	// press and commits them as its answer. Mapping is part of it because a mapped
+	// row needs no second hop.
+	Reader struct {
+		Plans  Plans
+		Source Source
+		Mapper Mapper
+		Runs   Reads
+	}
+)
+
+// Read answers the press of the batch. A second execution finds the answer and
+// returns its count.
+func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResult, error) {
+	ctx, stop := alive(ctx)
+	defer stop()
+	plan, err := a.Plans.ByDigest(ctx, in.Digest)
+	if err != nil {
+		return contract.ReadResult{}, fmt.Errorf("loading the plan: %w", err)
+	}
+	item, err := a.Runs.Begin(ctx, in.BatchID, "reading", "reading from "+plan.Read.Connection)
+	if err != nil {
+		return contract.ReadResult{}, fmt.Errorf("beginning to read: %w", err)
+	}
+	if item.Answer != nil {
+		return contract.ReadResult{Rows: item.Answer.Count}, nil
+	}
+	rows, err := a.rows(ctx, plan, item)
+	if err != nil {
+		return contract.ReadResult{}, tell(ctx, a.Runs, item, plan.Read.Connection, err)
+	}
+	note := fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection)
+	answer := flow.Result{Rows: rows, Count: len(rows)}
+	if err := a.Runs.Answer(ctx, item, answer, note, plan.Respond == flow.AfterRead || plan.Write == nil, plan.Write == nil); err != nil {
+		return contract.ReadResult{}, fmt.Errorf("committing the answer: %w", err)
+	}
+	return contract.ReadResult{Rows: len(rows)}, nil
+}
+
+func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]flow.Row, error) {
+	ctx, cancel := context.WithDeadline(ctx, item.DeadlineAt)
+	defer cancel()
+	rows, err := a.Source.Rows(ctx, plan, item.Params)
+	if err != nil {
+		return nil, fmt.Errorf("reading: %w", err)
+	}
+	mapped, err := a.Mapper.Map(plan, item.Params, rows)
+	if err != nil {
+		return nil, fmt.Errorf("mapping: %w", err)
+	}
+	return mapped, nil
+}
+
+// tell writes on the run's row what it waits for when err will be tried again,
+// so that a person sees it, and returns err. The note is a courtesy: that it
+// could not be written must not hide err.
+func tell(ctx context.Context, runs interface {
+	Wait(ctx context.Context, item run.Item, note string) error
+}, item run.Item, connection string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	if f := fault.Of(err); f.Retryable() || f.Class == fault.InDoubt {
+		note := "waiting for " + connection + ": " + f.Text
+		if f.After > 0 {
+			note = fmt.Sprintf("waiting %s for %s: %s", f.After, connection, f.Text)
+		}
+		_ = runs.Wait(context.WithoutCancel(ctx), item, note)
+	}
+	return err
+}

@@ -1,0 +1,33 @@
+package activities
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/flow"
+)
+
+func TestNumbersAreComparedByValueAndNeverScaled(t *testing.T) {
+	t.Parallel()
+	equal := [][2]string{{"1.50", "1.5"}, {"15e-1", "1.5"}, {"0", "-0.000"}, {"100", "1e2"}, {"0.001", "1E-3"}, {"-7", "-7.0"}, {"1e999999999", "10e999999998"}}
+	for _, c := range equal {
+		require.True(t, same(json.Number(c[0]), json.Number(c[1])), "%s is %s", c[0], c[1])
+	}
+	different := [][2]string{{"1.5", "1.51"}, {"1", "-1"}, {"10", "1"}, {"9007199254740993", "9007199254740992"}}
+	for _, c := range different {
+		require.False(t, same(json.Number(c[0]), json.Number(c[1])), "%s is not %s", c[0], c[1])
+	}
+	require.True(t, same(int64(3), json.Number("3.0")))
+	require.False(t, same("3", json.Number("3")), "a text is no number")
+}
+
+func TestARowHoldsAnotherWhenEveryValueIsThere(t *testing.T) {
+	t.Parallel()
+	found := flow.Row{"a": "x", "n": json.Number("2.0"), "extra": true}
+	require.True(t, holds(found, flow.Row{"a": "x", "n": json.Number("2")}))
+	require.True(t, holds(found, flow.Row{"gone": nil}), "what was written as null may be left out")
+	require.False(t, holds(found, flow.Row{"a": "y"}))
+	require.False(t, holds(found, flow.Row{"a": nil}))
+}

@@ -1,0 +1,217 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/ledger"
+	"patchbay/internal/run"
+)
+
+// writeStep is the step's name in the ledger and in the outside view of a run.
+const writeStep = "write"
+
+type (
+	// Target writes rows by key and reads them back.
+	Target interface {
+		// Upsert returns one error (a fault) or nil for each row; an error of its own
+		// means that no row has an outcome: InDoubt when it may have taken effect.
+		Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error)
+		// ReadBack returns one row, or nil, for each of the given rows' keys, with
+		// the columns those rows have.
+		ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error)
+	}
+
+	// Effects is the part of the ledger that a write asks first (promise 2).
+	Effects interface {
+		Attempt(ctx context.Context, cause, step, target, callID string, members []ledger.Member) ([]ledger.Open, error)
+		Record(ctx context.Context, cause, step string, outcomes []ledger.Outcome) (applied int, err error)
+	}
+
+	// Writes is the part of the book of runs that a write reports to.
+	Writes interface {
+		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
+		Wait(ctx context.Context, item run.Item, note string) error
+		Complete(ctx context.Context, item run.Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error)
+	}
+
+	// Writer is the activity instant.write.v1: it writes the rows of a press's
+	// answer, once, and closes the run.
+	Writer struct {
+		Plans   Plans
+		Target  Target
+		Effects Effects
+		Runs    Writes
+	}
+
+	// member is one row on its way to the target.
+	member struct {
+		ledger.Member
+		row flow.Row
+	}
+)
+
+// Write delivers the answer of the batch's press. Rows that an earlier attempt
+// may have written are read back and written again only where they differ.
+func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteResult, error) {
+	ctx, stop := alive(ctx)
+	defer stop()
+	plan, err := a.Plans.ByDigest(ctx, in.Digest)
+	if err != nil {
+		return contract.WriteResult{}, fmt.Errorf("loading the plan: %w", err)
+	}
+	item, err := a.Runs.Begin(ctx, in.BatchID, "writing", "writing to "+plan.Write.Connection)
+	if err != nil {
+		return contract.WriteResult{}, fmt.Errorf("beginning to write: %w", err)
+	}
+	if item.Answer == nil {
+		return contract.WriteResult{}, fault.New(fault.Bug, "run.no-answer", "a write without an answer", nil)
+	}
+	members, err := freeze(plan.Write.Key, item.Answer.Rows)
+	if err != nil {
+		return contract.WriteResult{}, err
+	}
+	outcomes, err := a.deliver(ctx, plan, item, members)
+	if err != nil {
+		return contract.WriteResult{}, tell(ctx, a.Runs, item, plan.Write.Connection, err)
+	}
+	result := contract.WriteResult{Confirmed: len(members)}
+	for _, o := range outcomes {
+		if o.State == flow.Refused {
+			result.Refused++
+			result.Confirmed--
+		}
+	}
+	note := fmt.Sprintf("%d rows in %s", result.Confirmed, plan.Write.Connection)
+	result.Status, err = a.Runs.Complete(ctx, item, writeStep, outcomes, nil, note)
+	if err != nil {
+		return contract.WriteResult{}, fmt.Errorf("closing the run: %w", err)
+	}
+	return result, nil
+}
+
+// deliver returns the outcome of every member that had none yet.
+func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, members []member) ([]ledger.Outcome, error) {
+	frozen := make([]ledger.Member, len(members))
+	rows := make(map[string]flow.Row, len(members))
+	for i, m := range members {
+		frozen[i], rows[m.Key] = m.Member, m.row
+	}
+	target := plan.Write.Connection + "." + plan.Write.Table
+	open, err := a.Effects.Attempt(ctx, item.RunID, writeStep, target, item.RunID, frozen)
+	if err != nil {
+		return nil, fmt.Errorf("asking the ledger: %w", err)
+	}
+	outcomes, send, err := a.settle(ctx, plan, open, rows)
+	if err != nil || len(send) == 0 {
+		return outcomes, err
+	}
+	batch := make([]flow.Row, len(send))
+	for i, o := range send {
+		batch[i] = rows[o.Key]
+	}
+	results, err := a.Target.Upsert(ctx, plan, batch)
+	switch f := fault.Of(err); {
+	case errors.Is(err, context.Canceled):
+		return nil, err
+	case f != nil && (f.Retryable() || f.Class == fault.InDoubt):
+		return nil, fmt.Errorf("writing: %w", err) // the attempt stays open; the next one reads back
+	case f != nil: // the whole call was refused: every row has its outcome
+		results = make([]error, len(send))
+		for i := range results {
+			results[i] = f
+		}
+	}
+	var again error
+	for i, o := range send {
+		outcome := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
+		if f := fault.Of(results[i]); f != nil {
+			if f.Retryable() || f.Class == fault.InDoubt {
+				again = f
+				continue
+			}
+			outcome.State, outcome.Reason = flow.Refused, f.Code+": "+f.Text
+		}
+		outcomes = append(outcomes, outcome)
+	}
+	if again == nil {
+		return outcomes, nil
+	}
+	// What is known is kept; the next attempt asks for the rest only.
+	if _, err := a.Effects.Record(ctx, item.RunID, writeStep, outcomes); err != nil {
+		return nil, fmt.Errorf("recording outcomes: %w", err)
+	}
+	return nil, again
+}
+
+// settle reads back what an earlier attempt may have written: rows that hold
+// what was to be written are confirmed, the others are sent.
+func (a *Writer) settle(ctx context.Context, plan *flow.Plan, open []ledger.Open, rows map[string]flow.Row) (outcomes []ledger.Outcome, send []ledger.Open, err error) {
+	var doubtful []ledger.Open
+	var sent []flow.Row
+	for _, o := range open {
+		if !o.Retried {
+			send = append(send, o)
+			continue
+		}
+		doubtful, sent = append(doubtful, o), append(sent, rows[o.Key])
+	}
+	if len(doubtful) == 0 {
+		return nil, send, nil
+	}
+	found, err := a.Target.ReadBack(ctx, plan, sent)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading back: %w", err)
+	}
+	for i, o := range doubtful {
+		if found[i] != nil && holds(found[i], sent[i]) {
+			outcomes = append(outcomes, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed, Reason: "read back"})
+			continue
+		}
+		send = append(send, o)
+	}
+	return outcomes, send, nil
+}
+
+// freeze makes ledger members of rows. Rows with one key are merged, the later
+// wins column by column.
+func freeze(key []string, rows []flow.Row) ([]member, error) {
+	var members []member
+	at := map[string]int{}
+	for _, row := range rows {
+		values := make([]any, len(key))
+		words := make([]string, len(key))
+		for i, k := range key {
+			values[i], words[i] = row[k], fmt.Sprint(row[k])
+		}
+		id, err := json.Marshal(values)
+		if err != nil {
+			return nil, fault.New(fault.Bug, "write.key", "a key that cannot be encoded", err)
+		}
+		i, seen := at[string(id)]
+		if !seen {
+			i = len(members)
+			at[string(id)] = i
+			members = append(members, member{Member: ledger.Member{Key: string(id), Label: strings.Join(words, ", ")}, row: flow.Row{}})
+		}
+		for column, value := range row {
+			members[i].row[column] = value
+		}
+	}
+	for i := range members {
+		body, err := json.Marshal(members[i].row)
+		if err != nil {
+			return nil, fault.New(fault.Bug, "write.row", "a row that cannot be encoded", err)
+		}
+		sum := sha256.Sum256(body)
+		members[i].SHA256 = sum[:]
+	}
+	return members, nil
+}

@@ -1,0 +1,99 @@
+package starters
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"patchbay/internal/run"
+)
+
+const (
+	relayEvery = time.Second
+	relayBatch = 100
+	// again is how soon a start that failed is tried again.
+	again = time.Second
+)
+
+type (
+	// Backlog is what the relay has to hand over: batches whose lease lapsed
+	// before Temporal took them, and cancels that Temporal may not have heard.
+	Backlog interface {
+		Due(ctx context.Context, limit int) ([]run.Start, error)
+		SealedOpen(ctx context.Context) ([]run.Start, error)
+		marks
+	}
+
+	// Relay hands rows to Temporal that nobody else did. Any number may run.
+	Relay struct {
+		book     Backlog
+		launcher launcher
+		log      *zap.Logger
+		wake     chan struct{}
+		away     bool // the last start failed: the next round tries one row
+	}
+)
+
+// NewRelay builds a Relay; eager as for NewTrigger.
+func NewRelay(book Backlog, temporal client.Client, eager bool, log *zap.Logger) *Relay {
+	return &Relay{book: book, launcher: launcher{temporal: temporal, eager: eager}, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the relay look at once. It never blocks.
+func (r *Relay) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run relays until ctx ends. It never gives up: what fails is tried again with
+// the next round.
+func (r *Relay) Run(ctx context.Context) error {
+	tick := time.NewTicker(relayEvery)
+	defer tick.Stop()
+	for {
+		if err := r.round(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("relay round", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-r.wake:
+		}
+	}
+}
+
+func (r *Relay) round(ctx context.Context) error {
+	limit := relayBatch
+	if r.away {
+		limit = 1
+	}
+	due, err := r.book.Due(ctx, limit)
+	if err != nil {
+		return err
+	}
+	for _, s := range due {
+		if err := r.launcher.launch(ctx, r.book, s); err != nil {
+			r.away = true
+			return err
+		}
+	}
+	if r.away && len(due) > 0 {
+		r.away = false
+		r.Wake() // Temporal is back: the rest need not wait for the tick
+	}
+	sealed, err := r.book.SealedOpen(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sealed {
+		if err := cancelWorkflow(ctx, r.launcher.temporal, s.WorkflowID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package starters
+
+import (
+	"context"
+	"sync"
+
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"patchbay/internal/flow"
+	"patchbay/internal/run"
+)
+
+// inFlight bounds the starts that presses have under way at a time; beyond it
+// the relay takes the row.
+const inFlight = 256
+
+type (
+	// Accepter commits presses and remembers which of them Temporal has.
+	Accepter interface {
+		Accept(ctx context.Context, press flow.Press) (flow.Run, run.Start, error)
+		marks
+	}
+
+	// Trigger takes presses: it commits the row, then starts the workflow at once.
+	// It is safe for concurrent use; Close waits for the starts under way.
+	Trigger struct {
+		book     Accepter
+		launcher launcher
+		log      *zap.Logger
+		slots    chan struct{}
+		starts   sync.WaitGroup
+	}
+)
+
+// NewTrigger builds a Trigger. Eager says that a worker of the current build
+// shares this process.
+func NewTrigger(book Accepter, temporal client.Client, eager bool, log *zap.Logger) *Trigger {
+	return &Trigger{
+		book:     book,
+		launcher: launcher{temporal: temporal, eager: eager},
+		log:      log,
+		slots:    make(chan struct{}, inFlight),
+	}
+}
+
+// Press commits the press and returns its run; the caller may answer 2xx from
+// then on (promise 1). The start goes on without the caller, and where it fails
+// the relay repeats it.
+func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error) {
+	accepted, start, err := t.book.Accept(ctx, press)
+	if err != nil || start.BatchID == "" {
+		return accepted, err
+	}
+	select {
+	case t.slots <- struct{}{}:
+	default:
+		return accepted, nil // the lease lapses and the relay starts it
+	}
+	ctx = context.WithoutCancel(ctx)
+	t.starts.Go(func() {
+		defer func() { <-t.slots }()
+		if err := t.launcher.launch(ctx, t.book, start); err != nil {
+			t.log.Warn("the relay will start the run", zap.String("run", start.BatchID), zap.Error(err))
+		}
+	})
+	return accepted, nil
+}
+
+// Close waits until no start is under way.
+func (t *Trigger) Close() { t.starts.Wait() }
