@@ -1,0 +1,203 @@
+package run_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+func TestACancelBeforeTheStartEndsTheRunAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	r, err := b.book.Seal(t.Context(), s.BatchID, "dev")
+	require.NoError(t, err)
+	require.Equal(t, flow.Cancelled, r.Status)
+	require.False(t, r.Cancelling)
+	_, err = b.book.Begin(t.Context(), s.BatchID, "reading", "")
+	requireFault(t, err, fault.Conflict, "run.closed")
+	b.lapse(s.BatchID)
+	require.Empty(t, b.due())
+	require.Equal(t, []string{"cancelled"}, b.finals(r.RunID))
+	cert, err := b.book.Certificate(t.Context(), r.RunID)
+	require.NoError(t, err)
+	require.Equal(t, flow.Certificate{RunID: r.RunID, Status: flow.Cancelled, At: *r.ClosedAt,
+		Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}, cert)
+}
+
+func TestACancelOfARunningRunWaitsForItsWorkflowAndLetsNoEffectBegin(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	require.NoError(t, b.book.Relayed(t.Context(), s.BatchID))
+	item := b.begin(s.BatchID, "writing")
+	sealed, err := b.book.SealedOpen(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, sealed)
+
+	for range 2 { // asking twice is asking once
+		r, err := b.book.Seal(t.Context(), s.BatchID, "dev")
+		require.NoError(t, err)
+		require.Equal(t, flow.Running, r.Status)
+		require.True(t, r.Cancelling)
+	}
+	_, err = b.book.Certificate(t.Context(), item.RunID)
+	requireFault(t, err, fault.Conflict, "run.open")
+	_, err = b.ledger.Attempt(t.Context(), item.RunID, "write", "crm.specification", "c", members())
+	requireFault(t, err, fault.Conflict, "ledger.sealed")
+	require.True(t, b.begin(s.BatchID, "writing").Sealed)
+
+	sealed, err = b.book.SealedOpen(t.Context())
+	require.NoError(t, err)
+	require.Len(t, sealed, 1)
+	require.Equal(t, s, sealed[0])
+
+	// The workflow ends with the fault of the sealed attempt: still a cancel.
+	status, err := b.book.Close(t.Context(), s.BatchID, fault.New(fault.Conflict, "ledger.sealed", "x", nil))
+	require.NoError(t, err)
+	require.Equal(t, flow.Cancelled, status)
+	require.Equal(t, []string{"cancelled"}, b.finals(item.RunID))
+	sealed, err = b.book.SealedOpen(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, sealed)
+}
+
+func TestTheCertificateTellsDoneUndoneAndInDoubtAndNeverChanges(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	item := b.begin(s.BatchID, "writing")
+	outcomes := b.attempt(item)
+	_, err := b.ledger.Record(t.Context(), item.RunID, "write", outcomes[:1])
+	require.NoError(t, err)
+	_, err = b.book.Seal(t.Context(), r.RunID, "dev")
+	require.NoError(t, err)
+	_, err = b.book.Close(t.Context(), s.BatchID, nil)
+	require.NoError(t, err)
+
+	first, err := b.book.Certificate(t.Context(), r.RunID)
+	require.NoError(t, err)
+	require.Equal(t, flow.Cancelled, first.Status)
+	require.Equal(t, "crm.specification AS54888, Weight", first.Done[0].Target)
+	require.Empty(t, first.Undone)
+	require.Equal(t, "crm.specification AS54888, Height", first.InDoubt[0].Target)
+
+	// The zombie's late news settles the effect, but not what was certified.
+	applied, err := b.ledger.Record(t.Context(), item.RunID, "write", outcomes)
+	require.NoError(t, err)
+	require.Equal(t, 1, applied)
+	require.Equal(t, flow.Settled, b.get(r.RunID).Effects[1].State)
+	again, err := b.book.Certificate(t.Context(), r.RunID)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+}
+
+func TestCloseGivesEachClassOfFaultItsReason(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for _, c := range []struct {
+		fault  *fault.Fault
+		reason string
+		retry  bool
+	}{
+		{fault.NotFoundf("source.none", "no such product"), "not_found", false},
+		{fault.New(fault.Rejected, "x", "no", nil), "rejected", false},
+		{fault.New(fault.Unavailable, "run.timeout", "late", nil), "deadline", true},
+		{fault.New(fault.Unavailable, "oracle.down", "away", nil), "failed", true},
+		{fault.New(fault.Bug, "bug", "oops", nil), "failed", false},
+	} {
+		r, s := b.accept("")
+		status, err := b.book.Close(t.Context(), s.BatchID, c.fault)
+		require.NoError(t, err)
+		require.Equal(t, flow.Failed, status)
+		require.Equal(t, []string{c.reason}, b.finals(r.RunID), c.fault.Code)
+		got := b.get(r.RunID)
+		require.Equal(t, &flow.Problem{Code: c.fault.Code, Detail: c.fault.Text, Retry: c.retry}, got.Problem)
+		require.Equal(t, []string{"accepted", "closed"}, names(got.Progress))
+	}
+}
+
+func TestCloseIsIdempotentAndAFinalRunKeepsItsStatus(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	item := b.begin(s.BatchID, "writing")
+	_, err := b.book.Complete(t.Context(), item, "write", b.attempt(item), nil, "")
+	require.NoError(t, err)
+	before := b.get(r.RunID)
+	for _, f := range []*fault.Fault{nil, fault.New(fault.Bug, "bug", "oops", nil)} {
+		status, err := b.book.Close(t.Context(), s.BatchID, f)
+		require.NoError(t, err)
+		require.Equal(t, flow.Completed, status)
+	}
+	sealed, err := b.book.Seal(t.Context(), r.RunID, "dev")
+	require.NoError(t, err)
+	require.Equal(t, before, sealed)
+	require.Equal(t, []string{"delivered"}, b.finals(r.RunID))
+	cert, err := b.book.Certificate(t.Context(), r.RunID)
+	require.NoError(t, err)
+	require.Equal(t, flow.Completed, cert.Status)
+	require.Len(t, cert.Done, 2)
+}
+
+func TestAFailedRunLetsNoZombieBeginAnEffect(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	b.begin(s.BatchID, "writing")
+	_, err := b.book.Close(t.Context(), s.BatchID, fault.New(fault.Unavailable, "run.timeout", "late", nil))
+	require.NoError(t, err)
+	_, err = b.ledger.Attempt(t.Context(), r.RunID, "write", "crm.specification", "c", members())
+	requireFault(t, err, fault.Conflict, "ledger.sealed")
+}
+
+// A cancel races the write's end: whoever is first decides, and the status, the
+// effects, the certificate and the one final reason agree.
+func TestCancelAndCompletionRaceToOneConsistentEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	seen := map[flow.Status]int{}
+	for range 40 {
+		r, s := b.accept("")
+		item := b.begin(s.BatchID, "writing")
+		outcomes := b.attempt(item)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := b.book.Seal(b.Context(), r.RunID, "dev"); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			_, err := b.book.Complete(b.Context(), item, "write", outcomes, nil, "")
+			if err != nil && fault.Of(err).Code != "run.closed" {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			// Temporal's cancel arrives while the activity still reports.
+			if sealed, err := b.book.SealedOpen(b.Context()); err == nil && len(sealed) > 0 {
+				if _, err := b.book.Close(b.Context(), s.BatchID, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Wait()
+		got := b.get(r.RunID)
+		require.True(t, got.Status.Final(), got.Status)
+		require.Len(t, b.finals(r.RunID), 1)
+		seen[got.Status]++
+		cert, err := b.book.Certificate(t.Context(), r.RunID)
+		require.NoError(t, err)
+		require.Equal(t, got.Status, cert.Status)
+		require.Empty(t, cert.Undone)
+		if got.Status == flow.Completed {
+			require.Len(t, cert.Done, 2)
+		}
+		require.Equal(t, 2, len(cert.Done)+len(cert.InDoubt), "each effect is in the certificate once")
+	}
+	t.Logf("ends: %v", seen)
+}

@@ -1,0 +1,161 @@
+package run_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/flow"
+	"patchbay/internal/run"
+)
+
+// lapse lets the lease of a row end, as time does.
+func (b *bundle) lapse(runID string) {
+	b.Helper()
+	b.exec(`update work set lease_until = now() - interval '1 second' where run_id = $1`, runID)
+}
+
+func (b *bundle) due() []run.Start {
+	b.Helper()
+	due, err := b.book.Due(b.Context(), 10)
+	require.NoError(b, err)
+	return due
+}
+
+func TestRelayResendsTheSameBatchAfterACrashBetweenClaimAndStart(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1") // and the process dies before it starts anything
+	b.lapse(s.BatchID)
+
+	require.Equal(t, []run.Start{s}, b.due(), "the same batch, so the same workflow ID")
+	require.Empty(t, b.due(), "a claim holds for its lease")
+	b.lapse(s.BatchID)
+	require.Equal(t, []run.Start{s}, b.due(), "and again, until it is marked")
+
+	require.NoError(t, b.book.Relayed(t.Context(), s.BatchID))
+	b.lapse(s.BatchID)
+	require.Empty(t, b.due())
+}
+
+func TestARunThatBeganIsNotDueEvenIfItsMarkWasLost(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	b.begin(s.BatchID, "reading")
+	b.lapse(s.BatchID)
+	require.Empty(t, b.due())
+}
+
+func TestAnOutageDoesNotUseUpTheDeadline(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	b.exec(`update work set accepted_at = now() - interval '1 hour', deadline_at = now() - interval '59 minutes' where run_id = $1`, r.RunID)
+	b.lapse(s.BatchID)
+	require.Len(t, b.due(), 1)
+	require.WithinDuration(t, time.Now().Add(30*time.Second), b.get(r.RunID).DeadlineAt, 5*time.Second)
+}
+
+func TestSeveralRelaysShareTheDueRows(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	const n = 30
+	for range n {
+		r, _ := b.accept("")
+		b.lapse(r.RunID)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	seen := map[string]int{}
+	for range 4 {
+		wg.Go(func() {
+			for range n {
+				due, err := b.book.Due(b.Context(), 3)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				for _, s := range due {
+					seen[s.BatchID]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, seen, n)
+	for id, times := range seen {
+		require.Equal(t, 1, times, id)
+	}
+}
+
+func TestAReleasedBatchIsDueAfterItsWaitAndNotAfterItsLease(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	require.NoError(t, b.book.Release(t.Context(), s.BatchID, 0))
+	require.Equal(t, []run.Start{s}, b.due())
+	require.NoError(t, b.book.Release(t.Context(), s.BatchID, time.Hour))
+	require.Empty(t, b.due(), "a release never lengthens a lease")
+	b.lapse(s.BatchID)
+	require.Len(t, b.due(), 1)
+}
+
+func TestStatsCountWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	empty, err := b.book.Stats(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, empty)
+
+	waiting, _ := b.accept("k1")
+	b.exec(`update work set order_at = now() - interval '1 minute' where run_id = $1`, waiting.RunID)
+	_, running := b.accept("k2")
+	b.begin(running.BatchID, "reading")
+	_, done := b.accept("k3")
+	_, err = b.book.Close(t.Context(), done.BatchID, nil)
+	require.NoError(t, err)
+
+	s, err := b.book.Stats(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, time.Minute, s.OldestDue, float64(10*time.Second))
+	s.OldestDue = 0
+	require.Equal(t, run.Stats{Due: 1, OpenRuns: 2, OpenBatches: 1}, s)
+}
+
+func TestListPagesThroughAllRunsOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	var want []string
+	for range 7 {
+		r, _ := b.accept("")
+		want = append([]string{r.RunID}, want...)
+	}
+	// Rows of one instant must not fall between two pages.
+	b.exec(`update work set accepted_at = (select min(accepted_at) from work)`)
+	got := map[string]bool{}
+	filter := flow.RunFilter{Flow: "product-specs", Limit: 3, Principal: "dev", Status: flow.Accepted}
+	for pages := 1; ; pages++ {
+		runs, next, err := b.book.List(t.Context(), filter)
+		require.NoError(t, err)
+		for _, r := range runs {
+			require.False(t, got[r.RunID], "a run came twice")
+			got[r.RunID] = true
+		}
+		if filter.Before = next; next == "" {
+			require.Equal(t, 3, pages)
+			break
+		}
+	}
+	require.Len(t, got, len(want))
+
+	none, next, err := b.book.List(t.Context(), flow.RunFilter{Principal: "key:other"})
+	require.NoError(t, err)
+	require.Empty(t, none)
+	require.Empty(t, next)
+	_, _, err = b.book.List(t.Context(), flow.RunFilter{Before: "nonsense"})
+	requireFault(t, err, "invalid", "runs.cursor")
+}
