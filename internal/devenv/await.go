@@ -16,19 +16,19 @@ import (
 // between is the pause between two looks at a child that is not ready yet.
 const between = 25 * time.Millisecond
 
-// await calls ready until it succeeds or ctx ends; gone, when closed, means that
-// there is nothing left to wait for.
-func await(ctx context.Context, what string, gone <-chan struct{}, ready func(context.Context) error) error {
+// await calls ready until it succeeds, ctx ends, or the process is not alive.
+func await(ctx context.Context, what string, alive func() bool, ready func(context.Context) error) error {
 	ticker := time.NewTicker(between)
 	defer ticker.Stop()
 	for {
 		err := ready(ctx)
+		if !alive() { // whoever answered, it was another
+			return fault.New(fault.Unavailable, "devenv.ended", what+" ended while it was starting", err)
+		}
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-gone:
-			return fault.New(fault.Unavailable, "devenv.ended", what+" ended while it was starting", err)
 		case <-ctx.Done():
 			return fault.New(fault.Unavailable, "devenv.not-ready", what+" did not get ready in time", fmt.Errorf("%w; last: %w", ctx.Err(), err))
 		case <-ticker.C:
@@ -38,7 +38,7 @@ func await(ctx context.Context, what string, gone <-chan struct{}, ready func(co
 
 // AwaitTemporal waits until the server at address serves the namespace.
 func AwaitTemporal(ctx context.Context, address, namespace string) error {
-	return await(ctx, "Temporal", nil, func(ctx context.Context) error { return temporalReady(ctx, address, namespace) })
+	return await(ctx, "Temporal", func() bool { return true }, func(ctx context.Context) error { return temporalReady(ctx, address, namespace) })
 }
 
 func temporalReady(ctx context.Context, address, namespace string) error {

@@ -1,0 +1,213 @@
+package devenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"patchbay/internal/fault"
+)
+
+type (
+	// Options say what to run and where. A port of 0 is the one used last time, or
+	// any free one.
+	Options struct {
+		Dir          string  // data, record and logs
+		Fresh        bool    // begin with empty data
+		Speed        float64 // of the sandbox's limits; 0 is 1
+		Database     string  // URL of a PostgreSQL that is there; empty: a private cluster
+		Temporal     string  // HOST:PORT of a Temporal that is there; empty: a development server
+		TemporalPort int
+		UIPort       int
+		SandboxPort  int
+		Executable   string       // runs `sandbox`; empty: this program's own file
+		Progress     func(string) // told one line at a time, from several goroutines; may be nil
+		Scratch      bool         // for tests: no sandbox and no UI; nothing is synced to disk or kept
+	}
+
+	// Env is a running environment. Its methods may be called from any goroutine.
+	Env struct {
+		options Options
+		dir     string // absolute
+		lock    *os.File
+
+		mu     sync.Mutex // guards what follows
+		record record
+		specs  map[string]spec // of the children that run
+	}
+)
+
+// The children, in the order in which they start; they stop in the reverse one.
+const (
+	postgres = "postgres"
+	temporal = "temporal"
+	sandbox  = "sandbox"
+)
+
+var order = []string{postgres, temporal, sandbox}
+
+// Start starts the environment, or takes over what a killed Patchbay left, and
+// returns when all of it is ready. When it fails nothing keeps running. The
+// caller calls Run to have the children watched, and Close.
+func Start(ctx context.Context, o Options) (*Env, error) {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.New(fault.Invalid, "devenv.dir", fmt.Sprintf("the data directory %s cannot be made", dir), err)
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	if o.Speed == 0 {
+		o.Speed = 1
+	}
+	held, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Env{options: o, dir: dir, lock: held, specs: map[string]spec{}}
+	if err := e.start(ctx); err != nil {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return nil, errors.Join(err, e.Close(stop))
+	}
+	return e, nil
+}
+
+func (e *Env) start(ctx context.Context) error {
+	found, err := readRecord(e.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	e.record = found
+	e.record.Info = Info{Cluster: found.Cluster}
+	e.record.PID = os.Getpid()
+	if e.options.Fresh {
+		if err := e.wipe(ctx); err != nil {
+			return err
+		}
+	}
+	both, starting := errgroup.WithContext(ctx)
+	both.Go(func() error { return e.startPostgres(starting) })
+	both.Go(func() error { return e.startTemporal(starting) })
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	if !e.options.Scratch {
+		if err := e.startSandbox(ctx); err != nil {
+			return err
+		}
+	}
+	return e.update(func(*record) {})
+}
+
+// wipe ends what runs and removes what was kept: the names that this package
+// makes, nothing else that a directory may hold.
+func (e *Env) wipe(ctx context.Context) error {
+	stop, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := e.endAll(stop); err != nil {
+		return err
+	}
+	paths := []string{e.clusterDir(), filepath.Join(e.dir, "log"), e.passfile(), filepath.Join(e.dir, RecordFile)}
+	files, err := filepath.Glob(filepath.Join(e.dir, "temporal.db*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range append(paths, files...) {
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("removing the old data: %w", err)
+		}
+	}
+	return nil
+}
+
+// Info tells where everything is.
+func (e *Env) Info() Info {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.record.Info
+}
+
+// Dir is the absolute directory of the environment.
+func (e *Env) Dir() string { return e.dir }
+
+// PIDs are the processes of the children, by name.
+func (e *Env) PIDs() map[string]int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	pids := map[string]int{}
+	for _, c := range e.record.Children {
+		pids[c.Name] = c.PID
+	}
+	return pids
+}
+
+// Announce puts the address of the API on record, for the other commands.
+func (e *Env) Announce(httpURL string) error {
+	return e.update(func(r *record) { r.HTTP = httpURL })
+}
+
+// Close stops the children, the last first, and gives up the directory. Children
+// that have not stopped when ctx ends are killed.
+func (e *Env) Close(ctx context.Context) error {
+	err := e.endAll(ctx)
+	err = errors.Join(err, e.update(func(r *record) { r.Info = Info{Cluster: r.Cluster} }))
+	if err == nil && e.options.Scratch {
+		err = os.RemoveAll(e.clusterDir())
+	}
+	return errors.Join(err, e.lock.Close())
+}
+
+// endAll ends every child on record.
+func (e *Env) endAll(ctx context.Context) error {
+	var failed error
+	for _, name := range slices.Backward(order) {
+		failed = errors.Join(failed, e.endOne(ctx, name))
+	}
+	return failed
+}
+
+func (e *Env) endOne(ctx context.Context, name string) error {
+	c, known := e.child(name)
+	if !known {
+		return nil
+	}
+	if err := c.end(ctx, stopSignal(name)); err != nil {
+		return fmt.Errorf("stopping %s: %w", name, err)
+	}
+	return e.update(func(r *record) {
+		r.Children = slices.DeleteFunc(r.Children, func(c child) bool { return c.Name == name })
+	})
+}
+
+func (e *Env) child(name string) (child, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.IndexFunc(e.record.Children, func(c child) bool { return c.Name == name })
+	if i < 0 {
+		return child{}, false
+	}
+	return e.record.Children[i], true
+}
+
+// update changes the record and writes it.
+func (e *Env) update(change func(*record)) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.record.Children = slices.Clone(e.record.Children)
+	e.record.Ports = maps.Clone(e.record.Ports)
+	change(&e.record)
+	return e.record.write(e.dir)
+}
