@@ -204,7 +204,7 @@ func (t *Transport) address(target string) (string, error) {
 	if !strings.HasPrefix(base, "https://") && !strings.HasPrefix(base, "http://") {
 		return "", fault.Invalidf("connector.url", "connection %s: url does not begin with https://", t.config.Name)
 	}
-	if strings.HasPrefix(target, "/") {
+	if strings.HasPrefix(target, "/") && !strings.HasPrefix(target, "//") {
 		return base + target, nil
 	}
 	own, err := url.Parse(base)

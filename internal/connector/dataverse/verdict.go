@@ -55,6 +55,8 @@ func verdict(status int, h http.Header, body []byte) connector.Verdict {
 	switch {
 	case status == http.StatusTooManyRequests && v.Class != fault.Throttled, status == http.StatusUnauthorized:
 		v = connector.Verdict{} // the status says more than the code
+	case status >= 500 && v.Class == fault.Rejected:
+		v = connector.Verdict{} // nothing was understood that could be refused
 	case status == http.StatusNotFound && code == "":
 		v = unknownOperation
 	}

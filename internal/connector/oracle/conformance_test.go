@@ -1,0 +1,46 @@
+package oracle_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/connector/conformance"
+	"patchbay/internal/connector/oracle"
+)
+
+func TestOracleKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	page := func(rows []connector.Row, offset, limit int) []byte {
+		items := rows[min(offset, len(rows)):min(offset+limit, len(rows))]
+		body, err := json.Marshal(map[string]any{
+			"items": append([]connector.Row{}, items...), "count": len(items), "hasMore": offset+limit < len(rows), "limit": limit, "offset": offset,
+		})
+		if err != nil {
+			panic(err)
+		}
+		return body
+	}
+	conformance.Run(t, conformance.Harness{
+		Build: oracle.Build,
+		Config: connector.Config{System: oracle.System, Tables: map[string]connector.Table{
+			"items": {Path: "itemsV2", Keys: [][]string{{"ItemNumber"}}},
+		}},
+		Query: connector.Query{Table: "items", Select: []string{"ItemNumber", "ItemDescription"}, Limit: 3},
+		Page: func(r *http.Request, _ string, rows []connector.Row) []byte {
+			offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+			limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+			return page(rows, offset, limit)
+		},
+		Circle: func(_ *http.Request, _ string, rows []connector.Row) []byte { return page(rows, 0, 3) },
+		Failure: func(status int) []byte {
+			if status == http.StatusInternalServerError {
+				return nil // often empty
+			}
+			return fmt.Appendf(nil, `{"title":"t","status":"%d","o:errorDetails":[{"detail":"canary","o:errorCode":"27014","o:errorPath":"/ItemNumber"}]}`, status)
+		},
+	})
+}
