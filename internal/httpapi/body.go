@@ -37,6 +37,7 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
+		_ = control.SetReadDeadline(time.Now()) // nothing more is wanted; the connection closes
 		return tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")

@@ -1,0 +1,161 @@
+// Package browser drives a real Chromium for tests of pages.
+//
+// New gives a test a tab of its own in a fresh browser; Go and the readers of
+// this package wait for what they name, never for a while. It is imported by
+// tests of the console and of the whole binary, and imports chromedp alone.
+//
+// Invariants: a missing Chromium fails the test and names the line that
+// installs it, it never skips; a page that throws, or breaks its own
+// Content-Security-Policy, fails the test that looked at it; the browser ends
+// with its test.
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// patience bounds a whole test in the browser; nothing waits that long when all
+// is well.
+const patience = 90 * time.Second
+
+// names of the browser in the order they are looked for.
+var names = []string{"chromium", "chromium-browser", "google-chrome"}
+
+// New starts a headless browser and returns the context of one tab, 1280 by 800.
+func New(t testing.TB) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range names {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Fatal("no Chromium in PATH; install it with: apt-get install -y chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
+		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.WindowSize(1280, 800), chromedp.UserDataDir(t.TempDir()))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // outlives t.Context, so that the browser closes in order
+	ctx, end := chromedp.NewExecAllocator(ctx, options...)
+	tab, _ := chromedp.NewContext(ctx)
+	require.NoError(t, chromedp.Do(tab), "starting %s", path)
+
+	complaints := watch(tab)
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(tab) // the process is ended below in any case
+		end()
+		cancel()
+		require.Empty(t, complaints(), "what the page complained about")
+	})
+	return tab
+}
+
+// watch collects exceptions and policy violations of the tab.
+func watch(tab context.Context) func() []string {
+	var (
+		mu  sync.Mutex
+		all []string
+	)
+	messages := chromedp.Console(tab)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			policy := m.Source == "security" || strings.Contains(m.Text, "Content Security Policy")
+			if m.IsException() || policy {
+				mu.Lock()
+				all = append(all, m.String())
+				mu.Unlock()
+			}
+		}
+	}()
+	return func() []string {
+		<-done
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
+}
+
+// Go opens a page and waits until it has loaded.
+func Go(t testing.TB, tab context.Context, url string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(url)))
+}
+
+// Text is what an element shows, once it is visible.
+func Text(t testing.TB, tab context.Context, selector string) string {
+	t.Helper()
+	text, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS(selector)))
+	require.NoError(t, err, selector)
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// Shows waits until an element shows the text.
+func Shows(t testing.TB, tab context.Context, selector, text string) {
+	t.Helper()
+	quotedSelector, _ := json.Marshal(selector)
+	quotedText, _ := json.Marshal(text)
+	until := "(document.querySelector(" + string(quotedSelector) + ")?.innerText || '').replace(/\\s+/g, ' ').includes(" + string(quotedText) + ")"
+	_, err := chromedp.Run(tab, chromedp.Poll[bool](until, chromedp.WithPollingTimeout(20*time.Second)))
+	if err != nil {
+		shown, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText"))
+		require.NoError(t, err, "%s never showed %q; the page shows:\n%s", selector, text, shown)
+	}
+}
+
+// Value evaluates an expression in the page.
+func Value[T any](t testing.TB, tab context.Context, expression string) T {
+	t.Helper()
+	v, err := chromedp.Run(tab, chromedp.Evaluate[T](expression))
+	require.NoError(t, err, expression)
+	return v
+}
+
+// Click presses an element, once it is visible.
+func Click(t testing.TB, tab context.Context, selector string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(tab, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
+}
+
+// Type writes into an input.
+func Type(t testing.TB, tab context.Context, selector, text string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(tab, chromedp.SendKeys(chromedp.CSS(selector), text)), selector)
+}
+
+// Look sets the size of the page and the colour scheme that its user prefers.
+func Look(t testing.TB, tab context.Context, width, height int64, scheme string) {
+	t.Helper()
+	_, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, chromedp.Do(tab, chromedp.EmulateViewport(width, height)))
+}
+
+// Shoot writes what the tab shows to a PNG file.
+func Shoot(t testing.TB, tab context.Context, file string) {
+	t.Helper()
+	png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, png, 0o644))
+}

@@ -1,0 +1,313 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+const (
+	latest   = 8               // runs on the home page
+	perPage  = 50              // runs on a page of the list
+	recent   = 40              // runs in a flow's chart
+	attended = 24 * time.Hour  // how long a failure asks for attention
+	sampling = 3 * time.Second // for a sample to come
+)
+
+type (
+	card struct {
+		flow.Applied
+		Chart chart
+		Last  *story
+	}
+
+	field struct {
+		flow.Param
+		Label, Hint, Value, Input string
+	}
+)
+
+// home answers: what needs me, is everything flowing.
+func (c *console) home(w http.ResponseWriter, r *http.Request) error {
+	plans, err := c.Flows.Flows(r.Context())
+	if err != nil {
+		return err
+	}
+	now := c.Now()
+	cards := make([]card, len(plans))
+	for i, p := range plans {
+		runs, _, err := c.Runs.List(r.Context(), c.mine(r, flow.RunFilter{Flow: p.Plan.Flow, Limit: recent}))
+		if err != nil {
+			return err
+		}
+		cards[i] = card{Applied: p, Chart: draw(runs, now)}
+		if len(runs) > 0 {
+			last := tell(runs[0], p.Plan, "", now)
+			cards[i].Last = &last
+		}
+	}
+	var needs []story
+	for _, status := range []flow.Status{flow.Parked, flow.Failed} {
+		runs, err := c.stories(r, flow.RunFilter{Status: status, Limit: latest}, plans)
+		if err != nil {
+			return err
+		}
+		for _, s := range runs.List {
+			if status == flow.Parked || now.Sub(s.At) < attended {
+				needs = append(needs, s)
+			}
+		}
+	}
+	runs, err := c.stories(r, flow.RunFilter{Limit: latest}, plans)
+	if err != nil {
+		return err
+	}
+	c.render(w, r, http.StatusOK, "home", frame{Title: "Home", Nav: "home", Page: struct {
+		Cards []card
+		Needs []story
+		Runs  []story
+		Now   time.Time
+	}{cards, needs, runs.List, now}})
+	return nil
+}
+
+func (c *console) flows(w http.ResponseWriter, r *http.Request) error {
+	plans, err := c.Flows.Flows(r.Context())
+	if err != nil {
+		return err
+	}
+	c.render(w, r, http.StatusOK, "flows", frame{Title: "Flows", Nav: "flows", Page: struct {
+		Plans []flow.Applied
+		Now   time.Time
+	}{plans, c.Now()}})
+	return nil
+}
+
+// flow is the form of a flow. Its address may carry values; sample=1 asks for
+// ones that work, for a browser without the script.
+func (c *console) flow(w http.ResponseWriter, r *http.Request) error {
+	applied, err := c.Flows.Flow(r.Context(), r.PathValue("flow"))
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	values := map[string]any{}
+	for _, p := range applied.Plan.Params {
+		if query.Has(p.Name) {
+			values[p.Name] = query.Get(p.Name)
+		}
+	}
+	if query.Get("sample") == "1" {
+		if values, err = c.sampleOf(r.Context(), applied.Plan.Flow); err != nil {
+			return err
+		}
+	}
+	runs, err := c.stories(r, flow.RunFilter{Flow: applied.Plan.Flow, Limit: latest}, []flow.Applied{applied})
+	if err != nil {
+		return err
+	}
+	c.render(w, r, http.StatusOK, "flow", frame{Title: applied.Plan.Flow, Nav: "flows", Page: struct {
+		flow.Applied
+		Fields  []field
+		Samples bool
+		Runs    []story
+		Reads   string
+		Writes  string
+		Now     time.Time
+	}{applied, fields(applied.Plan, values), c.Samples != nil, runs.List,
+		source(applied.Plan), target(applied.Plan), c.Now()}})
+	return nil
+}
+
+func source(p *flow.Plan) string {
+	if p.Read == nil {
+		return ""
+	}
+	return system(p.Read.Connection)
+}
+
+func target(p *flow.Plan) string {
+	if p.Write == nil {
+		return ""
+	}
+	return system(p.Write.Connection)
+}
+
+// sample answers the script with parameters that work.
+func (c *console) sample(w http.ResponseWriter, r *http.Request) error {
+	values, err := c.sampleOf(r.Context(), r.PathValue("flow"))
+	if err != nil {
+		return err
+	}
+	texts := map[string]string{}
+	for name, v := range values {
+		texts[name] = cell(v)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := json.NewEncoder(w).Encode(texts); err != nil && r.Context().Err() == nil {
+		return fmt.Errorf("encoding a sample: %w", err)
+	}
+	return nil
+}
+
+func (c *console) sampleOf(ctx context.Context, name string) (map[string]any, error) {
+	if c.Samples == nil {
+		return nil, fault.NotFoundf("sample.none", "this installation offers no samples")
+	}
+	ctx, cancel := context.WithTimeout(ctx, sampling)
+	defer cancel()
+	values, err := c.Samples.Sample(ctx, name)
+	if err == nil && len(values) == 0 {
+		err = fault.NotFoundf("sample.none", "there is no sample for this flow")
+	}
+	return values, err
+}
+
+// fields turns parameters into inputs. A value in the address wins over the
+// default.
+func fields(plan *flow.Plan, values map[string]any) []field {
+	inputs := map[flow.Type]string{flow.Int: "number", flow.Bool: "checkbox", flow.Date: "date"}
+	all := make([]field, len(plan.Params))
+	for i, p := range plan.Params {
+		f := field{Param: p, Label: p.Title, Hint: p.Help, Input: inputs[p.Type], Value: cell(p.Default)}
+		if f.Label == "" {
+			f.Label = p.Name
+		}
+		if f.Input == "" {
+			f.Input = "text"
+		}
+		if v, ok := values[p.Name]; ok {
+			f.Value = cell(v)
+		}
+		all[i] = f
+	}
+	return all
+}
+
+type listing struct {
+	List []story
+	Next string
+}
+
+// stories lists runs the viewer may see, told with the plans at hand.
+func (c *console) stories(r *http.Request, filter flow.RunFilter, plans []flow.Applied) (listing, error) {
+	runs, next, err := c.Runs.List(r.Context(), c.mine(r, filter))
+	if err != nil {
+		return listing{}, err
+	}
+	byName := map[string]*flow.Plan{}
+	for _, p := range plans {
+		byName[p.Plan.Flow] = p.Plan
+	}
+	out := listing{List: make([]story, len(runs)), Next: next}
+	for i, run := range runs {
+		out.List[i] = tell(run, byName[run.Flow], c.UIBase, c.Now())
+	}
+	return out, nil
+}
+
+// mine narrows a filter to what the viewer may see.
+func (c *console) mine(r *http.Request, f flow.RunFilter) flow.RunFilter {
+	if !c.operates(r) {
+		f.Principal = c.Principal(r).Name
+	}
+	return f
+}
+
+func (c *console) runs(w http.ResponseWriter, r *http.Request) error {
+	plans, err := c.Flows.Flows(r.Context())
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	filter := flow.RunFilter{
+		Flow: query.Get("flow"), Status: flow.Status(query.Get("status")), Before: query.Get("before"), Limit: perPage,
+	}
+	runs, err := c.stories(r, filter, plans)
+	if err != nil {
+		return err
+	}
+	older := ""
+	if runs.Next != "" {
+		query.Set("before", runs.Next)
+		older = "/runs?" + query.Encode()
+	}
+	c.render(w, r, http.StatusOK, "runs", frame{Title: "Runs", Nav: "runs", Page: struct {
+		Runs     []story
+		Plans    []flow.Applied
+		Filter   flow.RunFilter
+		Statuses []flow.Status
+		Older    string
+		Now      time.Time
+	}{runs.List, plans, filter,
+		[]flow.Status{flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled}, older, c.Now()}})
+	return nil
+}
+
+func (c *console) story(r *http.Request) (story, error) {
+	run, err := c.visible(r)
+	if err != nil {
+		return story{}, err
+	}
+	plan, err := c.plan(r, run.Flow)
+	if err != nil {
+		return story{}, err
+	}
+	return tell(run, plan, c.UIBase, c.Now()), nil
+}
+
+func (c *console) run(w http.ResponseWriter, r *http.Request) error {
+	s, err := c.story(r)
+	if err != nil {
+		return err
+	}
+	title := s.Run.Flow
+	if s.Subject != "" {
+		title = s.Subject + " · " + title
+	}
+	c.render(w, r, http.StatusOK, "run", frame{Title: title, Nav: "runs", Page: s})
+	return nil
+}
+
+// live is the parts of a run's page that change, for the script to put in place.
+func (c *console) live(w http.ResponseWriter, r *http.Request) error {
+	s, err := c.story(r)
+	if err != nil {
+		return err
+	}
+	c.write(w, http.StatusOK, "run", "live", s)
+	return nil
+}
+
+// explain tells what happened to a key. A run's ID is as good as any key.
+func (c *console) explain(w http.ResponseWriter, r *http.Request) error {
+	if !c.operates(r) {
+		return fault.New(fault.Unauthorized, "auth.forbidden", "explain needs the role operate", nil)
+	}
+	key := r.URL.Query().Get("key")
+	var entries []flow.Entry
+	if key != "" {
+		var err error
+		if entries, err = c.Explainer.Explain(r.Context(), key); err != nil {
+			return err
+		}
+	}
+	title := "Explain"
+	if key != "" {
+		title = key + " · Explain"
+	}
+	c.render(w, r, http.StatusOK, "explain", frame{Title: title, Nav: "explain", Key: key, Page: struct {
+		Key     string
+		API     string
+		Entries []flow.Entry
+		Now     time.Time
+	}{key, "/v1/explain/" + url.PathEscape(key), entries, c.Now()}})
+	return nil
+}

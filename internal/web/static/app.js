@@ -1,0 +1,264 @@
+// The console's script: presses and cancels through the API, follows runs by
+// EventSource, and puts what the server renders in place. It renders nothing of
+// a run itself, so that a page looks the same with and without it.
+(() => {
+  "use strict";
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // ---- putting parts in place ----
+
+  // place replaces the parts of the page that differ in html. What did not
+  // change keeps its focus, its scroll and its animation.
+  function place(html, root = document) {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    for (const part of all("[data-part]", fresh)) {
+      const old = $(`[data-part="${part.dataset.part}"]`, root);
+      if (!old) continue;
+      old.hidden = part.hidden;
+      if (old.innerHTML === part.innerHTML) continue;
+      const scroll = $(".scroll", old), top = scroll && scroll.scrollTop;
+      const was = old.childElementCount || old.textContent;
+      const focused = old.contains(document.activeElement) && document.activeElement;
+      old.replaceChildren(...part.childNodes);
+      if (!was) old.classList.add("appear");
+      if (scroll && $(".scroll", old)) $(".scroll", old).scrollTop = top;
+      if (focused) ($("button, a", old) || $("main")).focus({ preventScroll: true });
+    }
+    tick();
+  }
+
+  // ---- time ----
+
+  const words = ms => ms < 999.5 ? `${Math.round(ms)} ms`
+    : ms < 9995 ? `${(ms / 1000).toFixed(2)} s`
+    : ms < 59950 ? `${(ms / 1000).toFixed(1)} s`
+    : `${Math.floor(Math.round(ms / 1000) / 60)} min ${Math.round(ms / 1000) % 60} s`;
+
+  function ago(at) {
+    const s = Math.floor((Date.now() - at) / 1000);
+    return s < 2 ? "just now" : s < 60 ? `${s} s ago` : s < 3600 ? `${Math.floor(s / 60)} min ago`
+      : s < 86400 ? `${Math.floor(s / 3600)} h ago` : "";
+  }
+
+  // tick keeps elapsed and relative times true. An elapsed time counts from when
+  // the server rendered it: the clocks of the two need not agree.
+  function tick() {
+    for (const node of all("[data-elapsed]")) {
+      node.began ??= performance.now() - Number(node.dataset.elapsed);
+      node.textContent = words(Math.round((performance.now() - node.began) / 100) * 100);
+    }
+    for (const node of all("time[datetime]")) {
+      const text = ago(Date.parse(node.dateTime));
+      if (text && node.textContent !== text) node.textContent = text;
+    }
+  }
+  setInterval(tick, 100);
+
+  // ---- following a run ----
+
+  let following = null;
+
+  function follow(id, root) {
+    if (following) following.end();
+    let busy = false, again = false, ended = false, poll = 0;
+    const live = async () => {
+      if (busy) { again = true; return; }
+      busy = true;
+      try {
+        do {
+          again = false;
+          const answer = await fetch(`/runs/${id}/live`);
+          if (answer.ok && following === self) place(await answer.text(), root);
+        } while (again);
+      } catch { /* offline: the next event or poll asks again */ }
+      busy = false;
+    };
+    const events = new EventSource(`/v1/runs/${id}/events`);
+    const self = { end() { ended = true; events.close(); clearInterval(poll); } };
+    following = self;
+    events.addEventListener("run", event => {
+      const status = JSON.parse(event.data).status;
+      if (["completed", "failed", "cancelled"].includes(status)) self.end();
+      live();
+    });
+    events.onerror = () => {
+      if (ended || poll || events.readyState !== EventSource.CLOSED) return;
+      poll = setInterval(async () => {
+        await live();
+        if ($("[data-again]")) self.end();
+      }, 2000);
+      live();
+    };
+    live();
+  }
+
+  // ---- pressing ----
+
+  const token = () => [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, "0")).join("");
+
+  // body writes numbers as they were typed: what is a number stays exact.
+  function body(form) {
+    const pairs = [];
+    for (const input of all("[data-type]", form)) {
+      const type = input.dataset.type, text = input.value.trim();
+      if (type === "bool") { pairs.push([input.name, String(input.checked)]); continue; }
+      if (text === "") continue;
+      const bare = (type === "int" || type === "decimal") && /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text);
+      pairs.push([input.name, bare ? text : JSON.stringify(text)]);
+    }
+    return "{" + pairs.map(([name, value]) => JSON.stringify(name) + ":" + value).join(",") + "}";
+  }
+
+  function wrong(form, problem) {
+    let first = null, rest = [];
+    for (const error of problem.errors || []) {
+      const name = error.path.replace(/^params\./, ""), input = form.elements[name];
+      const place = document.getElementById("e-" + name);
+      if (!input || !place) { rest.push(error.detail); continue; }
+      place.textContent = error.detail[0].toUpperCase() + error.detail.slice(1) + (error.fix ? ": " + error.fix : "");
+      input.setAttribute("aria-invalid", "true");
+      first ??= input;
+    }
+    if (first) first.focus();
+    return first && !rest.length ? "" : rest.join("; ") || problem.detail;
+  }
+
+  function press(form) {
+    const go = $('[data-part="progress"]', form), ready = [...go.childNodes];
+    const root = document;
+    let pending = null; // a press without an answer keeps its key: sending it again is safe
+
+    const restore = said => {
+      go.replaceChildren(...ready);
+      $("[data-said]", go).textContent = said;
+      $("[type=submit]", go).focus({ preventScroll: true });
+    };
+
+    form.addEventListener("click", event => {
+      if (!event.target.closest("[data-again]")) return;
+      event.preventDefault();
+      pending = null;
+      restore("");
+      $("input, select", form)?.focus();
+    });
+
+    form.addEventListener("submit", async event => {
+      event.preventDefault();
+      if (!$("[type=submit]", go)) return;
+      const text = body(form);
+      if (!pending || pending.text !== text) pending = { text, key: token() };
+      for (const input of all("[aria-invalid]", form)) input.removeAttribute("aria-invalid");
+      for (const node of all(".wrong", form)) node.textContent = "";
+      busy(go);
+      try {
+        const answer = await fetch(form.dataset.press, {
+          method: "POST", body: text,
+          headers: { "Content-Type": "application/json", "Idempotency-Key": pending.key, "Prefer": "wait=0" },
+        });
+        const got = await answer.json();
+        if (answer.ok) {
+          pending = null;
+          $("#live").hidden = false;
+          for (const part of all("[data-part]", $("#live"))) part.replaceChildren();
+          follow(got.run_id, root);
+          return;
+        }
+        const said = wrong(form, got);
+        if (!got.retry) pending = null;
+        restore(said + (got.retry ? " Press Run to try again; it cannot run twice." : ""));
+        if (got.errors) $("[aria-invalid]", form)?.focus();
+      } catch {
+        restore("Patchbay did not answer. Press Run to try again; it cannot run twice.");
+      }
+    });
+
+    form.addEventListener("input", event => {
+      event.target.removeAttribute("aria-invalid");
+      const place = document.getElementById("e-" + event.target.name);
+      if (place) place.textContent = "";
+    });
+  }
+
+  // busy shows at once that the press was seen; the server's words follow.
+  function busy(go) {
+    const badge = document.createElement("span");
+    badge.className = "state running";
+    badge.innerHTML = '<svg class="icon ring" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="26 9"/></svg><span>Accepted</span>';
+    badge.lastChild.textContent = "Sending";
+    const elapsed = document.createElement("span");
+    elapsed.className = "num";
+    elapsed.dataset.elapsed = "0";
+    go.replaceChildren(badge, elapsed);
+    tick();
+  }
+
+  async function sample(form, link) {
+    const said = $("[data-said]", form);
+    said.textContent = "";
+    try {
+      const answer = await fetch(form.dataset.sample, { headers: { Accept: "application/json" } });
+      if (!answer.ok) throw new Error("none");
+      for (const [name, value] of Object.entries(await answer.json())) {
+        const input = form.elements[name];
+        if (!input) continue;
+        if (input.type === "checkbox") input.checked = value === "yes";
+        else input.value = value;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      $("[type=submit]", form)?.focus();
+    } catch {
+      said.textContent = "No sample can be had right now.";
+      link.focus();
+    }
+  }
+
+  async function cancel(button) {
+    button.disabled = true;
+    button.textContent = "Cancelling…";
+    try {
+      const answer = await fetch(button.dataset.cancel, { method: "POST", headers: { "Prefer": "wait=30" } });
+      if (answer.ok) return; // the events show how it ends
+    } catch { /* as below */ }
+    button.disabled = false;
+    button.textContent = "Cancel again";
+  }
+
+  // ---- pages ----
+
+  function poll(node) {
+    setInterval(async () => {
+      if (document.hidden) return;
+      try {
+        const answer = await fetch(location.href);
+        if (answer.ok) place(await answer.text(), node);
+      } catch { /* offline: the page keeps what it has */ }
+    }, Number(node.dataset.poll));
+  }
+
+  document.addEventListener("click", event => {
+    const button = event.target.closest("[data-cancel]");
+    if (button) cancel(button);
+    const link = event.target.closest("[data-use-sample]");
+    if (link) { event.preventDefault(); sample(link.closest("form"), link); }
+    if (event.target.closest("[data-theme-switch]")) {
+      const root = document.documentElement;
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = dark ? "light" : "dark";
+      document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=strict`;
+    }
+  });
+
+  document.addEventListener("keydown", event => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, textarea, select")) return;
+    const search = $("[data-search]");
+    if (search) { event.preventDefault(); search.focus(); search.select(); }
+  });
+
+  for (const form of all("[data-press]")) press(form);
+  for (const node of all("[data-poll]")) poll(node);
+  const page = $("[data-run]");
+  if (page && !("final" in page.dataset)) follow(page.dataset.run, page);
+  tick();
+})();

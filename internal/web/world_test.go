@@ -1,0 +1,260 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sort"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/httpapi"
+	"patchbay/internal/web"
+)
+
+// world is a Patchbay in memory whose runs go on when the test says so. It
+// stands behind the real API and the real console.
+type world struct {
+	mu       sync.Mutex
+	runs     map[string]flow.Run
+	presses  []flow.Press
+	watchers map[string][]chan struct{}
+	plans    []flow.Applied
+	entries  []flow.Entry
+	samples  bool
+	fail     error
+	URL      string
+}
+
+var spec = &flow.Plan{
+	Flow: "product-specs", Pattern: flow.Instant,
+	Summary: "Technical specifications of one product, from Oracle PLM into Dataverse",
+	Why:     "Users must not need an Oracle licence to read a specification",
+	Params: []flow.Param{{Name: "product_id", Type: flow.String, Title: "Product ID", Example: "AS54888",
+		Pattern: "^[A-Z0-9-]{3,40}$"}},
+	Read:    &flow.Read{Connection: "oracle-plm", Table: "items"},
+	Write:   &flow.Write{Connection: "dataverse", Table: "msx_specification", Key: []string{"msx_productnumber", "msx_attribute"}},
+	Map:     []flow.Column{{Name: "msx_productnumber"}, {Name: "msx_attribute"}, {Name: "msx_value"}, {Name: "msx_unit"}},
+	Respond: flow.AfterRead, Limits: flow.Limits{Timeout: 30 * time.Second},
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, samples: true,
+		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
+	console := web.New(web.Options{
+		Runs: w, Flows: w, Explainer: w, Samples: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	server := httpapi.NewServer(httpapi.Options{
+		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Readiness: w, Console: console, Dev: true, Drain: time.Second,
+	})
+	go func() { ended <- server.Run(ctx, ln) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	w.URL = "http://" + ln.Addr().String()
+	return w
+}
+
+func (w *world) Press(_ context.Context, p flow.Press) (flow.Run, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.presses = append(w.presses, p)
+	if w.fail != nil {
+		err := w.fail
+		w.fail = nil
+		return flow.Run{}, err
+	}
+	if _, err := spec.Validate(p.Params); err != nil {
+		return flow.Run{}, err
+	}
+	run := fresh(fmt.Sprintf("mzxw6ytboi2gk3tuobqwg%05d", len(w.runs)), time.Now())
+	run.Params = p.Params
+	w.runs[run.RunID] = run
+	return run, nil
+}
+
+// fresh is a run as its row is inserted.
+func fresh(id string, at time.Time) flow.Run {
+	return flow.Run{
+		RunID: id, Flow: "product-specs", Status: flow.Accepted, Principal: "dev", AcceptedAt: at, DeadlineAt: at.Add(30 * time.Second),
+		Digest: spec.Digest(), WorkflowID: "instant/product-specs/" + id, Params: flow.Row{"product_id": "AS54888"},
+		Progress: []flow.Step{{Name: "accepted", At: at}},
+	}
+}
+
+func (w *world) put(run flow.Run) flow.Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runs[run.RunID] = run
+	for _, ch := range w.watchers[run.RunID] {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+	return run
+}
+
+// only is the one run there is, once there is one.
+func (w *world) only(t testing.TB) flow.Run {
+	t.Helper()
+	var got flow.Run
+	require.Eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, run := range w.runs {
+			got = run
+		}
+		return len(w.runs) == 1
+	}, 10*time.Second, 5*time.Millisecond)
+	return got
+}
+
+func (w *world) Get(_ context.Context, id string) (flow.Run, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	run, ok := w.runs[id]
+	if !ok {
+		return run, fault.NotFoundf("run.not-found", "no run has this ID")
+	}
+	return run, nil
+}
+
+func (w *world) List(_ context.Context, f flow.RunFilter) ([]flow.Run, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []flow.Run
+	for _, run := range w.runs {
+		if (f.Status == "" || run.Status == f.Status) && (f.Flow == "" || run.Flow == f.Flow) && (f.Principal == "" || run.Principal == f.Principal) {
+			all = append(all, run)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].AcceptedAt.After(all[j].AcceptedAt) })
+	if len(all) > f.Limit {
+		return all[:f.Limit], "older", nil
+	}
+	return all, "", nil
+}
+
+func (w *world) Watch(_ context.Context, id string) (<-chan struct{}, func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ch := make(chan struct{}, 1)
+	w.watchers[id] = append(w.watchers[id], ch)
+	return ch, func() {}
+}
+
+func (w *world) Cancel(_ context.Context, _ flow.Principal, id string) (flow.Certificate, error) {
+	run, err := w.Get(context.Background(), id)
+	if err != nil {
+		return flow.Certificate{}, err
+	}
+	w.put(closed(run, flow.Cancelled, nil))
+	return flow.Certificate{RunID: id, Status: flow.Cancelled}, nil
+}
+
+func (w *world) Flows(context.Context) ([]flow.Applied, error) { return w.plans, nil }
+
+func (w *world) Flow(_ context.Context, name string) (flow.Applied, error) {
+	for _, p := range w.plans {
+		if p.Plan.Flow == name {
+			return p, nil
+		}
+	}
+	return flow.Applied{}, fault.NotFoundf("flow.not-found", "no flow has this name")
+}
+
+func (w *world) Explain(_ context.Context, key string) ([]flow.Entry, error) {
+	if key != "AS54888" {
+		return nil, nil
+	}
+	return w.entries, nil
+}
+
+func (w *world) Sample(context.Context, string) (map[string]any, error) {
+	if !w.samples {
+		return nil, nil
+	}
+	return map[string]any{"product_id": "AS54888"}, nil
+}
+
+func (w *world) Ready(context.Context) []httpapi.Check { return nil }
+
+// The stages of a run, each made from the one before.
+
+func reading(run flow.Run) flow.Run {
+	return stepped(run, flow.Running, "reading", "")
+}
+
+func answered(run flow.Run, rows int) flow.Run {
+	run = stepped(run, flow.Running, "answered", fmt.Sprintf("%d rows from oracle-plm", rows))
+	at := run.Progress[len(run.Progress)-1].At
+	run.AnsweredAt, run.Result = &at, &flow.Result{Count: rows}
+	names := []string{"Weight", "Width", "Height", "Depth", "Voltage", "Operating temperature", "Material", "Finish", "Ingress protection", "Approvals"}
+	units := []string{"kg", "mm", "mm", "mm", "V", "°C", "", "", "", ""}
+	values := []string{"12.40", "482.6", "88.1", "305", "230", "-10 … 55", "Aluminium EN AW-6060", "Anodised, black", "IP54", "CE, UL 61010-1"}
+	for i := range rows {
+		run.Result.Rows = append(run.Result.Rows, flow.Row{"msx_productnumber": "AS54888", "msx_attribute": names[i%10],
+			"msx_value": values[i%10], "msx_unit": units[i%10], "msx_rank": json.Number(fmt.Sprint(i))})
+	}
+	return run
+}
+
+func writing(run flow.Run, confirmed int) flow.Run {
+	run = stepped(run, flow.Running, "writing", "")
+	for i, row := range run.Result.Rows {
+		state := flow.Attempt
+		if i < confirmed {
+			state = flow.Confirmed
+		}
+		run.Effects = append(run.Effects, flow.Effect{Step: "write", State: state,
+			Target: "dataverse.msx_specification AS54888, " + row["msx_attribute"].(string)})
+	}
+	return run
+}
+
+func closed(run flow.Run, status flow.Status, problem *flow.Problem) flow.Run {
+	run = stepped(run, status, "closed", "")
+	at := run.Progress[len(run.Progress)-1].At
+	run.ClosedAt, run.Problem = &at, problem
+	effects := append([]flow.Effect(nil), run.Effects...)
+	for i := range effects {
+		if status == flow.Completed && effects[i].State == flow.Attempt {
+			effects[i].State = flow.Confirmed
+		}
+	}
+	run.Effects = effects
+	return run
+}
+
+func stepped(run flow.Run, status flow.Status, name, note string) flow.Run {
+	at := run.Progress[len(run.Progress)-1].At.Add(map[string]time.Duration{
+		"reading": 12 * time.Millisecond, "answered": 210 * time.Millisecond, "writing": 4 * time.Millisecond, "closed": 640 * time.Millisecond,
+	}[name])
+	run.Status = status
+	run.Progress = append(append([]flow.Step(nil), run.Progress...), flow.Step{Name: name, At: at, Note: note})
+	return run
+}
+
+// failed is a run that ended in the given problem after its read began.
+func failed(id string, at time.Time, p flow.Problem) flow.Run {
+	return closed(reading(fresh(id, at)), flow.Failed, &p)
+}
+
+func completed(id string, at time.Time, rows int) flow.Run {
+	return closed(writing(answered(reading(fresh(id, at)), rows), 0), flow.Completed, nil)
+}
