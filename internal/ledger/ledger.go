@@ -96,7 +96,7 @@ func columns(members []Member) (call, error) {
 // statement before those that depend on it, so that their snapshots are newer.
 func attempt(ctx context.Context, tx pgx.Tx, cause, step, target, callID string, in call) ([]Open, error) {
 	var batch pgx.Batch
-	var sealed bool
+	var sealed, changed bool
 	found := make([]Open, len(in.keys))
 	open := make([]bool, len(in.keys))
 
@@ -126,9 +126,7 @@ func attempt(ctx context.Context, tx pgx.Tx, cause, step, target, callID string,
 		var fence *int64
 		_, err := pgx.ForEachRow(rows, []any{&key, &state, &sum, &first, &fence}, func() error {
 			i := in.place[key]
-			if !bytes.Equal(sum, in.sums[i]) {
-				return fault.New(fault.Bug, "ledger.body-changed", "a retry would send other data than the attempt before it", nil)
-			}
+			changed = changed || !bytes.Equal(sum, in.sums[i])
 			if open[i] = fence != nil; open[i] {
 				found[i] = Open{Key: key, Fence: *fence, CallID: first, Retried: flow.EffectState(state) != flow.Intent}
 			}
@@ -139,8 +137,11 @@ func attempt(ctx context.Context, tx pgx.Tx, cause, step, target, callID string,
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return nil, err
 	}
-	if sealed {
+	switch {
+	case sealed:
 		return nil, fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled; nothing more is sent", nil)
+	case changed:
+		return nil, fault.New(fault.Bug, "ledger.body-changed", "a retry would send other data than the attempt before it", nil)
 	}
 	out := make([]Open, 0, len(found))
 	for i, o := range found {
