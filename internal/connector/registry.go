@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -47,11 +46,7 @@ func (r *Registry) Build(c Config, d Deps) (any, error) {
 		return nil, fault.Invalidf("connector.unknown-system", "connection %s: system %q is unknown; known are %s",
 			c.Name, c.System, strings.Join(r.Systems(), ", "))
 	}
-	system, err := build(c, d)
-	if err != nil {
-		return nil, fmt.Errorf("building connection %s: %w", c.Name, err)
-	}
-	return system, nil
+	return build(c, d)
 }
 
 // Systems names the known systems in order.
