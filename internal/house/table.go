@@ -124,7 +124,7 @@ var Table = []Rule{
 		Why: "one PostgreSQL and one Temporal for all tests"},
 	{Room: "internal/devenv/testenv", Rooms: rooms("devenv", "fault"), Libraries: []string{pgx, sdk, api, testify},
 		Why: "one PostgreSQL and one Temporal for all tests"},
-	{Room: "internal/telemetry", Rooms: []string{"internal/fault"}, Libraries: []string{otel, promet, zap}, Why: "wraps OpenTelemetry"},
+	{Room: "internal/telemetry", Rooms: []string{"internal/fault"}, Libraries: []string{otel, promet, zap, sdk}, Why: "wraps OpenTelemetry, and counts for the SDK"},
 	{Room: "internal/config", Rooms: vocabulary, Why: "settings, keys and references to secrets"},
 
 	{Room: "internal/httpapi", Rooms: vocabulary, Libraries: []string{"github.com/danielgtaylor/huma/v2", zap}, Never: []string{sdk, pgx},

@@ -1,10 +1,12 @@
-// Package telemetry is what a process tells of itself: the metrics behind
-// /metrics and the logger.
+// Package telemetry is what an operator sees of a process: its metrics, served
+// for Prometheus, and its log.
 //
-// App builds one of each and hands them down. It wraps OpenTelemetry, its
-// Prometheus exporter and zap; nothing else of Patchbay.
+// App builds one Metrics and one logger a process and hands them on. The package
+// may import fault, OpenTelemetry, the Prometheus client, zap and the SDK's
+// metrics handler.
 //
-// Invariants: labels are flows, outcomes, routes and statuses, a set that the
-// applied flows bound; no key, no principal and no value of a row is ever a
-// label or a log field (promise 5).
+// Invariants: labels have few values, all of them names an engineer has written
+// (flows, routes, outcomes), never a key, an ID or a parameter (promise 5); of an
+// error the log holds what fault.Describe tells, so that no message of a driver
+// or a vendor reaches it (promise 9).
 package telemetry

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,120 +13,137 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	exporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
-	sdk "go.opentelemetry.io/otel/sdk/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
 )
 
+// Seconds, from a press that is answered at once to a run that waits for a night.
+var (
+	runBuckets  = []float64{.01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200, 43200}
+	callBuckets = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
+)
+
 type (
-	// Metrics are the instruments of one process. Methods are safe for concurrent
-	// use.
+	// Metrics are the instruments of one process. All methods may be called from
+	// any goroutine; on nil they do nothing.
 	Metrics struct {
 		registry *prometheus.Registry
-		provider *sdk.MeterProvider
-		meter    metric.Meter
+		provider *sdkmetric.MeterProvider
 		runs     metric.Float64Histogram
-		answers  metric.Float64Histogram
 		requests metric.Float64Histogram
+		backlog  atomic.Pointer[func(context.Context) (Backlog, error)]
 	}
 
-	// Queue is the state of the queue of runs at one moment.
-	Queue struct {
-		OldestDue   time.Duration // age of the oldest row that Temporal does not have
+	// Backlog is the state of the run rows, read at each scrape.
+	Backlog struct {
+		OldestDue   time.Duration // age of the oldest accepted row that Temporal does not have
 		Due         int           // such rows
-		OpenBatches int           // workflows under way
-		Retried     int           // open rows with tries above 0
+		OpenRuns    int
+		OpenBatches int
+		Retried     int // open rows with tries above 0
 	}
 )
 
-// seconds are the bucket bounds of durations, from a quick answer to an outage.
-var seconds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600}
-
-// New builds the instruments.
+// New makes the instruments of a process, those of the Go runtime included.
 func New() (*Metrics, error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo(), exporter.WithoutTargetInfo())
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reader, err := exporter.New(exporter.WithRegisterer(m.registry), exporter.WithoutScopeInfo(), exporter.WithoutTargetInfo())
 	if err != nil {
-		return nil, fmt.Errorf("building the exporter: %w", err)
+		return nil, fmt.Errorf("building the metrics exporter: %w", err)
 	}
-	m := &Metrics{registry: registry, provider: sdk.NewMeterProvider(sdk.WithReader(reader))}
-	m.meter = m.provider.Meter("patchbay")
-	histogram := func(name, help string) metric.Float64Histogram {
-		h, bad := m.meter.Float64Histogram(name, metric.WithDescription(help), metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(seconds...))
-		if bad != nil && err == nil {
-			err = bad
-		}
-		return h
+	m.provider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithView(
+		sdkmetric.NewView(sdkmetric.Instrument{Name: "temporal_*", Kind: sdkmetric.InstrumentKindHistogram},
+			sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: callBuckets}})))
+	meter := m.provider.Meter("patchbay")
+	if m.runs, err = meter.Float64Histogram("patchbay_run_duration", metric.WithUnit("s"),
+		metric.WithDescription("From acceptance to the end of a run, by flow and outcome."),
+		metric.WithExplicitBucketBoundaries(runBuckets...)); err != nil {
+		return nil, err
 	}
-	m.runs = histogram("patchbay.run.duration", "From accepted to closed, by flow and outcome.")
-	m.answers = histogram("patchbay.answer.duration", "From accepted to answered, by flow.")
-	m.requests = histogram("patchbay.http.duration", "HTTP requests by route and status.")
-	if err != nil {
-		return nil, fmt.Errorf("building instruments: %w", err)
+	if m.requests, err = meter.Float64Histogram("patchbay_http_request_duration", metric.WithUnit("s"),
+		metric.WithDescription("Requests to the API and the console, by route and status."),
+		metric.WithExplicitBucketBoundaries(callBuckets...)); err != nil {
+		return nil, err
 	}
-	return m, nil
+	return m, m.registerBacklog(meter)
 }
 
-// Handler serves the metrics in Prometheus' text format.
+func (m *Metrics) registerBacklog(meter metric.Meter) error {
+	var failed error
+	gauge := func(name, help string) metric.Float64ObservableGauge {
+		g, err := meter.Float64ObservableGauge(name, metric.WithDescription(help))
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return g
+	}
+	oldest := gauge("patchbay_oldest_due_seconds", "Age of the oldest accepted run that Temporal does not have yet.")
+	due := gauge("patchbay_due_runs", "Accepted runs that Temporal does not have yet.")
+	runs := gauge("patchbay_open_runs", "Runs that are not final.")
+	batches := gauge("patchbay_open_batches", "Workflows with runs that are not final.")
+	retried := gauge("patchbay_retried_runs", "Open runs that have been tried before.")
+	if failed != nil {
+		return failed
+	}
+	_, err := meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		read := m.backlog.Load()
+		if read == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		b, err := (*read)(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // a database that is away leaves a gap in five lines, not in all of them
+		}
+		o.ObserveFloat64(oldest, b.OldestDue.Seconds())
+		o.ObserveFloat64(due, float64(b.Due))
+		o.ObserveFloat64(runs, float64(b.OpenRuns))
+		o.ObserveFloat64(batches, float64(b.OpenBatches))
+		o.ObserveFloat64(retried, float64(b.Retried))
+		return nil
+	}, oldest, due, runs, batches, retried)
+	return err
+}
+
+// WatchBacklog has the backlog read at each scrape.
+func (m *Metrics) WatchBacklog(read func(context.Context) (Backlog, error)) {
+	if m != nil {
+		m.backlog.Store(&read)
+	}
+}
+
+// RunClosed counts the end of a run, took after it was accepted.
+func (m *Metrics) RunClosed(ctx context.Context, flow, outcome string, took time.Duration) {
+	if m != nil {
+		m.runs.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("flow", flow), attribute.String("outcome", outcome))))
+	}
+}
+
+// Temporal is the handler for the metrics of the Temporal SDK.
+func (m *Metrics) Temporal() client.MetricsHandler {
+	if m == nil {
+		return client.MetricsNopHandler
+	}
+	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
+		Meter:                m.provider.Meter("temporal-sdk-go"),
+		OnError:              func(error) {}, // a metric is not worth a worker
+		UseMonotonicCounters: true,
+	})
+}
+
+// Handler serves GET /metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Temporal is where the SDK's own metrics go.
-func (m *Metrics) Temporal() client.MetricsHandler {
-	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{Meter: m.provider.Meter("temporal")})
-}
-
-// Run records a run that closed.
-func (m *Metrics) Run(flow, outcome string, took time.Duration) {
-	m.runs.Record(context.Background(), took.Seconds(), metric.WithAttributes(attribute.String("flow", flow), attribute.String("outcome", outcome)))
-}
-
-// Answer records an answer.
-func (m *Metrics) Answer(flow string, took time.Duration) {
-	m.answers.Record(context.Background(), took.Seconds(), metric.WithAttributes(attribute.String("flow", flow)))
-}
-
-// Request records an HTTP request; route is its pattern, never its path.
-func (m *Metrics) Request(route string, status int, took time.Duration) {
-	m.requests.Record(context.Background(), took.Seconds(), metric.WithAttributes(attribute.String("route", route), attribute.String("status", strconv.Itoa(status))))
-}
-
-// WatchQueue reads the queue whenever the metrics are scraped. A reading that
-// fails leaves a gap, which is what an alarm should see.
-func (m *Metrics) WatchQueue(read func(context.Context) (Queue, error)) error {
-	var err error
-	gauge := func(name, help, unit string) metric.Float64ObservableGauge {
-		g, bad := m.meter.Float64ObservableGauge(name, metric.WithDescription(help), metric.WithUnit(unit))
-		if bad != nil && err == nil {
-			err = bad
-		}
-		return g
-	}
-	oldest := gauge("patchbay.due.oldest.age", "Age of the oldest row that Temporal does not have.", "s")
-	due := gauge("patchbay.due.rows", "Rows that Temporal does not have.", "")
-	batches := gauge("patchbay.batches.open", "Workflows under way.", "")
-	retried := gauge("patchbay.rows.retried", "Open rows with tries above 0.", "")
-	if err != nil {
-		return fmt.Errorf("building gauges: %w", err)
-	}
-	_, err = m.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		q, err := read(ctx)
-		if err != nil {
-			return err
-		}
-		o.ObserveFloat64(oldest, q.OldestDue.Seconds())
-		o.ObserveFloat64(due, float64(q.Due))
-		o.ObserveFloat64(batches, float64(q.OpenBatches))
-		o.ObserveFloat64(retried, float64(q.Retried))
+// Close stops the instruments.
+func (m *Metrics) Close(ctx context.Context) error {
+	if m == nil {
 		return nil
-	}, oldest, due, batches, retried)
-	if err != nil {
-		return fmt.Errorf("watching the queue: %w", err)
 	}
-	return nil
+	return m.provider.Shutdown(ctx)
 }
-
-// Close ends the export.
-func (m *Metrics) Close(ctx context.Context) error { return m.provider.Shutdown(ctx) }

@@ -1,60 +1,97 @@
-package telemetry
+package telemetry_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/telemetry"
 )
 
-func scrape(t *testing.T, m *Metrics) string {
+func scrape(t *testing.T, m *telemetry.Metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	require.Equal(t, 200, w.Code)
-	return w.Body.String()
-}
-
-func TestWhatIsRecordedIsScraped(t *testing.T) {
-	t.Parallel()
-	m, err := New()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	body, err := io.ReadAll(w.Body)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, m.Close(context.Background())) }()
-	failing := false
-	require.NoError(t, m.WatchQueue(func(context.Context) (Queue, error) {
-		if failing {
-			return Queue{}, errors.New("no database")
-		}
-		return Queue{OldestDue: 3 * time.Second, Due: 2, OpenBatches: 1}, nil
-	}))
-	m.Run("product-specs", "completed", 40*time.Millisecond)
-	m.Request("POST /v1/flows/{flow}/runs", 200, time.Millisecond)
-	m.Temporal().Counter("temporal_request").Inc(1)
-	text := scrape(t, m)
-	require.Contains(t, text, `patchbay_run_duration_seconds_count{flow="product-specs",outcome="completed"} 1`)
-	require.Contains(t, text, `patchbay_http_duration_seconds_bucket{route="POST /v1/flows/{flow}/runs",status="200",le="0.005"} 1`)
-	require.Contains(t, text, "patchbay_due_oldest_age_seconds 3")
-	require.Contains(t, text, "temporal_request")
-	require.Contains(t, text, "go_goroutines")
-
-	failing = true
-	text = scrape(t, m)
-	require.NotContains(t, text, "patchbay_due_oldest_age_seconds 3", "a stale figure would hide the outage")
-	require.Contains(t, text, "patchbay_run_duration_seconds_count", "and the rest is still there")
+	return string(body)
 }
 
-func TestLinesBelowTheLevelAreNotLogged(t *testing.T) {
+func TestMetricsShowRunsRequestsBacklogAndTheSDK(t *testing.T) {
 	t.Parallel()
+	m, err := telemetry.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
+	m.RunClosed(t.Context(), "product-specs", "completed", 30*time.Millisecond)
+	m.Temporal().WithTags(map[string]string{"task_queue": "patchbay"}).Counter("temporal_request").Inc(2)
+	m.Temporal().Timer("temporal_request_latency").Record(3 * time.Millisecond)
+	down := true
+	m.WatchBacklog(func(context.Context) (telemetry.Backlog, error) {
+		if down {
+			return telemetry.Backlog{}, errors.New("the database is away")
+		}
+		return telemetry.Backlog{OldestDue: 90 * time.Second, Due: 3, OpenRuns: 5, OpenBatches: 2, Retried: 1}, nil
+	})
+	require.Contains(t, scrape(t, m), "patchbay_run_duration_seconds_count", "without the database the rest is still served")
+	down = false
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/runs/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	m.Measure(mux).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/runs/secret-id", nil))
+
+	text := scrape(t, m)
+	for _, line := range []string{
+		`patchbay_run_duration_seconds_bucket{flow="product-specs",outcome="completed",le="0.05"} 1`,
+		`patchbay_run_duration_seconds_bucket{flow="product-specs",outcome="completed",le="0.02"} 0`,
+		`patchbay_http_request_duration_seconds_count{route="GET /v1/runs/{id}",status="404"} 1`,
+		`patchbay_oldest_due_seconds 90`,
+		`patchbay_due_runs 3`,
+		`patchbay_open_runs 5`,
+		`patchbay_open_batches 2`,
+		`patchbay_retried_runs 1`,
+		`temporal_request_total{task_queue="patchbay"} 2`,
+		`temporal_request_latency_seconds_bucket{le="0.005"} 1`,
+		`process_resident_memory_bytes`,
+	} {
+		require.Contains(t, text, line)
+	}
+	require.NotContains(t, text, "secret-id")
+}
+
+func TestNoMetricsDoNothing(t *testing.T) {
+	t.Parallel()
+	var m *telemetry.Metrics
+	m.RunClosed(t.Context(), "a", "b", 0)
+	m.WatchBacklog(nil)
+	m.Temporal().Counter("x").Inc(1)
+	require.NoError(t, m.Close(t.Context()))
+	require.NotNil(t, m.Measure(http.NotFoundHandler()))
+}
+
+func TestLogShowsOfAnErrorWhatMayBeTold(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
 	var out bytes.Buffer
-	log := NewLogger(&out, zapcore.WarnLevel, true)
-	log.Info("quiet")
-	log.Warn("loud", zap.String("flow", "product-specs"))
-	require.NotContains(t, out.String(), "quiet")
-	require.Contains(t, out.String(), `"flow":"product-specs"`)
+	err := fmt.Errorf("posting %s: %w", secret, fault.New(fault.Unavailable, "x.down", "nobody answered", errors.New(secret)))
+	for _, json := range []bool{true, false} {
+		log := telemetry.NewLogger(&out, json, zap.InfoLevel)
+		log.With(zap.Error(err)).Warn("with", zap.NamedError("other", err), zap.Any("any", err))
+		log.Info("mismatch", zap.Error(errors.New("[TMPRL1100] nondeterministic workflow")))
+		log.Debug("silent")
+	}
+	require.NotContains(t, out.String(), secret)
+	require.Contains(t, out.String(), "x.down: nobody answered")
+	require.Contains(t, out.String(), "nondeterministic workflow")
+	require.NotContains(t, out.String(), "silent")
 }
