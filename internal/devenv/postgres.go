@@ -58,6 +58,9 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := e.update(func(r *record) { r.Cluster = e.clusterDir() }); err != nil { // before there is anything
+		return "", err
+	}
 	data := filepath.Join(e.clusterDir(), "data")
 	version, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
 	made := err == nil
@@ -91,9 +94,6 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 		}, nil
 	})
 	if err != nil {
-		return "", err
-	}
-	if err := e.update(func(r *record) { r.Cluster = e.clusterDir() }); err != nil {
 		return "", err
 	}
 	if err := createDatabases(ctx, databaseURL(at, password, clusterDB), ownDB, sandboxDB); err != nil {

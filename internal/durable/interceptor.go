@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
@@ -75,7 +74,7 @@ func (a *activityCall) convert(ctx context.Context, err error) error {
 	}
 	f := fault.Of(err)
 	if f.Class == fault.Bug {
-		a.log.Error("activity failed unexpectedly", append(where(ctx), zap.String("types", chain(err)))...)
+		a.log.Error("activity failed unexpectedly", append(where(ctx), zap.String("cause", fault.Describe(err)))...)
 	}
 	return contract.ToTemporal(f)
 }
@@ -98,18 +97,4 @@ func where(ctx context.Context) []zap.Field {
 		zap.String("workflow_id", info.WorkflowExecution.ID),
 		zap.Int32("attempt", info.Attempt),
 	}
-}
-
-// chain names the types of an error from the outside in, with the SQLSTATE where
-// there is one: enough to find the place, nothing of the data.
-func chain(err error) string {
-	var names []string
-	for ; err != nil; err = errors.Unwrap(err) {
-		name := fmt.Sprintf("%T", err)
-		if sql, ok := err.(interface{ SQLState() string }); ok {
-			name += " " + sql.SQLState()
-		}
-		names = append(names, name)
-	}
-	return strings.Join(names, " → ")
 }
