@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -120,6 +121,15 @@ func (m *Metrics) RunClosed(ctx context.Context, flow, outcome string, took time
 	if m != nil {
 		m.runs.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
 			attribute.String("flow", flow), attribute.String("outcome", outcome))))
+	}
+}
+
+// Request records a request to the API or the console; route is the pattern that
+// served it, which holds no parameter.
+func (m *Metrics) Request(route string, status int, took time.Duration) {
+	if m != nil {
+		m.requests.Record(context.Background(), took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("route", route), attribute.String("status", strconv.Itoa(status)))))
 	}
 }
 
