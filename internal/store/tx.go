@@ -111,9 +111,14 @@ func lost(err error) bool {
 	return broken(err)
 }
 
-// ambiguous reports whether err leaves it open if what was sent took effect.
+// ambiguous reports whether err leaves it open if what was sent took effect. When
+// the connection breaks while pgx 5.12 waits for the answer to a statement without
+// arguments, such as commit, it reports a closed connection that is safe to retry.
+// It is not.
 func ambiguous(err error) bool {
 	switch {
+	case errors.Is(err, pgconn.ErrConnClosed):
+		return true
 	case err == nil, pgconn.SafeToRetry(err), errors.Is(err, pgx.ErrTxCommitRollback):
 		return false
 	case lost(err):

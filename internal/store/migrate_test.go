@@ -1,0 +1,143 @@
+package store_test
+
+import (
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/store"
+	"patchbay/internal/store/storetest"
+)
+
+const testRole = "patchbay_migrate_test"
+
+func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
+	t.Parallel()
+	owner := storetest.Empty(t)
+	urls, errs := make([]string, 4), make([]error, 4)
+	var wg sync.WaitGroup
+	for i := range urls {
+		wg.Go(func() {
+			urls[i], errs[i] = store.Migrate(t.Context(), owner, store.MigrateOptions{Role: testRole, Password: `o'h\no`})
+		})
+	}
+	wg.Wait()
+	for i := range urls {
+		require.NoError(t, errs[i])
+		require.Equal(t, urls[0], urls[i])
+	}
+	u, err := url.Parse(urls[0])
+	require.NoError(t, err)
+	require.Equal(t, testRole, u.User.Username())
+	s := storetest.Open(t, urls[0])
+	var user string
+	require.NoError(t, s.Pool().QueryRow(t.Context(), `select current_user`).Scan(&user))
+	require.Equal(t, testRole, user)
+}
+
+func TestWithoutAPasswordTheOwnersURLIsUsed(t *testing.T) {
+	t.Parallel()
+	owner := storetest.Empty(t)
+	app, err := store.Migrate(t.Context(), owner, store.MigrateOptions{})
+	require.NoError(t, err)
+	require.Equal(t, owner, app)
+}
+
+// A managed database gives a role that may do everything in its database and
+// create no roles.
+func TestARoleThatMayCreateNoRolesKeepsWorkingAsItself(t *testing.T) {
+	t.Parallel()
+	d := storetest.NewDatabase(t)
+	super := storetest.Open(t, d.Owner)
+	const name = "patchbay_managed_test"
+	for _, sql := range []string{
+		`drop schema public cascade`, `create schema public`,
+		`do $$ begin create role ` + name + ` login password 'managed'; exception when duplicate_object or unique_violation then null; end $$`,
+		`alter schema public owner to ` + name,
+	} {
+		_, err := super.Pool().Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	u, err := url.Parse(d.Owner)
+	require.NoError(t, err)
+	u.User = url.UserPassword(name, "managed")
+	app, err := store.Migrate(t.Context(), u.String(), store.MigrateOptions{Role: testRole, Password: "x"})
+	require.NoError(t, err)
+	require.Equal(t, u.String(), app)
+	s := storetest.Open(t, app)
+	var timeout string
+	require.NoError(t, s.Pool().QueryRow(t.Context(), `show lock_timeout`).Scan(&timeout))
+	require.Equal(t, "5s", timeout, "the timeouts hold for any role")
+}
+
+func TestASchemaThatIsMissingIsNamed(t *testing.T) {
+	t.Parallel()
+	s := storetest.Open(t, storetest.Empty(t))
+	_, err := s.Setting(t.Context(), "k", func() []byte { return nil })
+	requireFault(t, err, fault.Unavailable, "store.schema")
+}
+
+// The catalogue says what the application may do; the table of grants in the code
+// is not asked.
+func TestTheApplicationRoleOwnsNothingAndDeletesNothing(t *testing.T) {
+	t.Parallel()
+	d := storetest.NewDatabase(t)
+	app, owner := storetest.Open(t, d.App), storetest.Open(t, d.Owner)
+	var role string
+	require.NoError(t, app.Pool().QueryRow(t.Context(), `select current_user`).Scan(&role))
+
+	var super, createrole, createdb, bypass, owns bool
+	require.NoError(t, owner.Pool().QueryRow(t.Context(), `
+		select rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, exists (select from pg_class where relowner = r.oid)
+		from pg_roles r where rolname = $1`, role).Scan(&super, &createrole, &createdb, &bypass, &owns))
+	require.Equal(t, []bool{false, false, false, false, false}, []bool{super, createrole, createdb, bypass, owns})
+
+	rows, err := owner.Pool().Query(t.Context(), `
+		select c.relname, string_agg(a.privilege_type, ' ' order by a.privilege_type)
+		from pg_class c cross join lateral aclexplode(c.relacl) a join pg_roles r on r.oid = a.grantee
+		where r.rolname = $1 and c.relnamespace = 'public'::regnamespace group by 1`, role)
+	require.NoError(t, err)
+	got := map[string]string{}
+	var table, rights string
+	_, err = pgx.ForEachRow(rows, []any{&table, &rights}, func() error { got[table] = rights; return nil })
+	require.NoError(t, err)
+	for _, table := range []string{"plan", "seal", "journal", "setting"} {
+		require.Equal(t, "INSERT SELECT", got[table], "%s is append-only", table)
+	}
+	require.Equal(t, "SELECT", got["goose_db_version"])
+	for table, rights := range got {
+		for _, never := range []string{"DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"} {
+			require.False(t, strings.Contains(rights, never), "%s on %s", never, table)
+		}
+	}
+	var tables int
+	require.NoError(t, owner.Pool().QueryRow(t.Context(), `select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`).Scan(&tables))
+	granted := 0
+	for name := range got {
+		if name != "effect_fence" {
+			granted++
+		}
+	}
+	require.Equal(t, tables, granted, "a table without grants cannot be used: add it to the grants")
+
+	_, err = app.Pool().Exec(t.Context(), `create table mine ()`)
+	requireFault(t, store.Classify(err), fault.Unauthorized, "store.forbidden")
+}
+
+func TestTheTimeoutsStandOnTheRoleItself(t *testing.T) {
+	t.Parallel()
+	app, err := store.Migrate(t.Context(), storetest.Empty(t), store.MigrateOptions{Role: testRole, Password: `o'h\no`})
+	require.NoError(t, err)
+	conn, err := pgx.Connect(t.Context(), app) // not by Open: as psql would
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(t.Context())) }()
+	var statement, lock, idle string
+	require.NoError(t, conn.QueryRow(t.Context(), `select current_setting('statement_timeout'), current_setting('lock_timeout'),
+		current_setting('idle_in_transaction_session_timeout')`).Scan(&statement, &lock, &idle))
+	require.Equal(t, []string{"10s", "5s", "10s"}, []string{statement, lock, idle})
+}
