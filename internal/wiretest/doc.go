@@ -7,19 +7,7 @@
 // (NewRequest) and checks what comes back (CheckResponse). So a misreading of
 // the documents cannot pass on both sides unseen.
 //
-// A file is: comment lines that name the source, the request, a line "---", the
-// answer. A comment "# fault: {…}" says which fault a stand-in needs before it
-// gives this answer. Within one directory the exchanges form one story in the
-// order of their names, beginning with freshly seeded data.
-//
-// Matching is exact except where a placeholder stands:
-//
-//	<any EXAMPLE>       anything; EXAMPLE is what Answer sends, JSON where it parses
-//	<let NAME EXAMPLE>  any text, kept in Vars under NAME for later exchanges
-//	<NAME>              the value of a variable: base, token, or what a let kept
-//	"<more>": true      the object may have further members
-//	"<more>"            as last element: the array may have further elements
-//
-// Headers that a file does not name are not compared; queries and forms compare
-// decoded and without order. The package imports the standard library only.
+// Within one directory the exchanges form one story in the order of their names,
+// beginning with freshly seeded data. The package imports the standard library
+// only; Exchange describes the format of a file.
 package wiretest

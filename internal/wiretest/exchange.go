@@ -13,7 +13,19 @@ import (
 )
 
 type (
-	// Exchange is one noted request with its answer.
+	// Exchange is one noted request with its answer. A file is: comment lines that
+	// name the source, the request, a line "---", the answer. A comment
+	// "# fault: {…}" says which fault a stand-in needs before it answers so.
+	//
+	// Headers that a file does not name are not compared; queries and forms
+	// compare decoded and without order. All else is exact, except where a
+	// placeholder stands:
+	//
+	//	<any EXAMPLE>       anything; EXAMPLE is what Answer sends, JSON where it parses
+	//	<let NAME EXAMPLE>  any text, kept in Vars under NAME for later exchanges
+	//	<NAME>              the value of a variable: base, token, or what a let kept
+	//	"<more>": true      the object may have further members
+	//	"<more>"            as last element: the array may have further elements
 	Exchange struct {
 		Name   string   // "oracle/01-item-by-number"
 		Notes  []string // the comment lines, without "# "

@@ -62,7 +62,7 @@ func (v Vars) parts(text string) []part {
 // closing finds the '>' that ends the '<' at text[0], or -1.
 func closing(text string) int {
 	depth := 0
-	for i := 0; i < len(text); i++ {
+	for i := range len(text) {
 		switch text[i] {
 		case '<':
 			depth++

@@ -190,7 +190,7 @@ func (v Vars) checkBody(m Message, got []byte) []string {
 func (v Vars) checkTree(path string, noted, got any) []string {
 	switch want := noted.(type) {
 	case string:
-		if _, any := v.whole(want); any {
+		if _, ok := v.whole(want); ok {
 			return nil
 		}
 		if have, ok := got.(string); ok && v.match(want, have) {

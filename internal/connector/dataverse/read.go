@@ -24,7 +24,7 @@ func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token strin
 	if err != nil {
 		return connector.Page{}, err
 	}
-	target := ""
+	var target string
 	if token != "" {
 		target, err = connector.Continuation(token)
 	} else {

@@ -48,6 +48,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	type act = func(*testing.T, *dataverse.Dataverse)
 	upsert := func(rows ...connector.Row) act {
 		return func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			results, err := v.Upsert(t.Context(), connector.Upsert{Table: "msx_specification", Key: key, Rows: rows})
 			require.NoError(t, err)
 			require.Equal(t, make([]connector.Result, len(rows)), results)
@@ -55,6 +56,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	}
 	refused := func(code string, row connector.Row) act {
 		return func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			results, err := v.Upsert(t.Context(), connector.Upsert{Table: "msx_specification", Key: key, Rows: []connector.Row{row}})
 			require.NoError(t, err, "the row has an outcome of its own")
 			require.Equal(t, code, fault.Of(results[0].Err).Code)
@@ -63,6 +65,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	}
 	fails := func(class fault.Class, code string) act {
 		return func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			f := fault.Of(v.Probe(t.Context()))
 			require.Equal(t, code, f.Code)
 			require.Equal(t, class, f.Class)
@@ -77,8 +80,12 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	}
 	ofProduct := connector.Query{Table: "msx_specification", Where: []connector.Match{{Column: "msx_productnumber", Value: "WIRE-1"}}, Select: []string{"msx_value"}}
 	acts := map[string]act{
-		"dataverse/01-who-am-i": func(t *testing.T, v *dataverse.Dataverse) { require.NoError(t, v.Probe(t.Context())) },
+		"dataverse/01-who-am-i": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
+			require.NoError(t, v.Probe(t.Context()))
+		},
 		"dataverse/02-key-not-found": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			rows, err := v.ReadByKey(t.Context(), "msx_specification", key, []connector.Row{spec("Weight", nil)}, []string{"msx_value"})
 			require.NoError(t, err)
 			require.Equal(t, []connector.Row{nil}, rows)
@@ -89,11 +96,13 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 			spec("Battery life", connector.Row{"msx_value": "11", "msx_unit": "h"}),
 			spec("Operator's colour", connector.Row{"msx_value": "grey"})),
 		"dataverse/07-row-by-key": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			rows, err := v.ReadByKey(t.Context(), "msx_specification", key, []connector.Row{spec("Operator's colour", nil)}, []string{"msx_value", "msx_unit"})
 			require.NoError(t, err)
 			require.Equal(t, []connector.Row{spec("Operator's colour", connector.Row{"msx_value": "grey", "msx_unit": nil})}, rows)
 		},
 		"dataverse/08-select-filter": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			q := ofProduct
 			q.Where = append(q.Where[:1:1], connector.Match{Column: "msx_attribute", Value: "Operator's colour"})
 			page, err := v.ReadPage(t.Context(), q, "")
@@ -101,6 +110,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 			require.Equal(t, connector.Page{Rows: values("grey")}, page)
 		},
 		"dataverse/09-page-one": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			q := ofProduct
 			q.Limit = 2
 			page, err := v.ReadPage(t.Context(), q, "")
@@ -113,6 +123,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 		"dataverse/11-unknown-property": refused("dataverse.bad-payload", spec("Weight", connector.Row{"msx_nosuchcolumn": "1"})),
 		"dataverse/12-too-long":         refused("dataverse.too-long", spec("Weight", connector.Row{"msx_unit": strings.Repeat("x", 51)})),
 		"dataverse/15-unknown-set": func(t *testing.T, v *dataverse.Dataverse) {
+			t.Helper()
 			_, err := v.ReadPage(t.Context(), connector.Query{Table: "misspelt", Select: []string{"msx_value"}}, "")
 			require.Equal(t, "dataverse.unknown-resource", fault.Of(err).Code)
 		},
@@ -146,6 +157,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 // playedBy returns a connector whose system answers with the script, in order,
 // and objects to every other request.
 func playedBy(t *testing.T, script ...wiretest.Exchange) *dataverse.Dataverse {
+	t.Helper()
 	vars := wiretest.Vars{"token": "noted"}
 	n := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

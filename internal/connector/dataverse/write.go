@@ -195,13 +195,13 @@ func aboutRows(err error) bool {
 	if !errors.As(err, &f) {
 		return false
 	}
-	switch f.Class {
-	case fault.Invalid, fault.Rejected, fault.NotFound, fault.Conflict:
-		return f.Code != "egress.blocked" && f.Code != System+".unknown-resource" && f.Code != "connector.url"
-	case fault.Unauthorized:
-		return f.Code == System+".no-privilege" // may be for one row that belongs to somebody else
+	switch f.Code {
+	case "egress.blocked", "connector.url", System + ".unknown-resource":
+		return false
+	case System + ".no-privilege":
+		return true // it may be for one row that belongs to somebody else
 	}
-	return false
+	return slices.Contains([]fault.Class{fault.Invalid, fault.Rejected, fault.NotFound, fault.Conflict}, f.Class)
 }
 
 func notSent(name string) *fault.Fault {

@@ -21,21 +21,26 @@ const (
 	maxLimit       = 499 // some resources refuse 500
 )
 
-type (
-	// Oracle is one connection; safe for concurrent use.
-	Oracle struct {
-		transport *connector.Transport
-		config    connector.Config
-		root      string // path of the resources, with both slashes
-	}
-)
+// Oracle is one connection; safe for concurrent use.
+type Oracle struct {
+	transport *connector.Transport
+	config    connector.Config
+	root      string // path of the resources, with both slashes
+}
 
 var (
 	_ connector.PageReader = (*Oracle)(nil)
 	_ connector.Prober     = (*Oracle)(nil)
 )
 
-// New makes the connector of one connection.
+// New makes the connector of one connection. Options: version of the resources
+// (default 11.13.18.05); order_by, in place of the order of the table's first
+// key, for example "ItemId:asc"; token_auth "header" for identity domains that
+// want the client in a Basic header.
+//
+// Table.Expand gives the wire form of an expand path, for example ItemEffCategory
+// → "ItemEffCategory.ItemEFFBTechnicalSpecifications_Private"; several contexts
+// are separated by commas.
 func New(c connector.Config, d connector.Deps) (*Oracle, error) {
 	t, err := connector.NewTransport(c, d, connector.Vendor{
 		System: System,

@@ -32,6 +32,11 @@ type (
 )
 
 // ReadPage reads one page. The token is the offset of the page.
+//
+// Without children, fields asks for the selected columns alone. Beside expand
+// Oracle ignores fields, so the selection is then enforced here. Oracle cuts an
+// expanded child off after 25 rows and says hasMore: the rest is read from the
+// child's own address.
 func (o *Oracle) ReadPage(ctx context.Context, q connector.Query, token string) (connector.Page, error) {
 	r, err := o.newRead(q)
 	if err != nil {

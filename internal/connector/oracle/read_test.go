@@ -28,6 +28,7 @@ type pod struct {
 }
 
 func newPod(t *testing.T, table connector.Table, options map[string]string, answer func(p *pod, path string, q url.Values) string) *pod {
+	t.Helper()
 	p := &pod{}
 	p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()

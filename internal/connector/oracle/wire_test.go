@@ -40,6 +40,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	one := with(func(q *connector.Query) { q.Select = []string{"ItemNumber"} })
 	read := func(q connector.Query, token string, want connector.Page) func(*testing.T, *oracle.Oracle) {
 		return func(t *testing.T, o *oracle.Oracle) {
+			t.Helper()
 			got, err := o.ReadPage(t.Context(), q, token)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
@@ -47,6 +48,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 	}
 	fails := func(q connector.Query, class fault.Class, code string) func(*testing.T, *oracle.Oracle) {
 		return func(t *testing.T, o *oracle.Oracle) {
+			t.Helper()
 			_, err := o.ReadPage(t.Context(), q, "")
 			require.Equal(t, class, fault.Of(err).Class, err)
 			require.Equal(t, code, fault.Of(err).Code)
@@ -71,7 +73,10 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 			fault.Rejected, "oracle.bad-request"),
 		"oracle/13-unauthorized": fails(one, fault.Unauthorized, "oracle.unauthorized"),
 		"oracle/14-throttled":    fails(one, fault.Throttled, "oracle.throttled"),
-		"oracle/15-describe":     func(t *testing.T, o *oracle.Oracle) { require.NoError(t, o.Probe(t.Context())) },
+		"oracle/15-describe": func(t *testing.T, o *oracle.Oracle) {
+			t.Helper()
+			require.NoError(t, o.Probe(t.Context()))
+		},
 	}
 	exchanges, err := wiretest.Load("oracle")
 	require.NoError(t, err)
@@ -92,6 +97,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 // playedBy returns a connector whose system answers with one exchange and
 // objects to every other request.
 func playedBy(t *testing.T, x wiretest.Exchange) *oracle.Oracle {
+	t.Helper()
 	vars := wiretest.Vars{"token": "noted"}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/token" {
