@@ -29,7 +29,9 @@ func draw(runs []flow.Run, now time.Time) chart {
 	}
 	longest := time.Millisecond
 	for _, run := range runs {
-		longest = max(longest, took(run, now))
+		if run.ClosedAt != nil { // an open run would shrink all others while it runs
+			longest = max(longest, took(run, now))
+		}
 	}
 	n := map[flow.Status]int{}
 	var b strings.Builder
@@ -37,7 +39,7 @@ func draw(runs []flow.Run, now time.Time) chart {
 	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d" preserveAspectRatio="xMaxYMax meet" aria-hidden="true">`, width, chartHeight)
 	for i, run := range runs {
 		n[run.Status]++
-		h := max(3, int(float64(chartHeight)*float64(took(run, now))/float64(longest)))
+		h := min(max(3, int(float64(chartHeight)*float64(took(run, now))/float64(longest))), chartHeight)
 		x := width - barWidth - i*(barWidth+barGap)
 		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="%d" width="%d" height="%d" rx="1"/>`,
 			statusState(run.Status).Class, x, chartHeight-h, barWidth, h)

@@ -207,6 +207,7 @@ func (s *story) problem() *problem {
 	}
 	switch done, doubt := s.total(flow.Confirmed, flow.Settled), s.Doubts; {
 	case doubt > 0:
+		out.Retry = "Trying again may help, once it is known what became of the writes in doubt."
 		out.Done = fmt.Sprintf("%s written to %s; %s in doubt.", were(done, "row"), s.Writes, is(doubt))
 	case done > 0:
 		out.Done = were(done, "row") + " written to " + s.Writes + " before it failed."

@@ -28,12 +28,15 @@ func system(connection string) string {
 	return strings.Join(words, " ")
 }
 
-// duration has three digits: 842 ms, 1.24 s, 12.4 s, 3 min 10 s, 2 h 5 min.
+// duration has three digits where it was measured: 842 ms, 1.24 s, 12.4 s,
+// 3 min 10 s, 2 h 5 min.
 func duration(d time.Duration) string {
 	d = max(d, 0)
 	switch s := d.Seconds(); {
 	case d < time.Millisecond:
 		return "under 1 ms"
+	case d < time.Minute && d%time.Second == 0: // a limit somebody chose, not a measurement
+		return strconv.Itoa(int(d/time.Second)) + " s"
 	case s < 0.9995:
 		return strconv.Itoa(int(math.Round(s*1000))) + " ms"
 	case s < 9.995:

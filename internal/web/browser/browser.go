@@ -109,17 +109,40 @@ func Text(t testing.TB, tab context.Context, selector string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// Shows waits until an element shows the text.
+// Shows waits until an element shows the text, across a navigation too.
 func Shows(t testing.TB, tab context.Context, selector, text string) {
 	t.Helper()
-	quotedSelector, _ := json.Marshal(selector)
-	quotedText, _ := json.Marshal(text)
-	until := "(document.querySelector(" + string(quotedSelector) + ")?.innerText || '').replace(/\\s+/g, ' ').includes(" + string(quotedText) + ")"
-	_, err := chromedp.Run(tab, chromedp.Poll[bool](until, chromedp.WithPollingTimeout(20*time.Second)))
-	if err != nil {
-		shown, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText"))
-		require.NoError(t, err, "%s never showed %q; the page shows:\n%s", selector, text, shown)
+	Until(t, tab, "(document.querySelector("+quote(selector)+")?.innerText || '').replace(/\\s+/g, ' ').includes("+quote(text)+")")
+}
+
+// Until waits until an expression holds in the page, across a navigation too.
+func Until(t testing.TB, tab context.Context, expression string) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		holds, err := chromedp.Run(tab, chromedp.Evaluate[bool](expression))
+		if err == nil && holds {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			shown, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText")) // for the message only
+			t.Fatalf("it never held that %s (%v); the page shows:\n%s", expression, err, shown)
+		}
 	}
+}
+
+// quote writes s as a JavaScript string.
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil { // a string can be encoded
+		panic(err)
+	}
+	return string(b)
 }
 
 // Value evaluates an expression in the page.
