@@ -81,6 +81,9 @@ type (
 		Connection string   `json:"connection"`
 		Table      string   `json:"table"`
 		Key        []string `json:"key"` // target columns that identify a row
+		// Repeat is set when the author accepts that a row may be written twice,
+		// because the target declares no such key.
+		Repeat bool `json:"repeat,omitempty"`
 	}
 
 	// Limits bound a run. Zero means the pattern's default, which Compile fills in.

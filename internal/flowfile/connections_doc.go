@@ -1,0 +1,111 @@
+package flowfile
+
+import "regexp"
+
+// systems are the connectors of this version.
+var systems = []string{"dataverse", "oracle"}
+
+var connectionNames = keyRule{slugs.pattern, slugs.what}
+
+var tableNames = keyRule{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,62}$`), "letters, digits, underscores and hyphens"}
+
+type (
+	// connectionsDoc declares connections.yaml.
+	connectionsDoc struct {
+		at
+		connections dict[connectionDoc, *connectionDoc]
+	}
+
+	connectionDoc struct {
+		at
+		system  word
+		url     address
+		auth    authDoc
+		limits  connectionLimitsDoc
+		options dict[setting, *setting]
+		tables  dict[tableDoc, *tableDoc]
+	}
+
+	authDoc struct {
+		at
+		kind         word
+		tokenURL     address
+		clientID     setting
+		clientSecret secret
+		scope        setting
+		username     setting
+		password     secret
+	}
+
+	connectionLimitsDoc struct {
+		at
+		perSecond  number
+		burst      whole
+		concurrent whole
+		timeout    span
+		maxBytes   whole
+	}
+
+	tableDoc struct {
+		at
+		path     text
+		where    dict[text, *text]
+		keys     list[keyDoc, *keyDoc]
+		columns  dict[word, *word]
+		children dict[childDoc, *childDoc]
+		expand   dict[text, *text]
+	}
+
+	keyDoc   = list[column, *column]
+	childDoc = dict[word, *word]
+)
+
+func (d *connectionsDoc) fields() []field {
+	return []field{
+		{key: "connections", into: &d.connections, required: true, keys: &connectionNames, doc: "Name: how to reach one system. Flows refer to it by this name."},
+	}
+}
+
+func (d *connectionDoc) fields() []field {
+	return []field{
+		{key: "system", into: &d.system, required: true, enum: systems, example: "oracle", doc: "The connector that speaks with the system."},
+		{key: "url", into: &d.url, required: true, example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https, without user, query or path of an API. References are resolved by the process that dials."},
+		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
+		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
+		{key: "options", into: &d.options, doc: "What the connector documents."},
+		{key: "tables", into: &d.tables, required: true, keys: &tableNames, doc: "Name: one resource of the system. Flows refer to it as connection.name."},
+	}
+}
+
+func (d *authDoc) fields() []field {
+	return []field{
+		{key: "kind", into: &d.kind, required: true, enum: []string{"oauth2", "basic", "none"}, example: "oauth2", doc: "oauth2 (client credentials), basic or none."},
+		{key: "token_url", into: &d.tokenURL, example: "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token", doc: "Where tokens come from, for oauth2."},
+		{key: "client_id", into: &d.clientID, doc: "For oauth2."},
+		{key: "client_secret", into: &d.clientSecret, example: "${env:DATAVERSE_CLIENT_SECRET}", doc: "For oauth2: a reference, never the secret."},
+		{key: "scope", into: &d.scope, example: "https://contoso.crm.dynamics.com/.default", doc: "For oauth2, where the system wants one."},
+		{key: "username", into: &d.username, doc: "For basic."},
+		{key: "password", into: &d.password, example: "${file:/run/secrets/oracle}", doc: "For basic: a reference, never the password."},
+	}
+}
+
+func (d *connectionLimitsDoc) fields() []field {
+	return []field{
+		{key: "per_second", into: &d.perSecond, example: 20, doc: "Requests a second; without it there is no limit of our own."},
+		{key: "burst", into: &d.burst, min: 1, max: 100_000, example: 100, doc: "Requests that may come at once before per_second binds."},
+		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 16, doc: "Requests at a time; default 16."},
+		{key: "timeout", into: &d.timeout, example: "10s", doc: "Of one request; default 30s."},
+		{key: "max_bytes", into: &d.maxBytes, min: 1_024, max: 1 << 30, example: 16777216, doc: "Of one answer; default 16 MiB."},
+	}
+}
+
+func (d *tableDoc) fields() []field {
+	return []field{
+		{key: "path", into: &d.path, required: true, example: "itemsV2", doc: "What the system calls the resource in addresses."},
+		{key: "where", into: &d.where, keys: &columnKeys, example: object{"OrganizationCode": "V1"}, doc: "Column: text. Every read is restricted to these rows; keys are unique within them."},
+		{key: "keys", into: &d.keys, example: [][]string{{"msx_productnumber", "msx_attribute"}}, doc: "Keys that the system keeps unique, each a list of columns."},
+		{key: "columns", into: &d.columns, keys: &columnKeys, enum: types, example: object{"ItemNumber": "string"}, doc: "Column: type. Without it the schema is unknown, and nothing is checked before a run."},
+		{key: "children", into: &d.children, enum: types, example: object{"ItemEffCategory": object{"AttributeName": "string"}}, doc: "Expand path: columns of the child rows."},
+		{key: "expand", into: &d.expand, doc: "Expand path: what the system calls it, where the path alone is not enough."},
+	}
+}

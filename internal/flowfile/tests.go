@@ -1,0 +1,261 @@
+package flowfile
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"slices"
+	"strings"
+
+	"patchbay/internal/expr"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+type (
+	// testsDoc declares NAME_test.yaml, the tests of the flow in NAME.yaml.
+	testsDoc struct {
+		at
+		tests list[testDoc, *testDoc]
+	}
+
+	testDoc struct {
+		at
+		name        text
+		params      row
+		rows        list[row, *row]
+		expect      expectDoc
+		expectFault text
+	}
+
+	expectDoc struct {
+		at
+		where row
+		rows  list[row, *row]
+	}
+
+	// Tests are the tests of one file.
+	Tests struct {
+		file  string
+		cases []*testDoc
+	}
+
+	// Result is the outcome of one flow test. Diff is empty when it passed; else
+	// it says line by line what differs, - expected and + given.
+	Result struct {
+		Name string
+		File string
+		Line int
+		Col  int
+		Diff string
+	}
+)
+
+func (d *testsDoc) fields() []field {
+	return []field{{key: "tests", into: &d.tests, required: true, doc: "The tests, each run by itself."}}
+}
+
+func (d *testDoc) fields() []field {
+	return []field{
+		{key: "name", into: &d.name, required: true, example: "each specification becomes one row", doc: "What is tested, as a sentence."},
+		{key: "params", into: &d.params, example: object{"product_id": "AS54888"}, doc: "What the caller gives."},
+		{key: "given", into: &d.rows, doc: "The rows of the source as the connector gives them: selected columns and expanded child rows."},
+		{key: "expect", into: &d.expect, doc: "What must come out."},
+		{key: "expect_fault", into: &d.expectFault, example: "params.invalid", doc: "The code of the fault that must come instead."},
+	}
+}
+
+func (d *expectDoc) fields() []field {
+	return []field{
+		{key: "where", into: &d.where, example: object{"ItemNumber": "AS54888"}, doc: "What the source must be asked for; left out, it is not compared."},
+		{key: "rows", into: &d.rows, required: true, doc: "The target rows, complete and in order."},
+	}
+}
+
+// ParseTests reads a file of flow tests.
+func ParseTests(f File) (*Tests, []Diagnostic) {
+	r, root := open(f)
+	if root == nil {
+		return nil, r.diags
+	}
+	var doc testsDoc
+	r.read(root, field{into: &doc})
+	for _, t := range doc.tests.items {
+		if t.expect.given() == t.expectFault.given() {
+			r.add(t.at, CodeRequired, "the test has neither or both of expect and expect_fault", "write one of the two")
+		}
+	}
+	Sort(r.diags)
+	if Failed(r.diags) {
+		return nil, r.diags
+	}
+	return &Tests{file: f.Name, cases: doc.tests.items}, r.diags
+}
+
+// RunTests reads a file of tests and runs them against a plan. There are results
+// only where the file has no errors.
+func RunTests(plan *flow.Plan, f File) ([]Result, []Diagnostic) {
+	tests, diags := ParseTests(f)
+	if tests == nil {
+		return nil, diags
+	}
+	results, err := tests.Run(plan)
+	if err != nil {
+		diags = append(diags, Diagnostic{File: f.Name, Line: 1, Col: 1, Code: CodeCEL, Severity: Error, Message: fault.Of(err).Text})
+	}
+	return results, diags
+}
+
+// Run runs the tests against a plan. It does what a run does, with the same
+// Mapper: check the parameters, make the conditions, map the rows.
+func (t *Tests) Run(plan *flow.Plan) ([]Result, error) {
+	mapper, err := expr.NewMapper(plan)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the plan for its tests: %w", err)
+	}
+	out := make([]Result, len(t.cases))
+	for i, c := range t.cases {
+		out[i] = Result{Name: c.name.value, File: t.file, Line: c.line, Col: c.col, Diff: c.run(plan, mapper)}
+	}
+	return out, nil
+}
+
+func (d *testDoc) run(plan *flow.Plan, mapper *expr.Mapper) string {
+	if diff := d.unread(plan); diff != "" {
+		return diff
+	}
+	where, rows, err := d.do(plan, mapper)
+	want := d.expectFault.value
+	switch {
+	case err != nil && want == "":
+		return fmt.Sprintf("- rows\n+ fault %s", fault.Of(err).Error())
+	case err != nil && fault.Of(err).Code != want:
+		return fmt.Sprintf("- fault %s\n+ fault %s", want, fault.Of(err).Error())
+	case err != nil:
+		return ""
+	case want != "":
+		return fmt.Sprintf("- fault %s\n+ %d rows", want, len(rows))
+	}
+	expected := make([]flow.Row, len(d.expect.rows.items))
+	for i, r := range d.expect.rows.items {
+		expected[i] = r.value
+	}
+	var diff []string
+	if d.expect.where.given() {
+		diff = rowDiff("where ", d.expect.where.value, where)
+	}
+	return strings.Join(append(diff, rowsDiff(expected, rows)...), "\n")
+}
+
+func (d *testDoc) do(plan *flow.Plan, mapper *expr.Mapper) (where flow.Row, rows []flow.Row, err error) {
+	params, err := plan.Validate(d.params.value)
+	if err != nil {
+		return nil, nil, err
+	}
+	matches, err := mapper.Where(params)
+	if err != nil {
+		return nil, nil, err
+	}
+	where = flow.Row{}
+	for _, m := range matches {
+		where[m.Column] = m.Value
+	}
+	given := make([]flow.Row, len(d.rows.items))
+	for i, g := range d.rows.items {
+		given[i] = g.value
+	}
+	rows, err = mapper.Map(params, given)
+	return where, rows, err
+}
+
+// unread refuses a given column that no connector would send, because the flow
+// does not read it: such a test proves nothing.
+func (d *testDoc) unread(plan *flow.Plan) string {
+	if plan.Read == nil {
+		return ""
+	}
+	for i, g := range d.rows.items {
+		for _, column := range slices.Sorted(maps.Keys(g.value)) {
+			_, expanded := plan.Read.Expand[column]
+			if !expanded && !slices.Contains(plan.Read.Select, column) {
+				return fmt.Sprintf("given row %d: the flow does not read %q; %s", i, column, suggest(column, plan.Read.Select, "select it or remove it"))
+			}
+		}
+	}
+	return ""
+}
+
+// rowsDiff compares rows in order, line by line.
+func rowsDiff(want, got []flow.Row) []string {
+	var out []string
+	for i := range max(len(want), len(got)) {
+		switch {
+		case i >= len(got):
+			out = append(out, fmt.Sprintf("- row %d %s", i, show(want[i])))
+		case i >= len(want):
+			out = append(out, fmt.Sprintf("+ row %d %s", i, show(got[i])))
+		default:
+			out = append(out, rowDiff(fmt.Sprintf("row %d ", i), want[i], got[i])...)
+		}
+	}
+	return out
+}
+
+func rowDiff(prefix string, want, got flow.Row) []string {
+	var out []string
+	all := maps.Clone(want)
+	if all == nil {
+		all = flow.Row{}
+	}
+	maps.Copy(all, got)
+	for _, column := range slices.Sorted(maps.Keys(all)) {
+		w, wanted := want[column]
+		g, there := got[column]
+		if wanted && there && equal(w, g) {
+			continue
+		}
+		if wanted {
+			out = append(out, "- "+prefix+column+": "+show(w))
+		}
+		if there {
+			out = append(out, "+ "+prefix+column+": "+show(g))
+		}
+		if wanted != there {
+			out = append(out, "  (absent, which is not null)")
+		}
+	}
+	return out
+}
+
+func show(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%T", v)
+	}
+	return string(b)
+}
+
+// equal compares JSON values; numbers by what they are worth.
+func equal(a, b any) bool {
+	switch a := a.(type) {
+	case json.Number:
+		n, ok := b.(json.Number)
+		x, okX := new(big.Rat).SetString(string(a))
+		y, okY := new(big.Rat).SetString(string(n))
+		return ok && okX && okY && x.Cmp(y) == 0
+	case map[string]any:
+		m, ok := b.(map[string]any)
+		return ok && maps.EqualFunc(a, m, equal)
+	case []any:
+		l, ok := b.([]any)
+		return ok && slices.EqualFunc(a, l, equal)
+	case nil:
+		return b == nil
+	}
+	switch b.(type) {
+	case map[string]any, []any:
+		return false
+	}
+	return a == b
+}
