@@ -196,6 +196,28 @@ func (r *reader) inside(n *yaml.Node, line, col int) at {
 	return start
 }
 
+// Find gives the place of the value under a path of keys, for a diagnostic that
+// is found after the file was compiled; 1, 1 when it is not there.
+func Find(f File, path ...string) (line, col int) {
+	_, n := open(f)
+	for _, name := range path {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return 1, 1
+		}
+		var next *yaml.Node
+		for i := 0; i < len(n.Content); i += 2 {
+			if n.Content[i].Value == name {
+				next = n.Content[i+1]
+			}
+		}
+		n = next
+	}
+	if n == nil {
+		return 1, 1
+	}
+	return n.Line, n.Column
+}
+
 // clip cuts text to what is fit to show.
 func clip(s string) string {
 	const most = 60
