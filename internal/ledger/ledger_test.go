@@ -170,13 +170,7 @@ func TestASealWaitsForAnAttemptThatIsBeingRecorded(t *testing.T) {
 	<-held
 	sealing := make(chan struct{})
 	wg.Go(func() { defer close(sealing); b.seal("c") })
-	// The seal is seen waiting for the lock before the holder lets go.
-	require.Eventually(t, func() bool {
-		var n int
-		err := b.store.Pool().QueryRow(t.Context(), `select count(*) from pg_locks l join pg_database d on d.oid = l.database
-			where l.locktype = 'advisory' and not l.granted and d.datname = current_database()`).Scan(&n)
-		return err == nil && n == 1
-	}, waitFor, pollEach)
+	b.awaitWaiter()
 	select {
 	case <-sealing:
 		require.Fail(t, "sealed while an attempt was being recorded")
@@ -184,6 +178,37 @@ func TestASealWaitsForAnAttemptThatIsBeingRecorded(t *testing.T) {
 	}
 	close(release)
 	wg.Wait()
+}
+
+func TestAnAttemptThatWaitedForASealSeesIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	var wg sync.WaitGroup
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+		_, err := ledger.Seal(t.Context(), tx, "c", "dev")
+		require.NoError(t, err)
+		wg.Go(func() {
+			_, err := b.ledger.Attempt(b.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("a", "1")})
+			if f := fault.Of(err); f == nil || f.Code != "ledger.sealed" {
+				t.Errorf("the attempt began although its cause was sealed: %v", err)
+			}
+		})
+		b.awaitWaiter()
+		return nil
+	}))
+	wg.Wait()
+	require.Empty(t, b.effects("c"))
+}
+
+// awaitWaiter returns when somebody waits for an advisory lock of this database.
+func (b *bundle) awaitWaiter() {
+	b.Helper()
+	require.Eventually(b, func() bool {
+		var n int
+		err := b.store.Pool().QueryRow(b.Context(), `select count(*) from pg_locks l join pg_database d on d.oid = l.database
+			where l.locktype = 'advisory' and not l.granted and d.datname = current_database()`).Scan(&n)
+		return err == nil && n == 1
+	}, waitFor, pollEach)
 }
 
 func TestDoubtMarksOnlyWhatIsOpen(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -58,20 +59,21 @@ func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outco
 // Seal lets no attempt of the cause begin after the transaction has committed. It
 // waits for attempts that are being recorded; already reports an earlier seal.
 func Seal(ctx context.Context, tx pgx.Tx, cause, by string) (already bool, err error) {
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(`+lockKey+`)`, cause); err != nil {
-		return false, err
-	}
-	tag, err := tx.Exec(ctx, `insert into seal (cause, sealed_by) values ($1, $2) on conflict do nothing`, cause, by)
-	return err == nil && tag.RowsAffected() == 0, err
+	var batch pgx.Batch
+	batch.Queue(`select pg_advisory_xact_lock(`+lockKey+`)`, cause)
+	batch.Queue(`insert into seal (cause, sealed_by) values ($1, $2) on conflict do nothing`, cause, by).
+		Exec(func(tag pgconn.CommandTag) error { already = tag.RowsAffected() == 0; return nil })
+	err = tx.SendBatch(ctx, &batch).Close()
+	return already, err
 }
 
 // Hold keeps the cause from being sealed until the transaction ends and reports
 // whether it has been.
 func Hold(ctx context.Context, tx pgx.Tx, cause string) (sealed bool, err error) {
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock_shared(`+lockKey+`)`, cause); err != nil {
-		return false, err
-	}
-	err = tx.QueryRow(ctx, isSealed, cause).Scan(&sealed)
+	var batch pgx.Batch
+	batch.Queue(`select pg_advisory_xact_lock_shared(`+lockKey+`)`, cause)
+	batch.Queue(isSealed, cause).QueryRow(func(r pgx.Row) error { return r.Scan(&sealed) })
+	err = tx.SendBatch(ctx, &batch).Close()
 	return sealed, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -56,7 +55,7 @@ func seal(ctx context.Context, tx pgx.Tx, runID, by string) error {
 		}
 	}
 	if row.state == flow.Accepted && !row.relayed {
-		return finish(ctx, tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: "before it began"})
+		return finish(ctx, tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: "before it began"}, nil)
 	}
 	return nil
 }
@@ -81,15 +80,20 @@ func (b *Book) Certificate(ctx context.Context, runID string) (flow.Certificate,
 		if err != nil {
 			return err
 		}
-		cert, err = certify(ctx, tx, runID, row.state, effects)
+		cert = certificate(row, row.state, effects)
+		body, err := encode(cert)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update work set certificate = $2 where run_id = $1`, runID, body)
 		return err
 	})
 	return cert, err
 }
 
-// certify makes the certificate of a run that has just ended or ended before.
-func certify(ctx context.Context, tx pgx.Tx, runID string, status flow.Status, effects []ledger.Detail) (flow.Certificate, error) {
-	cert := flow.Certificate{RunID: runID, Status: status, Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}
+func certificate(row locked, status flow.Status, effects []ledger.Detail) flow.Certificate {
+	cert := flow.Certificate{RunID: row.runID, Status: status, At: row.at.UTC(),
+		Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}
 	for _, e := range effects {
 		switch e.State {
 		case flow.Confirmed, flow.Settled:
@@ -100,15 +104,5 @@ func certify(ctx context.Context, tx pgx.Tx, runID string, status flow.Status, e
 			cert.InDoubt = append(cert.InDoubt, e.Effect)
 		}
 	}
-	var at time.Time
-	if err := tx.QueryRow(ctx, `select closed_at from work where run_id = $1`, runID).Scan(&at); err != nil {
-		return cert, err
-	}
-	cert.At = at.UTC()
-	body, err := encode(cert)
-	if err != nil {
-		return cert, err
-	}
-	_, err = tx.Exec(ctx, `update work set certificate = $2 where run_id = $1`, runID, body)
-	return cert, err
+	return cert
 }

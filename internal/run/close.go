@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -31,6 +32,7 @@ type locked struct {
 	params               flow.Row
 	stored               []byte // the certificate, if it was given before
 	relayed              bool
+	at                   time.Time // when it closed, or closes if this transaction does it
 }
 
 // unheard is why an attempt is in doubt when its run closes.
@@ -42,9 +44,9 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 	row := locked{runID: runID}
 	var params []byte
 	err := tx.QueryRow(ctx, `
-		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null
+		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now())
 		from work where run_id = $1 for update`, runID).
-		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed)
+		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return locked{}, notFound()
 	}
@@ -86,16 +88,20 @@ func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []
 			if err := ledger.Doubt(ctx, tx, item.RunID, unheard); err != nil {
 				return err
 			}
-			status = flow.Cancelled
-			return finish(ctx, tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: note, keys: keys})
 		}
-		end, err := outcome(ctx, tx, item.RunID)
+		effects, err := ledger.Details(ctx, tx, item.RunID)
 		if err != nil {
 			return err
 		}
+		end := ending{status: flow.Cancelled, reason: journal.Cancelled}
+		if !sealed {
+			if end, err = outcome(effects); err != nil {
+				return err
+			}
+		}
 		end.note, end.keys = note, keys
 		status = end.status
-		return finish(ctx, tx, row, end)
+		return finish(ctx, tx, row, end, effects)
 	})
 	if err != nil {
 		return "", fmt.Errorf("completing the run: %w", err)
@@ -105,11 +111,7 @@ func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []
 }
 
 // outcome reads from the effects how a run that has written ends.
-func outcome(ctx context.Context, tx pgx.Tx, runID string) (ending, error) {
-	effects, err := ledger.Details(ctx, tx, runID)
-	if err != nil {
-		return ending{}, err
-	}
+func outcome(effects []ledger.Detail) (ending, error) {
 	var refused, doubtful, unchanged int
 	for _, e := range effects {
 		switch e.State {
@@ -193,7 +195,11 @@ func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (fl
 			note:    f.Text,
 		}
 	}
-	return end.status, finish(ctx, tx, row, end)
+	effects, err := ledger.Details(ctx, tx, runID)
+	if err != nil {
+		return "", err
+	}
+	return end.status, finish(ctx, tx, row, end, effects)
 }
 
 // reasonOf is the final reason of a run that failed with f.
@@ -211,51 +217,54 @@ func reasonOf(f *fault.Fault) journal.Reason {
 
 // finish makes an open row final, with its effects and its one final reason in
 // the journal.
-func finish(ctx context.Context, tx pgx.Tx, row locked, end ending) error {
-	var problem []byte
+func finish(ctx context.Context, tx pgx.Tx, row locked, end ending, effects []ledger.Detail) error {
+	var problem, cert []byte
 	var err error
 	if end.problem != nil {
 		if problem, err = encode(end.problem); err != nil {
 			return err
 		}
 	}
-	// An answer that waited for the write is shown when the write is done.
-	if _, err := tx.Exec(ctx, `
-		update work set state = $2, closed_at = now(), problem = $3, waiting = null,
-		       answered_at = case when $2 = 'completed' and answer is not null then coalesce(answered_at, now()) else answered_at end,
-		       progress = work_step(progress, 'closed', $4)
-		where run_id = $1`, row.runID, string(end.status), problem, end.note); err != nil {
-		return err
-	}
-	effects, err := ledger.Details(ctx, tx, row.runID)
-	if err != nil {
-		return err
-	}
 	if end.status == flow.Cancelled {
-		if _, err := certify(ctx, tx, row.runID, end.status, effects); err != nil {
+		if cert, err = encode(certificate(row, end.status, effects)); err != nil {
 			return err
 		}
 	}
+	// An answer that waited for the write is shown when the write is done.
+	if _, err := tx.Exec(ctx, `
+		update work set state = $2, closed_at = now(), problem = $3, certificate = $4, waiting = null,
+		       answered_at = case when $2 = 'completed' and answer is not null then coalesce(answered_at, now()) else answered_at end,
+		       progress = work_step(progress, 'closed', $5)
+		where run_id = $1`, row.runID, string(end.status), problem, cert, end.note); err != nil {
+		return err
+	}
+	return journal.Write(ctx, tx, entries(row, end, effects)...)
+}
+
+// entries are what the journal keeps of the end of a run.
+func entries(row locked, end ending, effects []ledger.Detail) []journal.Entry {
 	keys := append(keysOf(row.params), end.keys...)
-	entries := make([]journal.Entry, 0, len(effects)+1)
-	counts := map[string]any{"status": end.status}
+	list := make([]journal.Entry, 0, len(effects)+1)
+	summary := map[string]any{"status": end.status}
+	counts := map[journal.Reason]int{}
 	for _, e := range effects {
 		reason := reasonOfEffect[e.State]
+		counts[reason]++
 		detail := map[string]any{"step": e.Step, "target": e.Target}
 		if e.Reason != "" {
 			detail["why"] = e.Reason
 		}
-		entries = append(entries, journal.Entry{Flow: row.flow, Run: row.runID, What: "effect", Reason: reason,
+		list = append(list, journal.Entry{Flow: row.flow, Run: row.runID, What: "effect", Reason: reason,
 			Keys: append([]string{e.Label}, keys...), Detail: detail})
-		n, _ := counts[string(reason)].(int)
-		counts[string(reason)] = n + 1
+	}
+	for reason, n := range counts {
+		summary[string(reason)] = n
 	}
 	if end.problem != nil {
-		counts["code"], counts["problem"] = end.problem.Code, end.problem.Detail
+		summary["code"], summary["problem"] = end.problem.Code, end.problem.Detail
 	}
-	entries = append(entries, journal.Entry{Flow: row.flow, Run: row.runID, What: "closed", Reason: end.reason, Final: true,
-		Keys: keys, Detail: counts})
-	return journal.Write(ctx, tx, entries...)
+	return append(list, journal.Entry{Flow: row.flow, Run: row.runID, What: "closed", Reason: end.reason, Final: true,
+		Keys: keys, Detail: summary})
 }
 
 var reasonOfEffect = map[flow.EffectState]journal.Reason{

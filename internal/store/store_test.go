@@ -87,6 +87,7 @@ func TestAFrozenServerIsUnavailableWithinTwoSecondsOnAnIdlePool(t *testing.T) {
 		err := s.Read(t.Context(), ignore)
 		return fault.Is(err, fault.Unavailable) && time.Since(begun) < 2*time.Second
 	}, 20*time.Second, 1200*time.Millisecond)
+	p.close() // or closing the store would wait for the silent server
 }
 
 func TestNoTextHoldsTheRowOrTheMessageOfPostgreSQL(t *testing.T) {
