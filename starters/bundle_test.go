@@ -154,7 +154,7 @@ func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
 		Closer: &activities.Closer{Runs: b.book},
 	}, zap.NewNop())
 	b.background(w.Run)
-	require.NoError(t, w.Promote(t.Context()))
+	require.NoError(t, workers.Promote(t.Context(), b.temporal))
 	return b
 }
 

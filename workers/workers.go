@@ -31,27 +31,19 @@ const (
 )
 
 // Worker polls the main queue.
-type Worker struct {
-	temporal client.Client
-	worker   worker.Worker
-	build    string
-}
+type Worker struct{ worker worker.Worker }
 
 // New builds a worker that hosts every workflow and the given activities. It
 // polls nothing before Run.
 func New(temporal client.Client, set activities.Set, log *zap.Logger) *Worker {
-	build := durable.BuildID(workflows.Sources, contract.Sources)
-	options := durable.WorkerOptions(build, log)
+	options := durable.WorkerOptions(Build(), log)
 	options.MaxConcurrentActivityExecutionSize = activitySlots
 	options.MaxConcurrentWorkflowTaskExecutionSize = workflowSlots
 	w := worker.New(temporal, string(contract.Main), options)
 	workflows.Register(w)
 	set.Register(w)
-	return &Worker{temporal: temporal, worker: w, build: build}
+	return &Worker{worker: w}
 }
-
-// Build is the worker's build ID.
-func (w *Worker) Build() string { return w.build }
 
 // Run polls until ctx ends, then drains.
 func (w *Worker) Run(ctx context.Context) error {
@@ -63,11 +55,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
+// Build is the build ID of this process.
+func Build() string { return durable.BuildID(workflows.Sources, contract.Sources) }
+
 // Promote makes this build the one that new runs begin on. It waits for the
-// first poll, which is what makes the build known to the server.
-func (w *Worker) Promote(ctx context.Context) error {
-	if err := durable.SetCurrent(ctx, w.temporal, contract.Deployment, w.build); err != nil {
-		return fmt.Errorf("making build %s current: %w", w.build, err)
+// first poll of a worker of the build, which is what makes it known to the server.
+func Promote(ctx context.Context, temporal client.Client) error {
+	if err := durable.SetCurrent(ctx, temporal, contract.Deployment, Build()); err != nil {
+		return fmt.Errorf("making build %s current: %w", Build(), err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type (
 		Dir          string  // data, record and logs
 		Fresh        bool    // begin with empty data
 		Speed        float64 // of the sandbox's limits; 0 is 1
+		Lean         bool    // the sandbox keeps nothing and limits nothing
 		Database     string  // URL of a PostgreSQL that is there; empty: a private cluster
 		Temporal     string  // HOST:PORT of a Temporal that is there; empty: a development server
 		TemporalPort int

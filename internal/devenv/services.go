@@ -66,18 +66,7 @@ func (e *Env) startSandbox(ctx context.Context) error {
 			return fmt.Errorf("finding this program's file: %w", err)
 		}
 	}
-	name := sandboxDB
-	if e.options.Database != "" {
-		u, err := url.Parse(e.options.Database)
-		if err != nil {
-			return fault.New(fault.Invalid, "devenv.database", "the database's address is no URL", err)
-		}
-		name = strings.Trim(u.Path, "/") + "_sandbox"
-		if err := createDatabases(ctx, e.options.Database, name); err != nil {
-			return fault.New(fault.Of(err).Class, "devenv.database", "the sandbox needs a database "+name+" on the server that was given, and it cannot be created", err)
-		}
-	}
-	database, err := e.argumentURL(e.Info().Database, name)
+	database, err := e.sandboxDatabase(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,12 +74,12 @@ func (e *Env) startSandbox(ctx context.Context) error {
 	ports := []port{{name: "sandbox", wanted: e.options.SandboxPort, what: "the sandbox", flag: "--sandbox-port"}}
 	err = e.ensure(ctx, sandbox, ports, func(n []int) (spec, error) {
 		at = address(n[0])
+		args := []string{"sandbox", "--listen", at, "--database", database, "--speed", strconv.FormatFloat(e.options.Speed, 'g', -1, 64)}
+		if e.options.Lean {
+			args = append(args, "--lean")
+		}
 		return spec{
-			name: sandbox, title: "the sandbox on " + at, path: executable,
-			args: []string{
-				"sandbox", "--listen", at, "--database", database,
-				"--speed", strconv.FormatFloat(e.options.Speed, 'g', -1, 64),
-			},
+			name: sandbox, title: "the sandbox on " + at, path: executable, args: args,
 			limit: 60 * time.Second, // fills its tables the first time
 			ready: func(ctx context.Context) error { return httpReady(ctx, "http://"+at+"/_sandbox/") },
 		}, nil
@@ -101,6 +90,23 @@ func (e *Env) startSandbox(ctx context.Context) error {
 	return e.update(func(r *record) { r.Sandbox = "http://" + at })
 }
 
+// sandboxDatabase gives the URL, fit for an argument list, of the database that
+// the sandbox has for itself on Patchbay's server.
+func (e *Env) sandboxDatabase(ctx context.Context) (string, error) {
+	name := sandboxDB
+	if e.options.Database != "" {
+		u, err := url.Parse(e.options.Database)
+		if err != nil {
+			return "", fault.New(fault.Invalid, "devenv.database", "the database's address is no URL", err)
+		}
+		name = strings.Trim(u.Path, "/") + "_sandbox"
+		if err := createDatabases(ctx, e.options.Database, name); err != nil {
+			return "", fault.New(fault.Of(err).Class, "devenv.database", "the sandbox needs a database "+name+" on the server that was given, and it cannot be created", err)
+		}
+	}
+	return e.argumentURL(e.Info().Database, name)
+}
+
 func httpReady(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -108,8 +114,8 @@ func httpReady(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	request.Close = true // a kept connection would outlive the look
-	response, err := http.DefaultClient.Do(request)
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // a kept connection would outlive the look
+	response, err := once.Do(request)
 	if err != nil {
 		return err
 	}

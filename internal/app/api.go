@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"patchbay/internal/durable"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/httpapi"
+	"patchbay/internal/telemetry"
+	"patchbay/internal/web"
+	"patchbay/starters"
+)
+
+type (
+	// Face is how the API and the console of a process look to its callers.
+	Face struct {
+		Dev         bool         // unauthenticated calls from loopback are the principal "dev"
+		Keys        httpapi.Keys // bearer keys; nil: none
+		Hosts       []string     // Host headers to serve; empty: any
+		UI          string       // of the Temporal Web UI; empty: no links
+		Sandbox     string       // that offers samples; empty: none
+		Environment string       // shown in the console
+		Version     string
+		// Eager: a worker of the current build shares the process.
+		Eager bool
+		// Working reports whether that worker takes tasks; nil: there is none here.
+		Working func() bool
+	}
+
+	// api is the API, the console, the relay and what they need.
+	api struct {
+		*core
+		face    Face
+		trigger *starters.Trigger
+		relay   *starters.Relay
+		server  *httpapi.Server
+	}
+)
+
+func newAPI(c *core, f Face) *api {
+	a := &api{core: c, face: f}
+	a.trigger = starters.NewTrigger(c.book, c.temporal, f.Eager, c.Log)
+	a.relay = starters.NewRelay(c.book, c.temporal, f.Eager, c.Log)
+	flows := catalogue{c.plans}
+	console := web.Options{
+		Runs: c.book, Flows: flows, Explainer: c.journal,
+		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
+		UIBase:    f.UI, Environment: f.Environment, Version: f.Version,
+	}
+	if f.Sandbox != "" {
+		console.Samples = samples{base: f.Sandbox, http: &http.Client{Timeout: 2 * time.Second}}
+	}
+	a.server = httpapi.NewServer(httpapi.Options{
+		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
+		Flows: flows, Explainer: c.journal, Readiness: a,
+		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
+		Dev: f.Dev, Hosts: f.Hosts, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
+	})
+	c.Metrics.WatchBacklog(func(ctx context.Context) (telemetry.Backlog, error) {
+		s, err := c.book.Stats(ctx)
+		return telemetry.Backlog(s), err
+	})
+	return a
+}
+
+// run serves ln until ctx ends. It owns ln.
+func (a *api) run(ctx context.Context, ln net.Listener) error {
+	defer a.trigger.Close()
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return a.book.Run(ctx) })
+	parts.Go(func() error { return a.relay.Run(ctx) })
+	parts.Go(func() error { return a.server.Run(ctx, ln) })
+	return parts.Wait()
+}
+
+// Ready implements httpapi.Readiness.
+func (a *api) Ready(ctx context.Context) []httpapi.Check {
+	checks := []httpapi.Check{
+		verdict("database", a.store.Ping(ctx)),
+		verdict("temporal", durable.Ready(ctx, a.temporal, a.Namespace)),
+	}
+	if a.face.Working != nil {
+		c := httpapi.Check{Name: "worker", Status: "ok"}
+		if !a.face.Working() {
+			c.Status, c.Detail = "fail", "the worker's build is not current yet"
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+func verdict(name string, err error) httpapi.Check {
+	if err != nil {
+		return httpapi.Check{Name: name, Status: "fail", Detail: fault.Of(err).Text}
+	}
+	return httpapi.Check{Name: name, Status: "ok"}
+}
+
+// samples asks the sandbox for parameters that work.
+type samples struct {
+	base string
+	http *http.Client
+}
+
+func (s samples) Sample(ctx context.Context, name string) (map[string]any, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/_sandbox/samples/"+url.PathEscape(name), nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking for a sample: %w", err)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "sandbox.unavailable", "the sandbox does not answer", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, nil
+	}
+	var sample map[string]any
+	d := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 64<<10))
+	d.UseNumber()
+	if err := d.Decode(&sample); err != nil || resp.StatusCode != http.StatusOK {
+		return nil, fault.New(fault.Bug, "sandbox.sample", "the sandbox gave no sample", err)
+	}
+	return sample, nil
+}

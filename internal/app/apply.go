@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"patchbay/internal/check"
+	"patchbay/internal/config"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/flowfile"
+	"patchbay/internal/run"
+)
+
+// apply compiles every flow file and puts the flows in force. A directory with
+// an error changes nothing.
+func apply(ctx context.Context, plans *run.Plans, files fs.FS, speed float64, by string) error {
+	report, err := check.Dir(files, check.Options{Name: "flows", Compile: flowfile.Options{Speed: speed, Identity: Identity(config.Resolve)}})
+	if err != nil {
+		return err
+	}
+	if report.Failed() {
+		var wrong []error
+		for _, p := range report.Problems {
+			if p.Severity == flowfile.Error {
+				wrong = append(wrong, errors.New(Line(p)))
+			}
+		}
+		return fault.Invalidf("flows.invalid", "the flows cannot be applied:\n%s", errors.Join(wrong...))
+	}
+	compiled := make([]*flow.Plan, len(report.Flows))
+	for i, f := range report.Flows {
+		compiled[i] = f.Plan
+	}
+	if _, err := plans.Apply(ctx, compiled, report.Connections, by); err != nil {
+		return fmt.Errorf("applying the flows: %w", err)
+	}
+	return nil
+}
+
+// Line is a diagnostic in the form that editors understand.
+func Line(d flowfile.Diagnostic) string {
+	line := fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Col, d.Message)
+	if d.Fix != "" {
+		line += "; " + d.Fix
+	}
+	return line + " (" + d.Code + ")"
+}

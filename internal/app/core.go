@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"patchbay/activities"
+	"patchbay/internal/durable"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/journal"
+	"patchbay/internal/ledger"
+	"patchbay/internal/run"
+	"patchbay/internal/store"
+	"patchbay/internal/telemetry"
+	"patchbay/workers"
+)
+
+type (
+	// Settings are what every process of a Patchbay needs to know.
+	Settings struct {
+		Database  string  // URL of the application role
+		Temporal  string  // HOST:PORT; empty: the SDK's environment configuration
+		Namespace string  // empty: "default"
+		Speed     float64 // divides durations; 1 is real time
+		Solo      bool    // no other process works on the database
+		Resolve   func(text string) (string, error)
+		Log       *zap.Logger
+		Metrics   *telemetry.Metrics
+	}
+
+	// core is what every process stands on. Whoever opened it closes it.
+	core struct {
+		Settings
+		store    *store.Store
+		plans    *run.Plans
+		book     *run.Book
+		ledger   *ledger.Ledger
+		journal  *journal.Journal
+		temporal client.Client
+	}
+)
+
+// open connects the database, which must answer, and prepares the client of
+// Temporal, which need not: presses are accepted without it.
+func open(ctx context.Context, s Settings) (*core, error) {
+	if s.Namespace == "" {
+		s.Namespace = "default"
+	}
+	db, err := store.Open(ctx, s.Database, store.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	temporal, err := durable.Dial(ctx, durable.Options{Address: s.Temporal, Namespace: s.Namespace, Logger: s.Log, Metrics: s.Metrics.Temporal()})
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	plans := run.NewPlans(db)
+	return &core{
+		Settings: s,
+		store:    db,
+		plans:    plans,
+		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo}),
+		ledger:   ledger.New(db),
+		journal:  journal.New(db),
+		temporal: temporal,
+	}, nil
+}
+
+func (c *core) close() {
+	c.temporal.Close()
+	c.store.Close()
+}
+
+// set builds the activities of the main queue.
+func (c *core) set() activities.Set {
+	expressions := &mappers{}
+	systems := newSystems(c.plans, expressions, registry(), c.Resolve, c.Speed)
+	return activities.Set{
+		Reader: &activities.Reader{Plans: c.plans, Source: systems, Mapper: expressions, Runs: c.book},
+		Writer: &activities.Writer{Plans: c.plans, Target: systems, Effects: c.ledger, Runs: c.book},
+		Closer: &activities.Closer{Runs: c.book},
+	}
+}
+
+// catalogue serves the flows in force to the API and the console.
+type catalogue struct{ plans *run.Plans }
+
+func (c catalogue) Flows(ctx context.Context) ([]flow.Applied, error) { return c.plans.List(ctx) }
+
+func (c catalogue) Flow(ctx context.Context, name string) (flow.Applied, error) {
+	all, err := c.plans.List(ctx)
+	if err != nil {
+		return flow.Applied{}, err
+	}
+	for _, a := range all {
+		if a.Plan.Flow == name {
+			return a, nil
+		}
+	}
+	return flow.Applied{}, fault.NotFoundf("flow.not-found", "there is no flow %q", name)
+}
+
+// Build is the build ID of this program, as Temporal knows it.
+func Build() string { return workers.Build() }

@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"patchbay/internal/config"
+	"patchbay/internal/devenv"
+	"patchbay/internal/durable"
+	"patchbay/internal/fault"
+	"patchbay/internal/store"
+	"patchbay/internal/telemetry"
+	"patchbay/workers"
+)
+
+// sandboxSecret is the client secret that the sandbox's token endpoint knows. It
+// guards nothing but made-up products.
+const sandboxSecret = "sandbox-secret"
+
+// stopWithin bounds the orderly end of a whole environment.
+const stopWithin = 20 * time.Second
+
+// DevOptions are the choices of `patchbay dev`.
+type DevOptions struct {
+	Dir          string // data, record and logs
+	Fresh        bool
+	HTTP         string // HOST:PORT on loopback
+	TemporalPort int
+	UIPort       int
+	SandboxPort  int
+	Database     string // URL of a PostgreSQL that is there; empty: a private cluster
+	Temporal     string // HOST:PORT of a Temporal that is there; empty: a development server
+	Speed        float64
+	Lean         bool  // the sandbox keeps nothing and limits nothing
+	Flows        fs.FS // flow files and connections.yaml
+	Version      string
+	Out          io.Writer // progress and banner
+	Log          *zap.Logger
+}
+
+// Dev runs everything on this machine until ctx ends: PostgreSQL, Temporal and
+// the sandbox as children, worker, relay, API and console in this process.
+func Dev(ctx context.Context, o DevOptions) (err error) {
+	began := time.Now()
+	ln, err := listen(ctx, o.HTTP)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ln.Close() }() // closed twice where the server ran; the second changes nothing
+	env, err := devenv.Start(ctx, devenv.Options{
+		Dir: o.Dir, Fresh: o.Fresh, Speed: o.Speed, Lean: o.Lean, Database: o.Database, Temporal: o.Temporal,
+		TemporalPort: o.TemporalPort, UIPort: o.UIPort, SandboxPort: o.SandboxPort,
+		Progress: func(line string) { fmt.Fprintln(o.Out, line) },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		err = errors.Join(err, env.Close(stop))
+	}()
+	d := &dev{DevOptions: o, env: env, began: began}
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
+	defer d.core.close()
+	return d.run(ctx, ln)
+}
+
+// dev is a running environment.
+type dev struct {
+	DevOptions
+	env     *devenv.Env
+	core    *core
+	began   time.Time
+	working atomic.Bool
+}
+
+// prepare brings schema, flows and search attributes up to date.
+func (d *dev) prepare(ctx context.Context) error {
+	info := d.env.Info()
+	// The example connections name the sandbox by reference, as they would name a
+	// real system (promise 9); this process is who resolves it.
+	for name, value := range map[string]string{"PATCHBAY_SANDBOX": info.Sandbox, "PATCHBAY_SANDBOX_SECRET": sandboxSecret} {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	url, err := store.Migrate(ctx, info.Database, store.MigrateOptions{Password: rand.Text()})
+	if err != nil {
+		return err
+	}
+	metrics, err := telemetry.New()
+	if err != nil {
+		return err
+	}
+	d.core, err = open(ctx, Settings{
+		Database: url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
+		Resolve: config.Resolve, Log: d.Log, Metrics: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	parts, preparing := errgroup.WithContext(ctx)
+	parts.Go(func() error { return durable.RegisterSearchAttributes(preparing, d.core.temporal, d.core.Namespace) })
+	parts.Go(func() error { return apply(preparing, d.core.plans, d.Flows, d.Speed, "dev") })
+	if err := parts.Wait(); err != nil {
+		d.core.close()
+		return err
+	}
+	return nil
+}
+
+func (d *dev) run(ctx context.Context, ln net.Listener) error {
+	info := d.env.Info()
+	a := newAPI(d.core, Face{
+		Dev: true, UI: info.UI, Sandbox: info.Sandbox, Environment: "dev", Version: d.Version,
+		Eager: true, Working: d.working.Load,
+	})
+	worker := workers.New(d.core.temporal, d.core.set(), d.Log)
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return d.env.Run(ctx) })
+	parts.Go(func() error { return worker.Run(ctx) })
+	parts.Go(func() error { return a.run(ctx, ln) })
+	parts.Go(func() error {
+		if err := workers.Promote(ctx, d.core.temporal); err != nil {
+			return ended(ctx, err)
+		}
+		d.working.Store(true)
+		http := "http://" + ln.Addr().String()
+		if err := d.env.Announce(http); err != nil {
+			return err
+		}
+		d.banner(http)
+		return nil
+	})
+	return parts.Wait()
+}
+
+// ended is nil when err is only that ctx ended.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// listen takes the port before anything is started.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var c net.ListenConfig
+	ln, err := c.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fault.New(fault.Conflict, "http.port_taken", "the port of "+address+" is taken; choose another with --http 127.0.0.1:PORT (0 picks a free one)", err)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "http.listen", "cannot listen on "+address+"; give --http HOST:PORT", err)
+	}
+	return ln, nil
+}
+
+// banner says where everything is and what to try first.
+func (d *dev) banner(http string) {
+	info := d.env.Info()
+	fmt.Fprintf(d.Out, "\nPatchbay is ready after %.1f s.\n\n", time.Since(d.began).Seconds())
+	for _, line := range [][2]string{
+		{"Console", http},
+		{"API", http + "/docs"},
+		{"Temporal Web UI", info.UI},
+		{"Temporal", info.Temporal},
+		{"Sandbox", info.Sandbox + "/_sandbox/"},
+		{"Data", d.env.Dir()},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(d.Out, "  %-16s %s\n", line[0], line[1])
+		}
+	}
+	fmt.Fprintf(d.Out, "\nPress the first button:\n\n  curl -s %s/v1/flows/product-specs/runs -H 'Content-Type: application/json' -d '{\"product_id\": \"AS54888\"}'\n\nCtrl-C stops everything.\n", http)
+}

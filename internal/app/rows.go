@@ -1,0 +1,145 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/expr"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+// Rows reads every page of the plan's read. More rows than the flow allows is a
+// refusal, not a cut: a short answer would look complete.
+func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
+	name := plan.Read.Connection
+	system, c, err := s.open(ctx, plan, name)
+	if err != nil {
+		return nil, err
+	}
+	reader, ok := system.(connector.PageReader)
+	if !ok {
+		return nil, lacking(name, "read pages")
+	}
+	mapper, err := s.mappers.of(plan)
+	if err != nil {
+		return nil, err
+	}
+	where, err := mapper.Where(params)
+	if err != nil {
+		return nil, fmt.Errorf("evaluating the where clause: %w", err)
+	}
+	query := connector.Query{Table: plan.Read.Table, Select: plan.Read.Select, Expand: plan.Read.Expand}
+	restrict := c.Tables[plan.Read.Table].Where
+	for _, column := range slices.Sorted(maps.Keys(restrict)) {
+		query.Where = append(query.Where, connector.Match{Column: column, Value: restrict[column]})
+	}
+	for _, m := range where {
+		query.Where = append(query.Where, connector.Match{Column: m.Column, Value: m.Value})
+	}
+	var rows []flow.Row
+	for token := ""; ; {
+		page, err := reader.ReadPage(ctx, query, token)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s.%s: %w", name, plan.Read.Table, err)
+		}
+		rows = append(rows, page.Rows...)
+		if len(rows) > plan.Limits.Rows {
+			return nil, tooMany(plan)
+		}
+		if page.Next == "" {
+			break
+		}
+		if page.Next == token {
+			return nil, fault.New(fault.Bug, "vendor.page_loop", name+" gave the same page token twice", nil)
+		}
+		token = page.Next
+	}
+	if len(rows) == 0 && plan.Read.OneRow {
+		return nil, fault.NotFoundf("source.not_found", "%s has no such row in %s", name, plan.Read.Table)
+	}
+	return rows, nil
+}
+
+func tooMany(plan *flow.Plan) error {
+	return fault.New(fault.Rejected, expr.CodeRows,
+		fmt.Sprintf("more than the %d rows that limits.rows of %s allows", plan.Limits.Rows, plan.Flow), nil)
+}
+
+// Upsert writes rows by the plan's key.
+func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error) {
+	name := plan.Write.Connection
+	system, _, err := s.open(ctx, plan, name)
+	if err != nil {
+		return nil, err
+	}
+	writer, ok := system.(connector.Upserter)
+	if !ok {
+		return nil, lacking(name, "write by key")
+	}
+	results, err := writer.Upsert(ctx, connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: rows})
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(results))
+	for i, r := range results {
+		errs[i] = r.Err
+	}
+	return errs, nil
+}
+
+// ReadBack reads what the target holds under the keys of rows.
+func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
+	name := plan.Write.Connection
+	system, _, err := s.open(ctx, plan, name)
+	if err != nil {
+		return nil, err
+	}
+	reader, ok := system.(connector.KeyReader)
+	if !ok {
+		return nil, lacking(name, "read back by key")
+	}
+	keys := make([]connector.Row, len(rows))
+	for i, row := range rows {
+		keys[i] = connector.Row{}
+		for _, k := range plan.Write.Key {
+			keys[i][k] = row[k]
+		}
+	}
+	columns := make([]string, len(plan.Map))
+	for i, column := range plan.Map {
+		columns[i] = column.Name
+	}
+	return reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
+}
+
+// mappers keeps the compiled expressions of plans. Plans are immutable and come
+// from a cache, so a plan is known by its address.
+type mappers struct {
+	compiled sync.Map // *flow.Plan → *expr.Mapper
+}
+
+func (m *mappers) of(plan *flow.Plan) (*expr.Mapper, error) {
+	if found, ok := m.compiled.Load(plan); ok {
+		return found.(*expr.Mapper), nil
+	}
+	mapper, err := expr.NewMapper(plan)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the expressions of %s: %w", plan.Flow, err)
+	}
+	m.compiled.Store(plan, mapper)
+	return mapper, nil
+}
+
+// Map implements activities.Mapper.
+func (m *mappers) Map(plan *flow.Plan, params flow.Row, rows []flow.Row) ([]flow.Row, error) {
+	mapper, err := m.of(plan)
+	if err != nil {
+		return nil, err
+	}
+	return mapper.Map(params, rows)
+}

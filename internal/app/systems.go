@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/connector/dataverse"
+	"patchbay/internal/connector/oracle"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+type (
+	// connections gives a connection as it was applied last.
+	connections interface {
+		Connection(ctx context.Context, name string) (flow.Connection, error)
+	}
+
+	// systems opens the connections a plan names and serves activities.Source and
+	// activities.Target with them. A connector is built once for a configuration
+	// and shared; it is safe for concurrent use.
+	systems struct {
+		connections connections
+		mappers     *mappers
+		registry    *connector.Registry
+		resolve     func(string) (string, error)
+		speed       float64
+
+		mu    sync.Mutex
+		built map[string]opened // by connection
+	}
+
+	opened struct {
+		config string // the configuration it was built from
+		system any
+	}
+)
+
+func newSystems(c connections, m *mappers, registry *connector.Registry, resolve func(string) (string, error), speed float64) *systems {
+	return &systems{connections: c, mappers: m, registry: registry, resolve: resolve, speed: speed, built: map[string]opened{}}
+}
+
+// registry knows the systems of this build.
+func registry() *connector.Registry {
+	return connector.New(map[string]connector.Builder{
+		"dataverse": dataverse.Build,
+		"oracle":    oracle.Build,
+	})
+}
+
+// sandboxVar is the reference by which connections.yaml names the sandbox of the
+// environment. It stands for one system, whatever port it listens on today.
+const sandboxVar = "${env:PATCHBAY_SANDBOX}"
+
+// Identity names the system behind a connection: connector, host and path. A run
+// is bound to it (promise 6).
+func Identity(resolve func(string) (string, error)) func(flow.Connection) (string, error) {
+	return func(c flow.Connection) (string, error) {
+		if rest, ok := strings.CutPrefix(c.URL, sandboxVar); ok {
+			return c.System + " sandbox" + rest, nil
+		}
+		url, err := resolve(c.URL)
+		if err != nil {
+			return "", fmt.Errorf("connection %s: %w", c.Name, err)
+		}
+		return c.System + " " + strings.TrimRight(url, "/"), nil
+	}
+}
+
+// open returns the connector behind a plan's connection. A connection that by
+// now names another system than the plan was compiled for is not dialled: the
+// run waits until it is put right, or a person cancels it (promise 6).
+func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, flow.Connection, error) {
+	c, err := s.connections.Connection(ctx, name)
+	if err != nil {
+		return nil, c, fmt.Errorf("looking up connection %s: %w", name, err)
+	}
+	identity, err := Identity(s.resolve)(c)
+	if err != nil {
+		return nil, c, err
+	}
+	if pinned := plan.Bindings[name]; pinned.Identity != identity {
+		return nil, c, fault.New(fault.Unavailable, "connection.moved",
+			"connection "+name+" names another system than when this run was accepted; put it back, or cancel the run and start it anew", nil)
+	}
+	config, err := json.Marshal(c)
+	if err != nil {
+		return nil, c, fault.New(fault.Bug, "connection.encoding", "connection "+name+" cannot be encoded", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.built[name]; ok && o.config == string(config) {
+		return o.system, c, nil
+	}
+	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: s.resolve})
+	if err != nil {
+		return nil, c, fmt.Errorf("building connection %s: %w", name, err)
+	}
+	s.built[name] = opened{config: string(config), system: system}
+	return system, c, nil
+}
+
+// lacking is the fault of a system without a capability.
+func lacking(name, what string) error {
+	return fault.New(fault.Rejected, "connection.capability", "connection "+name+" cannot "+what, nil)
+}
+
+// connectorConfig is what a connector knows of a connection.
+func connectorConfig(c flow.Connection, speed float64) connector.Config {
+	tables := make(map[string]connector.Table, len(c.Tables))
+	for name, t := range c.Tables {
+		tables[name] = connector.Table{
+			Name:    name,
+			Path:    t.Path,
+			Keys:    t.Keys,
+			Columns: slices.Sorted(maps.Keys(t.Columns)),
+			Expand:  t.Expand,
+		}
+	}
+	return connector.Config{
+		Name:   c.Name,
+		System: c.System,
+		URL:    c.URL,
+		Auth: connector.Auth{
+			Kind: c.Auth.Kind, TokenURL: c.Auth.TokenURL, ClientID: c.Auth.ClientID, ClientSecret: c.Auth.ClientSecret,
+			Scope: c.Auth.Scope, Username: c.Auth.Username, Password: c.Auth.Password,
+		},
+		Limits: connector.Limits{
+			PerSecond: c.Limits.PerSecond, Burst: c.Limits.Burst, Concurrent: c.Limits.Concurrent,
+			Timeout: c.Limits.Timeout, MaxBytes: c.Limits.MaxBytes,
+		},
+		Options: c.Options,
+		Tables:  tables,
+		Speed:   speed,
+	}
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// quantile returns the q-quantile of what was measured.
+func quantile(took []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(took))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// spread prints the median over rounds of a quantile, and its extremes.
+func spread(rounds [][]time.Duration, q float64) string {
+	values := make([]float64, len(rounds))
+	for i, took := range rounds {
+		values[i] = float64(quantile(took, q)) / float64(time.Millisecond)
+	}
+	low, mid, high := minMedianMax(values)
+	return fmt.Sprintf("%.1f ms (%.1f … %.1f)", mid, low, high)
+}
+
+func minMedianMax(values []float64) (low, mid, high float64) {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"patchbay/internal/flow"
+)
+
+const defaultServer = "http://127.0.0.1:8080"
+
+// serverFlag names the Patchbay that a command speaks to.
+func serverFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "server", Usage: "`URL` of the Patchbay to speak to (default: the one in .patchbay/dev.json, else " + defaultServer + ")", Sources: cli.EnvVars("PATCHBAY_SERVER")},
+		&cli.StringFlag{Name: "key", Usage: "bearer `KEY`, where the server asks for one", Sources: cli.EnvVars("PATCHBAY_KEY")},
+		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+	}
+}
+
+// remote speaks the API of a running Patchbay.
+type remote struct {
+	base string
+	key  string
+	http *http.Client
+}
+
+// apiError is a problem+json answer.
+type apiError struct {
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Errors []struct {
+		Location string `json:"location"`
+		Path     string `json:"path"`
+		Message  string `json:"message"`
+		Detail   string `json:"detail"`
+		Fix      string `json:"fix"`
+	} `json:"errors"`
+}
+
+func (e *apiError) Error() string {
+	text := e.Detail
+	if text == "" {
+		text = e.Title
+	}
+	for _, f := range e.Errors {
+		if f.Fix != "" {
+			text += "\n  " + firstOf(f.Path, f.Location) + ": " + f.Fix
+		}
+	}
+	return fmt.Sprintf("%s (%s)", text, e.Code)
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// dial finds the server; it makes no request.
+func dial(c *cli.Command) (*remote, error) {
+	base := c.String("server")
+	if base == "" {
+		base = discover(".patchbay")
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, usage("--server %q is not a URL such as %s", base, defaultServer)
+	}
+	return &remote{base: strings.TrimRight(base, "/"), key: c.String("key"), http: &http.Client{}}, nil
+}
+
+// discover returns the address of the Patchbay that runs on this directory.
+func discover(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, "dev.json"))
+	if err != nil {
+		return defaultServer
+	}
+	var info struct {
+		HTTP string `json:"http"`
+	}
+	if json.Unmarshal(b, &info) != nil || info.HTTP == "" {
+		return defaultServer
+	}
+	return info.HTTP
+}
+
+// call sends a request and decodes a 2xx answer into out, unless out is nil.
+func (r *remote) call(ctx context.Context, method, path string, header http.Header, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := r.send(ctx, method, path, header, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", r.base, err)
+	}
+	if out == nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(out); err != nil {
+		return fmt.Errorf("%s did not answer as a Patchbay does: %w", r.base, err)
+	}
+	return nil
+}
+
+// send returns a 2xx answer; any other is an error.
+func (r *remote) send(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("building the request: %w", err)
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if r.key != "" {
+		req.Header.Set("Authorization", "Bearer "+r.key)
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("no Patchbay answers at %s; start one with `patchbay dev` or name it with --server", r.base)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	problem := &apiError{Status: resp.StatusCode}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if json.Unmarshal(b, problem) != nil || problem.Code == "" {
+		return nil, fmt.Errorf("%s answered %s", r.base, resp.Status)
+	}
+	return nil, problem
+}
+
+// follow calls each with every state of the run until it is final or each
+// returns false. A stream that breaks is taken up where it broke.
+func (r *remote) follow(ctx context.Context, id string, each func(flow.Run) bool) error {
+	last := ""
+	for {
+		done, err := r.stream(ctx, id, &last, each)
+		var problem *apiError
+		if done || ctx.Err() != nil || errors.As(err, &problem) {
+			return errors.Join(err, ctx.Err())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (r *remote) stream(ctx context.Context, id string, last *string, each func(flow.Run) bool) (done bool, err error) {
+	header := http.Header{"Accept": {"text/event-stream"}}
+	if *last != "" {
+		header.Set("Last-Event-ID", *last)
+	}
+	resp, err := r.send(ctx, http.MethodGet, "/v1/runs/"+url.PathEscape(id)+"/events", header, nil)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		switch field, value, _ := strings.Cut(lines.Text(), ":"); field {
+		case "id":
+			*last = strings.TrimSpace(value)
+		case "data":
+			var state flow.Run
+			if err := json.Unmarshal([]byte(value), &state); err != nil {
+				return false, fmt.Errorf("reading the progress of %s: %w", id, err)
+			}
+			if !each(state) || state.Status.Final() {
+				return true, nil
+			}
+		}
+	}
+	return false, lines.Err()
+}

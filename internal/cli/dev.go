@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v3"
+	"go.uber.org/zap/zapcore"
+
+	"patchbay/flows"
+	"patchbay/internal/app"
+	"patchbay/internal/telemetry"
+)
+
+func devCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "dev",
+		Usage: "run everything on this machine: PostgreSQL, Temporal, sandbox, worker, API, console",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8080", Usage: "`HOST:PORT` of API and console, on loopback; port 0 picks a free one"},
+			&cli.IntFlag{Name: "temporal-port", Value: 7233, Usage: "`PORT` of Temporal; 0 picks a free one"},
+			&cli.IntFlag{Name: "ui-port", Value: 8233, Usage: "`PORT` of the Temporal Web UI; 0 picks a free one"},
+			&cli.IntFlag{Name: "sandbox-port", Value: 8090, Usage: "`PORT` of the sandbox; 0 picks a free one"},
+			&cli.StringFlag{Name: "data", Value: ".patchbay", Usage: "`DIR` for data, logs and dev.json"},
+			&cli.BoolFlag{Name: "fresh", Usage: "begin with empty data"},
+			&cli.StringFlag{Name: "flows", Usage: "`DIR` of flow files (default: ./flows where it exists, else the examples in the binary)"},
+			&cli.FloatFlag{Name: "speed", Value: 1, Usage: "divide every duration by `N`"},
+			&cli.BoolFlag{Name: "lean", Usage: "sandbox without limits and record, for benchmarks"},
+			&cli.StringFlag{Name: "database", Usage: "`URL` of a PostgreSQL to use instead of a private one", Sources: cli.EnvVars("PATCHBAY_DATABASE")},
+			&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of a Temporal to use instead of a development server", Sources: cli.EnvVars("TEMPORAL_ADDRESS")},
+			&cli.BoolFlag{Name: "verbose", Usage: "log more than warnings"},
+		},
+		Action: runDev,
+	}
+}
+
+func runDev(ctx context.Context, c *cli.Command) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	speed := c.Float("speed")
+	if speed < 1 || speed > 100_000 {
+		return usage("--speed %g: durations are divided by it; give 1 or more", speed)
+	}
+	for _, name := range []string{"temporal-port", "ui-port", "sandbox-port"} {
+		if p := c.Int(name); p < 0 || p > 65535 {
+			return usage("--%s %d is no port", name, p)
+		}
+	}
+	files, err := flowFiles(c.String("flows"))
+	if err != nil {
+		return err
+	}
+	level := zapcore.WarnLevel
+	if c.Bool("verbose") {
+		level = zapcore.InfoLevel
+	}
+	return app.Dev(ctx, app.DevOptions{
+		Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
+		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"),
+		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
+		Flows: files, Version: version(), Out: c.Root().ErrWriter,
+		Log: telemetry.NewLogger(c.Root().ErrWriter, false, level),
+	})
+}
+
+// flowFiles opens a directory of flows; with no name the one at hand, else the
+// examples.
+func flowFiles(dir string) (fs.FS, error) {
+	if dir == "" {
+		if _, err := os.Stat(filepath.Join("flows", "connections.yaml")); err != nil {
+			return flows.Files, nil
+		}
+		dir = "flows"
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return nil, usage("%s is no directory of flow files", dir)
+	}
+	return os.DirFS(dir), nil
+}
+
+func noArguments(c *cli.Command) error {
+	if c.Args().Present() {
+		return usage("%s takes no argument %q; see %s --help", c.FullName(), c.Args().First(), c.FullName())
+	}
+	return nil
+}
+
+// version names the build for people.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return fmt.Sprintf("build %s", app.Build())
+}

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/user"
+
+	"github.com/urfave/cli/v3"
+	"go.uber.org/zap/zapcore"
+
+	"patchbay/internal/app"
+	"patchbay/internal/config"
+	"patchbay/internal/store"
+	"patchbay/internal/telemetry"
+)
+
+// productionFlags are shared by the processes of a production installation.
+func productionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "database", Usage: "PostgreSQL `URL`, as text or as a reference such as ${file:PATH}", Sources: cli.EnvVars("PATCHBAY_DATABASE"), Required: true},
+		&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of Temporal (default: the environment configuration of its SDK)"},
+		&cli.StringFlag{Name: "namespace", Usage: "Temporal `NAMESPACE`"},
+	}
+}
+
+func settings(c *cli.Command) (app.Settings, error) {
+	database, err := config.Resolve(c.String("database"))
+	if err != nil {
+		return app.Settings{}, err
+	}
+	return app.Settings{
+		Database: database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Speed: 1,
+		Resolve: config.Resolve, Log: telemetry.NewLogger(c.Root().ErrWriter, true, zapcore.InfoLevel),
+	}, nil
+}
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run API, console and relay of a production installation",
+		Flags: append(productionFlags(),
+			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8080", Usage: "`HOST:PORT` to listen on"},
+			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys: name, SHA-256, role", Required: true},
+			&cli.StringSliceFlag{Name: "host", Usage: "serve only this Host header; may be repeated"},
+			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
+			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
+		),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			s, err := settings(c)
+			if err != nil {
+				return err
+			}
+			keys, err := config.ReadKeys(c.String("keys"))
+			if err != nil {
+				return err
+			}
+			return app.Serve(ctx, s, app.Face{
+				Keys: keys, Hosts: c.StringSlice("host"), UI: c.String("ui"), Environment: c.String("environment"), Version: version(),
+			}, c.String("http"))
+		},
+	}
+}
+
+func workerCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "worker",
+		Usage: "run a worker of a production installation",
+		Flags: productionFlags(),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			s, err := settings(c)
+			if err != nil {
+				return err
+			}
+			return app.Work(ctx, s)
+		},
+	}
+}
+
+func applyCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "apply",
+		Usage:     "bring the schema up to date, put flows in force, make this build current",
+		ArgsUsage: "[DIR]",
+		Flags: append(productionFlags(),
+			&cli.StringFlag{Name: "role", Value: store.DefaultRole, Usage: "`NAME` of the database role that serve and worker use"},
+			&cli.StringFlag{Name: "role-password", Usage: "its password, as a reference; without one no role is made"},
+		),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			files, err := flowFiles(c.Args().First())
+			if err != nil {
+				return err
+			}
+			s, err := settings(c)
+			if err != nil {
+				return err
+			}
+			password, err := config.Resolve(c.String("role-password"))
+			if err != nil {
+				return err
+			}
+			by := os.Getenv("USER")
+			if u, err := user.Current(); err == nil {
+				by = u.Username
+			}
+			return app.Apply(ctx, s, s.Database, store.MigrateOptions{Role: c.String("role"), Password: password}, files, by)
+		},
+	}
+}
