@@ -30,7 +30,7 @@ func (e *Env) issues(root *ast.AST, source string, iss *cel.Issues) []Issue {
 		switch {
 		case root == nil:
 			i.Kind = Syntax
-			i.Message = "the expression cannot be read: " + lowerFirst(strings.TrimPrefix(err.Message, "Syntax error: "))
+			i.Message = "the expression cannot be read: " + parserWords(strings.TrimPrefix(err.Message, "Syntax error: "))
 		case undefined.MatchString(err.Message):
 			e.unknownColumn(root, err, &i)
 		case undeclared.MatchString(err.Message):
@@ -45,6 +45,21 @@ func (e *Env) issues(root *ast.AST, source string, iss *cel.Issues) []Issue {
 		out = append(out, i)
 	}
 	return out
+}
+
+var unexpected = regexp.MustCompile(`^(?:mismatched|extraneous) input '(.*?)' expecting|^no viable alternative at input '(.*)'$|^token recognition error at: '(.*)'$`)
+
+// parserWords spares the reader the parser's grammar.
+func parserWords(s string) string {
+	m := unexpected.FindStringSubmatch(s)
+	if m == nil {
+		return lowerFirst(s)
+	}
+	what := m[1] + m[2] + m[3]
+	if what == "" || strings.HasSuffix(what, "<EOF>") {
+		return "it ends too early"
+	}
+	return fmt.Sprintf("%q is not expected here", what)
 }
 
 func (e *Env) unknownColumn(root *ast.AST, err *cel.Error, i *Issue) {

@@ -30,6 +30,7 @@ type (
 	list[T any, P pointer[T]] struct {
 		at
 		items []*T
+		ok    bool // it was there and is a list
 	}
 )
 
@@ -70,6 +71,7 @@ func (l *list[T, P]) read(r *reader, n *yaml.Node, f field) {
 		r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %s where a list is due", f.name(), what(n)), "write [one, two]")
 		return
 	}
+	l.ok = true
 	for _, c := range n.Content {
 		v := P(new(T))
 		r.read(c, field{key: f.key, into: v, enum: f.enum, example: f.example})
@@ -127,6 +129,9 @@ func (r *reader) scalar(n *yaml.Node, f field) any {
 	switch {
 	case as == "":
 		return n.Value
+	case as == "nothing":
+		r.add(placeOf(n), CodeType, f.name()+" is empty", `write null, or "" for empty text`)
+		return nil
 	case n.Value == "true" || n.Value == "false":
 		return n.Value == "true"
 	case n.Value == "null":
@@ -134,10 +139,6 @@ func (r *reader) scalar(n *yaml.Node, f field) any {
 	case plainNumber.MatchString(n.Value):
 		return json.Number(n.Value)
 	}
-	fix := fmt.Sprintf("quote it: %q", clip(n.Value))
-	if n.Value == "" {
-		fix = `write null, or "" for empty text`
-	}
-	r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %q, which is read as %s", f.name(), clip(n.Value), as), fix)
+	r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %q, which is read as %s", f.name(), clip(n.Value), as), fmt.Sprintf("quote it: %q", clip(n.Value)))
 	return nil
 }

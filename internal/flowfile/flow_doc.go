@@ -17,7 +17,7 @@ var types = []string{
 
 var identifiers = keyRule{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`), "letters, digits and underscores, beginning with a letter"}
 
-var columnKeys = keyRule{columnName, "the name of a column"}
+var columnKeys = keyRule{columnName, "the name of a column, and quote an expression that holds commas or braces"}
 
 type (
 	// flowDoc declares a flow file.

@@ -14,264 +14,81 @@ import (
 )
 
 type (
-	// placed is anything a file holds: it knows where it stands.
-	placed interface{ place() *at }
-
-	// leaf reads itself from a node and describes itself as JSON Schema.
-	leaf interface {
-		placed
-		read(r *reader, n *yaml.Node, f field)
-		schema(f field) object
-	}
-
-	// sheet is an object with fixed keys.
-	sheet interface {
-		placed
-		fields() []field
-	}
-
-	// field declares one key of a sheet: what is read, checked and documented.
-	field struct {
-		key      string
-		into     placed
-		required bool
-		doc      string
-		example  any
-		enum     []string // of a word
-		keys     *keyRule // of a dict
-		min, max int64    // of a whole number or of the items of a list; max 0 is none
-	}
-
-	// keyRule says which keys a dict may have.
-	keyRule struct {
-		pattern *regexp.Regexp
-		what    string // "a name of lower-case letters, digits and hyphens"
-	}
-
-	object = map[string]any
-)
-
-// read puts a node into what a field declares.
-func (r *reader) read(n *yaml.Node, f field) {
-	if n.Kind == yaml.AliasNode {
-		return // reported by structure
-	}
-	*f.into.place() = placeOf(n)
-	switch into := f.into.(type) {
-	case leaf:
-		into.read(r, n, f)
-	case sheet:
-		r.sheet(n, into, f)
-	}
-}
-
-func (r *reader) sheet(n *yaml.Node, into sheet, f field) {
-	if !r.mapping(n, f) {
-		return
-	}
-	fields := into.fields()
-	names := make([]string, len(fields))
-	for i, known := range fields {
-		names[i] = known.key
-	}
-	given := map[string]bool{}
-	for i := 0; i < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		at := slices.Index(names, key.Value)
-		if at < 0 {
-			r.unknownKey(key, names, f)
-			continue
-		}
-		if given[key.Value] {
-			continue // reported by structure
-		}
-		given[key.Value] = true
-		r.read(value, fields[at])
-	}
-	for _, known := range fields {
-		if known.required && !given[known.key] {
-			r.add(placeOf(n), CodeRequired, fmt.Sprintf("%s is missing", joined(f.key, known.key)), "add "+known.key+": "+hint(known))
-		}
-	}
-}
-
-func (r *reader) unknownKey(key *yaml.Node, names []string, f field) {
-	fix := "known: " + strings.Join(names, ", ")
-	if near := fault.Closest(key.Value, names); near != "" {
-		fix = fmt.Sprintf("did you mean %q?", near)
-	}
-	if key.Value == "<<" {
-		r.add(placeOf(key), CodeAlias, "a merge key stands here", "write the keys out")
-		return
-	}
-	in := ""
-	if f.key != "" {
-		in = " in " + f.key
-	}
-	r.add(placeOf(key), CodeUnknownField, fmt.Sprintf("there is no key %q%s", clip(key.Value), in), fix)
-}
-
-func (r *reader) mapping(n *yaml.Node, f field) bool {
-	if n.Kind == yaml.MappingNode {
-		return true
-	}
-	r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %s where keys are due", f.name(), what(n)), "write key: value below it")
-	return false
-}
-
-func (f field) name() string {
-	if f.key == "" {
-		return "the file"
-	}
-	return f.key
-}
-
-func joined(parent, key string) string {
-	if parent == "" {
-		return key
-	}
-	return parent + "." + key
-}
-
-func hint(f field) string {
-	switch {
-	case len(f.enum) > 0:
-		return strings.Join(f.enum, " or ")
-	case f.example != nil:
-		return fmt.Sprint(f.example)
-	}
-	return "…"
-}
-
-// what names a node for a message that says what is there instead.
-func what(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a set of keys"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	if n.Value == "" {
-		return "empty"
-	}
-	switch n.ShortTag() {
-	case "!!null":
-		return "null"
-	case "!!bool":
-		return "the boolean " + clip(n.Value)
-	case "!!int", "!!float":
-		return "the number " + clip(n.Value)
-	}
-	return "text"
-}
-
-var (
-	sexagesimal = regexp.MustCompile(`^[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?$`)
-	legacyInt   = regexp.MustCompile(`^[-+]?(0[0-9]+|0[xob][0-9a-fA-F_]+|[0-9][0-9_]*_[0-9_]*)$`)
-	plainInt    = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	plainNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
-)
-
-// trap says how YAML readers take a bare scalar that looks like text, or "".
-func trap(n *yaml.Node) string {
-	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-		return ""
-	}
-	switch strings.ToLower(n.Value) {
-	case "y", "n", "yes", "no", "on", "off", "true", "false":
-		return "a boolean"
-	case "null", "~":
-		return "null"
-	case "":
-		return "nothing"
-	case ".inf", "-.inf", "+.inf", ".nan":
-		return "a number"
-	}
-	switch {
-	case sexagesimal.MatchString(n.Value):
-		return "a number to the base of 60"
-	case legacyInt.MatchString(n.Value):
-		return "a number in another base"
-	}
-	switch n.ShortTag() {
-	case "!!int", "!!float":
-		return "a number"
-	case "!!timestamp":
-		return "a date"
-	}
-	return ""
-}
-
-// text gives the text of a scalar; false after a diagnostic when it is none.
-func (r *reader) text(n *yaml.Node, f field) (string, bool) {
-	if n.Kind != yaml.ScalarNode {
-		r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %s where text is due", f.name(), what(n)), "")
-		return "", false
-	}
-	if as := trap(n); as != "" {
-		fix := fmt.Sprintf("quote it: %q", clip(n.Value))
-		if n.Value == "" {
-			fix = "write " + hint(f)
-		}
-		r.add(placeOf(n), CodeType, fmt.Sprintf("%s is read as %s, not as the text %q", f.name(), as, clip(n.Value)), fix)
-		return "", false
-	}
-	return n.Value, true
-}
-
-type (
+	// text is any text.
 	text struct {
 		at
 		value string
-	} // any text
+	}
+
+	// word is one of field.enum.
 	word struct {
 		at
 		value string
-	} // one of field.enum
+	}
+
+	// slug is the name of a flow.
 	slug struct {
 		at
 		value string
-	} // the name of a flow
+	}
+
+	// column is the name of a column.
 	column struct {
 		at
 		value string
-	} // the name of a column
+	}
+
+	// pattern is a regular expression.
 	pattern struct {
 		at
 		value string
-	} // a regular expression
+	}
+
+	// whole is a whole number.
 	whole struct {
 		at
 		value int64
-	} // a whole number
+	}
+
+	// number is a rate, of which exactness does not matter.
 	number struct {
 		at
 		value float64
-	} // a rate; exactness does not matter
+	}
+
+	// flag is true or false.
 	flag struct {
 		at
 		value bool
-	} // true or false
+	}
+
+	// span is a duration such as 30s.
 	span struct {
 		at
 		value time.Duration
 		ok    bool // it was there and could be read
-	} // 30s, 5m
+	}
+
+	// cel is an expression.
 	cel struct {
 		at
 		source string
-		node   *yaml.Node
-	} // an expression
+		node   *yaml.Node // nil until it was read
+	}
+
+	// literal is a JSON value.
 	literal struct {
 		at
 		value any
-		node  *yaml.Node
-	} // a JSON value
+		node  *yaml.Node // nil until it was read
+	}
+
+	// tableRef is connection.table.
 	tableRef struct {
 		at
 		connection, table string
 		tableAt           at
-	} // connection.table
+	}
 )
 
 func (t *text) read(r *reader, n *yaml.Node, f field) { t.value, _ = r.text(n, f) }

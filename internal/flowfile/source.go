@@ -111,19 +111,41 @@ func (r *reader) syntax(err error) {
 			line = min(max(n, 1), len(r.lines))
 		}
 	}
-	for i := line - 1; i >= 0 && i >= line-2; i-- { // the library reports some lines one too late
+	if strings.HasPrefix(text, "did not find expected") {
+		line = min(line+1, len(r.lines)) // the library counts lines from 0 here
+	}
+	for _, i := range []int{line - 1, line, line - 2} { // and reports where the block began there
+		if i < 0 || i >= len(r.lines) {
+			continue
+		}
 		indent := r.lines[i][:len(r.lines[i])-len(strings.TrimLeft(r.lines[i], " \t"))]
 		if tab := strings.IndexByte(indent, '\t'); tab >= 0 {
 			r.add(at{i + 1, tab + 1}, CodeSyntax, "a tab indents this line", "indent with spaces")
 			return
 		}
 	}
-	col := 1 + len(r.lines[line-1]) - len(strings.TrimLeft(r.lines[line-1], " "))
-	if strings.Contains(text, "unknown anchor") {
-		r.add(at{line, col}, CodeAlias, "an alias stands here", "write the value out")
+	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
+		r.alias(m[1])
 		return
 	}
-	r.add(at{line, col}, CodeSyntax, "this is no YAML: "+text, "")
+	col := 1 + len(r.lines[line-1]) - len(strings.TrimLeft(r.lines[line-1], " "))
+	fix := ""
+	if strings.Contains(text, "expected ','") {
+		fix = "close the brace or bracket; quote an expression that holds commas, braces or quotes"
+	}
+	r.add(at{line, col}, CodeSyntax, "this is no YAML: "+text, fix)
+}
+
+var unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+
+// alias reports an alias without an anchor, of which the library gives no line.
+func (r *reader) alias(name string) {
+	for i, line := range r.lines {
+		if before, _, found := strings.Cut(line, "*"+name); found {
+			r.add(at{i + 1, utf8.RuneCountInString(before) + 1}, CodeAlias, fmt.Sprintf("the alias *%s stands here", clip(name)), "write the value out")
+			return
+		}
+	}
 }
 
 // structure walks the tree; false when it is too deep to be read further.
@@ -141,6 +163,7 @@ func (r *reader) structure(n *yaml.Node, depth int) bool {
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
 		r.add(placeOf(n), CodeTag, fmt.Sprintf("the tag %s stands here", clip(n.Tag)), "remove it; quote text, and leave numbers bare")
+		n.Style, n.Tag = n.Style&^yaml.TaggedStyle, "" // read on as if it were not there
 	}
 	if n.Kind == yaml.ScalarNode && looksSecret.MatchString(n.Value) {
 		r.add(placeOf(n), CodeInlineSecret, "this looks like a credential (not shown)", "put it into the environment or a file and write ${env:NAME} or ${file:PATH}; then replace the credential, for it has been written down")
