@@ -280,7 +280,7 @@ func TestOrdinaryUserRunsItsOwnCluster(t *testing.T) {
 		return // the other tests are this one
 	}
 	// The test's own binary and directory are below one that only root may enter.
-	base, err := os.MkdirTemp("/tmp", "patchbay-user-")
+	base, err := os.MkdirTemp("/tmp", "patchbay-user-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	require.NoError(t, os.Chmod(base, 0o755))

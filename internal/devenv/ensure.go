@@ -26,7 +26,7 @@ func (e *Env) ensure(ctx context.Context, name string, ports []port, build func(
 	began := time.Now()
 	var failed error
 	for try := range 3 {
-		numbers, err := e.choose(name, ports, try > 0)
+		numbers, err := e.choose(ctx, name, ports, try > 0)
 		if err != nil {
 			return err
 		}
@@ -46,7 +46,7 @@ func (e *Env) ensure(ctx context.Context, name string, ports []port, build func(
 			if p.wanted == 0 {
 				continue
 			}
-			if err := portFree(numbers[i], p.what, p.flag); err != nil {
+			if err := portFree(ctx, numbers[i], p.what, p.flag); err != nil {
 				return err
 			}
 		}
@@ -67,8 +67,8 @@ func (e *Env) ensure(ctx context.Context, name string, ports []port, build func(
 
 // choose decides the ports. A wish is taken as it is; without one the last port
 // is, when a child on record may still hold it or nobody does.
-func (e *Env) choose(name string, ports []port, again bool) ([]int, error) {
-	free, err := FreePorts(len(ports))
+func (e *Env) choose(ctx context.Context, name string, ports []port, again bool) ([]int, error) {
+	free, err := FreePorts(ctx, len(ports))
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (e *Env) choose(name string, ports []port, again bool) ([]int, error) {
 		switch {
 		case p.wanted != 0:
 			numbers[i] = p.wanted
-		case kept != 0 && !again && (held || portFree(kept, p.what, p.flag) == nil):
+		case kept != 0 && !again && (held || portFree(ctx, kept, p.what, p.flag) == nil):
 			numbers[i] = kept
 		default:
 			numbers[i] = free[i]

@@ -48,9 +48,9 @@ func playSandbox(args []string) int {
 func playOwner(dir, temporal string) int {
 	_, err := devenv.Start(context.Background(), devenv.Options{Dir: dir, Temporal: temporal})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	select {}
 }

@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,14 +17,14 @@ import (
 
 // postgresBin finds the directory with initdb and postgres; with major not
 // empty, of that major version, because a cluster is of one.
-func postgresBin(major string) (string, error) {
+func postgresBin(ctx context.Context, major string) (string, error) {
 	type install struct {
 		dir   string
 		major int
 	}
 	var found []install
 	for _, dir := range postgresDirs() {
-		out, err := exec.Command(filepath.Join(dir, "postgres"), "--version").Output()
+		out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 		fields := strings.Fields(string(out)) // postgres (PostgreSQL) 15.18 (Debian …)
 		if err != nil || len(fields) < 3 {
 			continue
@@ -46,8 +47,8 @@ func postgresBin(major string) (string, error) {
 func postgresDirs() []string {
 	var dirs []string
 	if path, err := exec.LookPath("postgres"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		if file, err := filepath.EvalSymlinks(path); err == nil {
+			dirs = append(dirs, filepath.Dir(file))
 		}
 	}
 	for _, pattern := range []string{

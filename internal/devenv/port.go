@@ -1,6 +1,7 @@
 package devenv
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -9,10 +10,10 @@ import (
 )
 
 // FreePorts finds n different ports on 127.0.0.1 that nobody listens on.
-func FreePorts(n int) ([]int, error) {
+func FreePorts(ctx context.Context, n int) ([]int, error) {
 	ports := make([]int, 0, n)
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
@@ -24,8 +25,8 @@ func FreePorts(n int) ([]int, error) {
 
 // portFree tells whether a child could bind the port, and names the flag that
 // changes it when not.
-func portFree(port int, what, flag string) error {
-	l, err := net.Listen("tcp", address(port))
+func portFree(ctx context.Context, port int, what, flag string) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address(port))
 	if err != nil {
 		return fault.New(fault.Conflict, "devenv.port-taken", fmt.Sprintf(
 			"port %d for %s is taken; stop what listens there, or choose another with %s (0 picks a free one)", port, what, flag), err)

@@ -67,7 +67,7 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("reading the cluster: %w", err)
 	}
-	bin, err := postgresBin(strings.TrimSpace(string(version)))
+	bin, err := postgresBin(ctx, strings.TrimSpace(string(version)))
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +124,7 @@ func (e *Env) postgresArgs(data string, port int) []string {
 // whole, so that a kill leaves none that is half made.
 func (e *Env) initialise(ctx context.Context, bin, data string, as *syscall.Credential) error {
 	dir := filepath.Dir(data)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the shared parent is for another user to pass
 		return fault.New(fault.Invalid, "devenv.cluster-dir", fmt.Sprintf("the directory %s for PostgreSQL cannot be made", dir), err)
 	}
 	password := rand.Text()
@@ -135,7 +135,8 @@ func (e *Env) initialise(ctx context.Context, bin, data string, as *syscall.Cred
 	defer func() { _ = os.Remove(pwfile) }()
 	if as != nil {
 		// Whatever our umask is, that user has to get to the directory.
-		if err := errors.Join(os.Chmod(sharedData, 0o755), os.Chmod(dir, 0o700), os.Chown(dir, int(as.Uid), int(as.Gid)), os.Chown(pwfile, int(as.Uid), int(as.Gid))); err != nil {
+		err := os.Chmod(sharedData, 0o755) //nolint:gosec // it holds directories that only that user may enter
+		if err = errors.Join(err, os.Chmod(dir, 0o700), os.Chown(dir, int(as.Uid), int(as.Gid)), os.Chown(pwfile, int(as.Uid), int(as.Gid))); err != nil {
 			return fmt.Errorf("handing %s to PostgreSQL's user: %w", dir, err)
 		}
 	}

@@ -79,8 +79,8 @@ func launch(path string, args []string, as *syscall.Credential, log *os.File, re
 		return identity{}, err
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", gate, "sh", path}, args)...)
-	cmd.Dir = "/" // pins no directory, and every user may enter it
+	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", gate, "sh", path}, args)...) //nolint:noctx // it outlives every context of ours
+	cmd.Dir = "/"                                                                            // pins no directory, and every user may enter it
 	cmd.Env = environment()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}

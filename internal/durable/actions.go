@@ -25,8 +25,8 @@ func Actions(ctx context.Context, metricsURL, namespace string) (int64, error) {
 	if err != nil {
 		return 0, fault.New(fault.Invalid, "temporal.metrics", "the address of Temporal's metrics is no URL", err)
 	}
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := once.Do(request)
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "temporal.metrics", "Temporal's metrics do not answer", err)
 	}

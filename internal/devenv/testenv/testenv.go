@@ -33,7 +33,12 @@ const (
 
 var shared = sync.OnceValues(start)
 
-type server struct{ address, metricsURL string }
+type server struct {
+	address, metricsURL string
+	// alive is the pipe's end that keeps a server of our own running: a file that
+	// nobody refers to would be closed by the garbage collector.
+	alive *os.File
+}
 
 // Temporal gives the address of a Temporal server with the namespace "default",
 // and the URL of its metrics (empty when the environment names none).
@@ -48,13 +53,15 @@ func Temporal(t testing.TB) (address, metricsURL string) {
 
 func start() (server, error) {
 	if address := os.Getenv(TemporalVar); address != "" {
-		return server{address, os.Getenv(MetricsVar)}, nil
+		return server{address: address, metricsURL: os.Getenv(MetricsVar)}, nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // for all tests, so of none
+	defer cancel()
 	binary, err := devenv.TemporalBinary()
 	if err != nil {
 		return server{}, err
 	}
-	ports, err := devenv.FreePorts(2)
+	ports, err := devenv.FreePorts(ctx, 2)
 	if err != nil {
 		return server{}, err
 	}
@@ -64,27 +71,28 @@ func start() (server, error) {
 		return server{}, err
 	}
 	_ = os.Remove(log.Name()) // read by descriptor only, so nothing is left behind
-	if err := startUntilExit(binary, s.Args(), log); err != nil {
+	alive, err := startUntilExit(binary, s.Args(), log)
+	if err != nil {
 		return server{}, err
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", s.Port)
 	metricsURL := fmt.Sprintf("http://127.0.0.1:%d/metrics", s.MetricsPort)
-	if err := ready(address, metricsURL); err != nil {
+	if err := ready(ctx, address, metricsURL); err != nil {
 		tail := make([]byte, 4096)
 		n, _ := log.ReadAt(tail, 0)
 		return server{}, fmt.Errorf("%w; its log begins:\n%s", err, tail[:n])
 	}
-	return server{address, metricsURL}, nil
+	return server{address, metricsURL, alive}, nil
 }
 
 // startUntilExit starts the program and has it killed when this process ends,
 // however that happens: a shell waits for the end of a pipe that only this
 // process holds open. There is no hook at the end of a test process.
-func startUntilExit(path string, args []string, log *os.File) error {
+func startUntilExit(path string, args []string, log *os.File) (alive *os.File, err error) {
 	const script = `"$@" </dev/null & child=$!; cat >/dev/null; kill -9 $child`
 	held, ours, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "sh", path}, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = held, log, log
@@ -92,25 +100,22 @@ func startUntilExit(path string, args []string, log *os.File) error {
 	_ = held.Close()
 	if err != nil {
 		_ = ours.Close()
-		return err
+		return nil, err
 	}
-	alive = ours
-	return nil
+	return ours, nil
 }
 
-// alive is the pipe's end that keeps the server running; a file that nobody
-// refers to would be closed by the garbage collector.
-var alive *os.File
-
-func ready(address, metricsURL string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+func ready(ctx context.Context, address, metricsURL string) error {
 	if err := devenv.AwaitTemporal(ctx, address, client.DefaultNamespace); err != nil {
 		return err
 	}
 	// Without keep-alive: a connection that lingers is a goroutine in every leak test.
 	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := once.Get(metricsURL)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, metricsURL, nil)
+	if err != nil {
+		return err
+	}
+	response, err := once.Do(request)
 	if err != nil {
 		return fmt.Errorf("reading the server's metrics: %w", err)
 	}
