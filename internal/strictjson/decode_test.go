@@ -121,7 +121,7 @@ func TestUnmarshalNamesEveryUnknownField(t *testing.T) {
 	require.Equal(t, []fault.Field{
 		{Path: "/Number", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "number"?`},
 		{Path: "/hidden", Code: "field.unknown", Detail: "there is no such field", Fix: "one of extra, lines, number"},
-		{Path: "/lines/0/amuont", Code: "field.unknown", Detail: "there is no such field", Fix: "one of amount, id, note"},
+		{Path: "/lines/0/amuont", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "amount"?`},
 	}, f.Fields)
 	require.Empty(t, got.Number, "nothing is filled in from a document that is refused")
 }

@@ -134,10 +134,8 @@ func suggest(key string, known map[string]reflect.Type) string {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		if strings.EqualFold(name, key) {
-			return fmt.Sprintf("did you mean %q?", name)
-		}
+	if near := fault.Closest(key, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(names) == 0 {
 		return "remove it"
