@@ -62,8 +62,10 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 // the ledger's, keys are business keys besides the texts among the parameters, note
 // goes to the progress.
 //
-// Conflict "run.fenced" and "run.closed" as for Answer, with nothing settled. Bug
-// "run.effects-open" when effects are left that no outcome speaks of.
+// Conflict "run.fenced" and "run.closed" as for Answer, with nothing settled.
+// Unavailable "run.effects-open", likewise, when effects are left open: a zombie
+// has begun an attempt after ours, so that our outcomes are no longer the last
+// word. The next attempt reads back and ends it.
 func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error) {
 	var status flow.Status
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
@@ -116,7 +118,7 @@ func outcome(effects []ledger.Detail) (ending, error) {
 	for _, e := range effects {
 		switch e.State {
 		case flow.Intent, flow.Attempt:
-			return ending{}, fault.New(fault.Bug, "run.effects-open", "a run cannot complete while a write of it is open", nil)
+			return ending{}, fault.New(fault.Unavailable, "run.effects-open", "a write of this run is open; its outcome has to be read back", nil)
 		case flow.Refused:
 			refused++
 		case flow.Doubtful:

@@ -174,10 +174,29 @@ func TestARunCannotCompleteWhileAWriteIsOpen(t *testing.T) {
 	item := b.begin(s.BatchID, "writing")
 	outcomes := b.attempt(item)
 	_, err := b.book.Complete(t.Context(), item, "write", outcomes[:1], nil, "")
-	requireFault(t, err, fault.Bug, "run.effects-open")
+	requireFault(t, err, fault.Unavailable, "run.effects-open")
 	got := b.get(r.RunID)
 	require.Equal(t, flow.Running, got.Status)
 	require.Equal(t, flow.Attempt, got.Effects[0].State, "one transaction: nothing was settled either")
+}
+
+func TestAZombieThatBeginsAnAttemptAfterItsSuccessorOnlyDelaysTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	zombie := b.begin(s.BatchID, "writing") // and is paused before it asks the ledger
+	item := b.begin(s.BatchID, "writing")
+	outcomes := b.attempt(item)
+	b.attempt(zombie) // wakes up and takes the newest fences
+	_, err := b.book.Complete(t.Context(), item, "write", outcomes, nil, "")
+	requireFault(t, err, fault.Unavailable, "run.effects-open")
+	require.True(t, fault.Of(err).Retryable(), "the next attempt mends it")
+
+	item = b.begin(s.BatchID, "writing")
+	status, err := b.book.Complete(t.Context(), item, "write", b.attempt(item), nil, "")
+	require.NoError(t, err)
+	require.Equal(t, flow.Completed, status)
+	require.Equal(t, flow.Confirmed, b.get(r.RunID).Effects[0].State)
 }
 
 func TestARunWhoseTargetHadEverythingIsUnchanged(t *testing.T) {

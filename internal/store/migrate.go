@@ -22,7 +22,7 @@ const migrateLock = 0x70617463686261 // "patchba"
 // MigrateOptions say which role the application gets.
 type MigrateOptions struct {
 	Role     string // name of the application role; "": DefaultRole
-	Password string // its password; "": no role, the application uses the owner's URL
+	Password string // its password, printable ASCII; "": no role, the application uses the owner's URL
 }
 
 // DefaultRole is the role the application works as.

@@ -40,6 +40,13 @@ func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
 	require.Equal(t, testRole, user)
 }
 
+func TestAPasswordThatCannotBeKeptIsRefusedWithoutItsText(t *testing.T) {
+	t.Parallel()
+	_, err := store.Migrate(t.Context(), storetest.Empty(t), store.MigrateOptions{Role: testRole, Password: "häslich"})
+	requireFault(t, err, fault.Invalid, "store.password")
+	require.NotContains(t, err.Error(), "slich")
+}
+
 func TestWithoutAPasswordTheOwnersURLIsUsed(t *testing.T) {
 	t.Parallel()
 	owner := storetest.Empty(t)

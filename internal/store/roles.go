@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,7 +43,11 @@ func ensureRole(ctx context.Context, conn *pgx.Conn, database string, o MigrateO
 			return false, err
 		}
 	}
-	if err := cluster(ctx, conn, `alter role `+role+rights+` password `+literal(o.Password)); err != nil {
+	kept, err := verifier(o.Password)
+	if err != nil {
+		return false, err
+	}
+	if err := cluster(ctx, conn, `alter role `+role+rights+` password `+literal(kept)); err != nil {
 		return false, err
 	}
 	in := ` in database ` + pgx.Identifier{database}.Sanitize()
@@ -90,14 +93,9 @@ func cluster(ctx context.Context, conn *pgx.Conn, sql string) error {
 	return err
 }
 
-// literal quotes a value for statements that take no parameters.
-func literal(s string) string {
-	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
-}
+// literal quotes one of our own values, none of which has a quote or a backslash,
+// for statements that take no parameters.
+func literal(s string) string { return "'" + s + "'" }
 
 func sorted(m map[string]string) []string {
 	names := make([]string, 0, len(m))
