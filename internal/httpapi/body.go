@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	maxBody  = 1 << 20          // of a request, expanded
-	bodyTime = 10 * time.Second // for all of it to arrive
+	maxBody    = 1 << 20          // of a request, expanded
+	bodyTime   = 10 * time.Second // for all of it to arrive
+	lingerTime = time.Second
 )
 
 // readBody takes the whole body off the wire, within its limits, and leaves it
@@ -26,7 +27,7 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if r.ContentLength > maxBody {
-		w.Header().Set("Connection", "close") // nothing of it is read
+		w.Header().Set("Connection", "close") // refused before anything of it is read
 		return tooLarge()
 	}
 	control := http.NewResponseController(w)
@@ -37,7 +38,6 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		_ = control.SetReadDeadline(time.Now()) // nothing more is wanted; the connection closes
 		return tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
@@ -53,6 +53,18 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
+}
+
+// linger takes what a refused client still sends, for a moment: closing at once
+// would reset the connection before the client has read why.
+func linger(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	if control.Flush() != nil || r.Header.Get("Expect") != "" {
+		return // gone, or waiting for our word before it sends
+	}
+	if control.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, 16*maxBody) // whatever ends it, the connection closes
+	}
 }
 
 func tooLarge() error {

@@ -76,7 +76,7 @@ func newDocs(o *huma.OpenAPI) *docs {
 		Info       *huma.Info
 		Operations []*huma.Operation
 		Style      template.CSS
-	}{o.Info, operations(o), template.CSS(docsStyle)}); err != nil { //nolint:gosec // our own embedded file
+	}{o.Info, operations(o), template.CSS(docsStyle)}); err != nil {
 		panic("httpapi: the docs page: " + err.Error())
 	}
 	sum := sha256.Sum256([]byte(docsStyle))

@@ -55,6 +55,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := readBody(rec, r); err != nil {
 		writeProblem(rec, r, err)
+		if rec.status == http.StatusRequestEntityTooLarge {
+			linger(rec, r)
+		}
 		return
 	}
 	g.routes.ServeHTTP(rec, r)

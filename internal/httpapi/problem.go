@@ -86,6 +86,8 @@ func statusOf(f *fault.Fault) int {
 		// In doubt here is our own commit whose outcome is unknown: the same
 		// Idempotency-Key finds out.
 		return http.StatusServiceUnavailable
+	case fault.Bug:
+		return http.StatusInternalServerError
 	}
 	return http.StatusInternalServerError
 }

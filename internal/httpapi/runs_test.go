@@ -35,7 +35,7 @@ func (b *bundle) follow(id, last string) (status int, next func() (eventID int, 
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = res.Body.Close() })
 	lines := bufio.NewScanner(res.Body)

@@ -80,7 +80,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		s.log.Warn("some requests did not end in time", zap.Duration("drain", s.o.Drain))
 		_ = server.Close() // cuts what is left; Serve has already returned
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving HTTP: %w", err)
+	}
 	return nil
 }
 

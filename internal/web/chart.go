@@ -54,7 +54,7 @@ func draw(runs []flow.Run, now time.Time) chart {
 			words = append(words, grouped(n[s])+" "+string(s))
 		}
 	}
-	return chart{template.HTML(b.String()), strings.Join(words, ", ")} //nolint:gosec // integers and our own class names
+	return chart{template.HTML(b.String()), strings.Join(words, ", ")}
 }
 
 func took(run flow.Run, now time.Time) time.Duration {

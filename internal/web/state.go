@@ -33,11 +33,13 @@ var shapes = map[string]template.HTML{
 
 // icon draws a shape; the word beside it says what it means.
 func icon(name string) template.HTML {
-	return `<svg class="icon ` + template.HTML(name) + `" viewBox="0 0 16 16" aria-hidden="true">` + shapes[name] + `</svg>` //nolint:gosec // both are our own constants
+	return `<svg class="icon ` + template.HTML(name) + `" viewBox="0 0 16 16" aria-hidden="true">` + shapes[name] + `</svg>`
 }
 
 func statusState(s flow.Status) state {
 	switch s {
+	case flow.Accepted:
+		return state{"Accepted", "running", icon("ring")}
 	case flow.Running:
 		return state{"Running", "running", icon("ring")}
 	case flow.Parked:
@@ -49,11 +51,13 @@ func statusState(s flow.Status) state {
 	case flow.Cancelled:
 		return state{"Cancelled", "cancelled", icon("slash")}
 	}
-	return state{"Accepted", "running", icon("ring")}
+	return state{string(s), "cancelled", icon("dot")}
 }
 
 func effectState(s flow.EffectState) state {
 	switch s {
+	case flow.Intent:
+		return state{"not sent", "cancelled", icon("dot")}
 	case flow.Attempt:
 		return state{"being written", "running", icon("ring")}
 	case flow.Confirmed:
@@ -65,5 +69,5 @@ func effectState(s flow.EffectState) state {
 	case flow.Refused:
 		return state{"refused", "failed", icon("cross")}
 	}
-	return state{"not sent", "cancelled", icon("dot")}
+	return state{string(s), "cancelled", icon("dot")}
 }

@@ -59,6 +59,7 @@ type (
 		State            state
 		Start, Width     float64
 		Bar              bool
+		Open             int64 // milliseconds so far, of the step that goes on
 		At               time.Time
 	}
 
@@ -187,6 +188,9 @@ func (s *story) line(end time.Time) []step {
 			st.Start = 100 * float64(max(p.At.Sub(s.Run.AcceptedAt), 0)) / float64(total)
 			st.Width = max(100*float64(max(d, 0))/float64(total), 0.6)
 			st.Start = min(st.Start, 100-st.Width)
+			if last && !s.Final {
+				st.Open = max(d.Milliseconds(), 1)
+			}
 		}
 		line = append(line, st)
 	}
@@ -208,20 +212,21 @@ func (s *story) problem() *problem {
 	switch done, doubt := s.total(flow.Confirmed, flow.Settled), s.Doubts; {
 	case doubt > 0:
 		out.Retry = "Trying again may help, once it is known what became of the writes in doubt."
-		out.Done = fmt.Sprintf("%s written to %s; %s in doubt.", were(done, "row"), s.Writes, is(doubt))
+		out.Done = fmt.Sprintf("%s written to %s; %s in doubt.", were(done), s.Writes, is(doubt))
 	case done > 0:
-		out.Done = were(done, "row") + " written to " + s.Writes + " before it failed."
+		out.Done = were(done) + " written to " + s.Writes + " before it failed."
 	default:
 		out.Done = "Nothing was written."
 	}
 	return out
 }
 
-func were(n int, noun string) string {
+// were is rows with their verb: "1 row was", "12 rows were".
+func were(n int) string {
 	if n == 1 {
-		return count(n, noun) + " was"
+		return "1 row was"
 	}
-	return count(n, noun) + " were"
+	return count(n, "row") + " were"
 }
 
 func is(n int) string {
@@ -245,18 +250,17 @@ func (s *story) total(states ...flow.EffectState) int {
 
 // sentence is the whole run in one line.
 func (s *story) sentence() string {
-	rows, about := "Nothing", ""
+	about := ""
 	if s.Subject != "" {
 		about = " for " + s.Subject
 	}
 	read := ""
 	if s.Run.Result != nil {
-		rows = count(s.Run.Result.Count, "row") + about
 		verb := "were"
 		if s.Run.Result.Count == 1 {
 			verb = "was"
 		}
-		read = rows + " " + verb + " read from " + s.Reads
+		read = count(s.Run.Result.Count, "row") + about + " " + verb + " read from " + s.Reads
 		if d, ok := s.spent("reading", s.Clock); ok {
 			read += " in " + duration(d)
 		}
@@ -281,11 +285,12 @@ func (s *story) sentence() string {
 		return "The run" + about + " failed before it read anything."
 	case flow.Cancelled:
 		if n := len(s.Run.Effects) - written - s.Doubts; written > 0 || n > 0 {
-			return fmt.Sprintf("Cancelled after %s: %s written to %s, %s never sent.", s.Took, were(written, "row"), s.Writes, were(n, "row"))
+			return fmt.Sprintf("Cancelled after %s: %s written to %s, %s never sent.", s.Took, were(written), s.Writes, were(n))
 		}
 		return "Cancelled after " + s.Took + "; nothing was written."
 	case flow.Parked:
 		return sentence("Parked: " + s.Waiting)
+	case flow.Accepted, flow.Running:
 	}
 	if s.Run.Result != nil {
 		return read + "; writing to " + s.Writes + "."

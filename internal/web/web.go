@@ -110,6 +110,7 @@ func (c *console) handle(pattern string, page func(http.ResponseWriter, *http.Re
 			status, title = http.StatusForbidden, "Not yours to see"
 		case fault.Invalid:
 			status, title = http.StatusBadRequest, "The address is not right"
+		case fault.Rejected, fault.Conflict, fault.InDoubt, fault.Bug: // no page asks for what could end so
 		}
 		c.render(w, r, status, "error", frame{Title: title, Page: struct {
 			Title, Text, Code string

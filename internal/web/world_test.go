@@ -45,7 +45,7 @@ var spec = &flow.Plan{
 	Respond: flow.AfterRead, Limits: flow.Limits{Timeout: 30 * time.Second},
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
@@ -110,7 +110,7 @@ func (w *world) put(run flow.Run) flow.Run {
 }
 
 // only is the one run there is, once there is one.
-func (w *world) only(t testing.TB) flow.Run {
+func (w *world) only(t *testing.T) flow.Run {
 	t.Helper()
 	var got flow.Run
 	require.Eventually(t, func() bool {
@@ -158,8 +158,8 @@ func (w *world) Watch(_ context.Context, id string) (<-chan struct{}, func()) {
 	return ch, func() {}
 }
 
-func (w *world) Cancel(_ context.Context, _ flow.Principal, id string) (flow.Certificate, error) {
-	run, err := w.Get(context.Background(), id)
+func (w *world) Cancel(ctx context.Context, _ flow.Principal, id string) (flow.Certificate, error) {
+	run, err := w.Get(ctx, id)
 	if err != nil {
 		return flow.Certificate{}, err
 	}

@@ -1,7 +1,7 @@
 // Package browser drives a real Chromium for tests of pages.
 //
-// New gives a test a tab of its own in a fresh browser; Go and the readers of
-// this package wait for what they name, never for a while. It is imported by
+// New gives a test a tab of its own in a fresh browser; the methods of Tab wait
+// for what they name, never for a while. It is imported by
 // tests of the console and of the whole binary, and imports chromedp alone.
 //
 // Invariants: a missing Chromium fails the test and names the line that
@@ -32,9 +32,17 @@ const patience = 90 * time.Second
 // names of the browser in the order they are looked for.
 var names = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// New starts a headless browser and returns the context of one tab, 1280 by 800.
-func New(t testing.TB) context.Context {
-	t.Helper()
+// Tab is one tab of a browser. It is also the context that chromedp's own
+// actions take. Its methods fail the test they were made for.
+type Tab struct {
+	context.Context //nolint:containedctx // a tab is a context to chromedp; nothing else is stored
+
+	t testing.TB
+}
+
+// New starts a headless browser and returns its one tab, 1280 by 800.
+func New(tb testing.TB) *Tab {
+	tb.Helper()
 	path := ""
 	for _, name := range names {
 		if found, err := exec.LookPath(name); err == nil {
@@ -43,26 +51,26 @@ func New(t testing.TB) context.Context {
 		}
 	}
 	if path == "" {
-		t.Fatal("no Chromium in PATH; install it with: apt-get install -y chromium")
+		tb.Fatal("no Chromium in PATH; install it with: apt-get install -y chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.WindowSize(1280, 800), chromedp.UserDataDir(t.TempDir()))
+		chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.WindowSize(1280, 800), chromedp.UserDataDir(tb.TempDir()))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium has no sandbox for root
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience) // outlives t.Context, so that the browser closes in order
 	ctx, end := chromedp.NewExecAllocator(ctx, options...)
 	tab, _ := chromedp.NewContext(ctx)
-	require.NoError(t, chromedp.Do(tab), "starting %s", path)
+	require.NoError(tb, chromedp.Do(tab), "starting %s", path)
 
 	complaints := watch(tab)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = chromedp.Cancel(tab) // the process is ended below in any case
 		end()
 		cancel()
-		require.Empty(t, complaints(), "what the page complained about")
+		require.Empty(tb, complaints(), "what the page complained about")
 	})
-	return tab
+	return &Tab{Context: tab, t: tb}
 }
 
 // watch collects exceptions and policy violations of the tab.
@@ -96,28 +104,28 @@ func watch(tab context.Context) func() []string {
 }
 
 // Go opens a page and waits until it has loaded.
-func Go(t testing.TB, tab context.Context, url string) {
-	t.Helper()
-	require.NoError(t, chromedp.Do(tab, chromedp.Navigate(url)))
+func (tab *Tab) Go(url string) {
+	tab.t.Helper()
+	require.NoError(tab.t, chromedp.Do(tab, chromedp.Navigate(url)))
 }
 
 // Text is what an element shows, once it is visible.
-func Text(t testing.TB, tab context.Context, selector string) string {
-	t.Helper()
+func (tab *Tab) Text(selector string) string {
+	tab.t.Helper()
 	text, err := chromedp.Run(tab, chromedp.Text(chromedp.CSS(selector)))
-	require.NoError(t, err, selector)
+	require.NoError(tab.t, err, selector)
 	return strings.Join(strings.Fields(text), " ")
 }
 
 // Shows waits until an element shows the text, across a navigation too.
-func Shows(t testing.TB, tab context.Context, selector, text string) {
-	t.Helper()
-	Until(t, tab, "(document.querySelector("+quote(selector)+")?.innerText || '').replace(/\\s+/g, ' ').includes("+quote(text)+")")
+func (tab *Tab) Shows(selector, text string) {
+	tab.t.Helper()
+	tab.Until("(document.querySelector(" + quote(selector) + ")?.innerText || '').replace(/\\s+/g, ' ').includes(" + quote(text) + ")")
 }
 
 // Until waits until an expression holds in the page, across a navigation too.
-func Until(t testing.TB, tab context.Context, expression string) {
-	t.Helper()
+func (tab *Tab) Until(expression string) {
+	tab.t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
 	again := time.NewTicker(20 * time.Millisecond)
@@ -130,8 +138,11 @@ func Until(t testing.TB, tab context.Context, expression string) {
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			shown, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText")) // for the message only
-			t.Fatalf("it never held that %s (%v); the page shows:\n%s", expression, err, shown)
+			shown, lost := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.innerText"))
+			if lost != nil {
+				shown = lost.Error()
+			}
+			tab.t.Fatalf("it never held that %s (%v); the page shows:\n%s", expression, err, shown)
 		}
 	}
 }
@@ -146,39 +157,39 @@ func quote(s string) string {
 }
 
 // Value evaluates an expression in the page.
-func Value[T any](t testing.TB, tab context.Context, expression string) T {
-	t.Helper()
+func Value[T any](tab *Tab, expression string) T {
+	tab.t.Helper()
 	v, err := chromedp.Run(tab, chromedp.Evaluate[T](expression))
-	require.NoError(t, err, expression)
+	require.NoError(tab.t, err, expression)
 	return v
 }
 
 // Click presses an element, once it is visible.
-func Click(t testing.TB, tab context.Context, selector string) {
-	t.Helper()
-	require.NoError(t, chromedp.Do(tab, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
+func (tab *Tab) Click(selector string) {
+	tab.t.Helper()
+	require.NoError(tab.t, chromedp.Do(tab, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
 }
 
 // Type writes into an input.
-func Type(t testing.TB, tab context.Context, selector, text string) {
-	t.Helper()
-	require.NoError(t, chromedp.Do(tab, chromedp.SendKeys(chromedp.CSS(selector), text)), selector)
+func (tab *Tab) Type(selector, text string) {
+	tab.t.Helper()
+	require.NoError(tab.t, chromedp.Do(tab, chromedp.SendKeys(chromedp.CSS(selector), text)), selector)
 }
 
 // Look sets the size of the page and the colour scheme that its user prefers.
-func Look(t testing.TB, tab context.Context, width, height int64, scheme string) {
-	t.Helper()
+func (tab *Tab) Look(width, height int64, scheme string) {
+	tab.t.Helper()
 	_, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
-	require.NoError(t, err)
-	require.NoError(t, chromedp.Do(tab, chromedp.EmulateViewport(width, height)))
+	require.NoError(tab.t, err)
+	require.NoError(tab.t, chromedp.Do(tab, chromedp.EmulateViewport(width, height)))
 }
 
 // Shoot writes what the tab shows to a PNG file.
-func Shoot(t testing.TB, tab context.Context, file string) {
-	t.Helper()
+func (tab *Tab) Shoot(file string) {
+	tab.t.Helper()
 	png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(file, png, 0o644))
+	require.NoError(tab.t, err)
+	require.NoError(tab.t, os.WriteFile(file, png, 0o644))
 }

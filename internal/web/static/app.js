@@ -55,6 +55,14 @@
   }
   setInterval(tick, 100);
 
+  // refresh asks for this page again and puts the parts below node in place.
+  async function refresh(node) {
+    try {
+      const answer = await fetch(location.href);
+      if (answer.ok) place(await answer.text(), node);
+    } catch { /* offline: the page keeps what it has */ }
+  }
+
   // ---- following a run ----
 
   let following = null;
@@ -71,9 +79,11 @@
           const answer = await fetch(`/runs/${id}/live`);
           if (answer.ok && following === self) place(await answer.text(), root);
         } while (again);
+        if (ended && latest) refresh(latest);
       } catch { /* offline: the next event or poll asks again */ }
       busy = false;
     };
+    const latest = $("[data-latest]");
     const events = new EventSource(`/v1/runs/${id}/events`);
     const self = { end() { ended = true; events.close(); clearInterval(poll); } };
     following = self;
@@ -227,13 +237,7 @@
   // ---- pages ----
 
   function poll(node) {
-    setInterval(async () => {
-      if (document.hidden) return;
-      try {
-        const answer = await fetch(location.href);
-        if (answer.ok) place(await answer.text(), node);
-      } catch { /* offline: the page keeps what it has */ }
-    }, Number(node.dataset.poll));
+    setInterval(() => { if (!document.hidden) refresh(node); }, Number(node.dataset.poll));
   }
 
   document.addEventListener("click", event => {
