@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -135,6 +136,9 @@ func (s *statement) array(c Column, values []any) string {
 	}
 	list := make([]string, len(values))
 	for i, v := range values {
+		if at, ok := v.(time.Time); ok {
+			v = at.Format(time.RFC3339Nano)
+		}
 		list[i] = fmt.Sprint(v)
 	}
 	return s.bind(list) + "::text[]::" + sqlTypes[c.Kind] + "[]"
