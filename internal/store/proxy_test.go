@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -106,7 +105,7 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 				return
 			}
 		}
-		if err == io.EOF || err != nil {
+		if err != nil {
 			return
 		}
 	}

@@ -2,22 +2,23 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // Setting gives the installation's value of a name, made on first use. Processes
 // that ask at the same time get the same value; it never changes afterwards.
-func (s *Store) Setting(ctx context.Context, name string, make func() []byte) ([]byte, error) {
+func (s *Store) Setting(ctx context.Context, name string, fresh func() []byte) ([]byte, error) {
 	var value []byte
 	err := s.Tx(ctx, func(tx pgx.Tx) error {
 		const read = `select value from setting where name = $1`
 		err := tx.QueryRow(ctx, read, name).Scan(&value)
-		if err != pgx.ErrNoRows {
+		if !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		// A concurrent insert is waited for; the second read then sees it.
-		if _, err := tx.Exec(ctx, `insert into setting (name, value) values ($1, $2) on conflict do nothing`, name, make()); err != nil {
+		if _, err := tx.Exec(ctx, `insert into setting (name, value) values ($1, $2) on conflict do nothing`, name, fresh()); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, read, name).Scan(&value)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -25,38 +26,42 @@ import (
 // immediate shutdown: nothing of it is kept.
 const guardian = `"$1/postgres" -D "$2/data" -p "$3" >"$2/log" 2>&1 & pid=$!; read -r _; kill -QUIT $pid; wait $pid; rm -rf "$2"`
 
-// keepPipe holds the write end of the guardian's pipe until the process ends.
-var keepPipe any
+// server is a running cluster. The guardian's pipe must stay reachable: collected,
+// it would close, and the server would end.
+type server struct {
+	url  string
+	pipe io.Closer // nil for a cluster that somebody else runs
+}
 
-func startCluster() (string, error) {
+func startCluster() (server, error) {
 	bin, err := binaries()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	as, err := account()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	dir, err := clusterDir(as)
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	secret := rand.Text()
 	if err := initialise(bin, dir, secret, as); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return server{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	for range 3 { // a free port may be taken by another before PostgreSQL binds it
 		port, err := freePort()
 		if err != nil {
-			return "", err
+			return server{}, err
 		}
 		url := fmt.Sprintf("postgres://postgres:%s@127.0.0.1:%d/postgres?sslmode=disable", secret, port)
-		if err = serve(bin, dir, port, url, as); err == nil {
-			return url, nil
+		if pipe, err := serve(bin, dir, port, url, as); err == nil {
+			return server{url, pipe}, nil
 		}
 	}
 	log, _ := os.ReadFile(filepath.Join(dir, "log"))
-	return "", fmt.Errorf("PostgreSQL did not start: %s", log)
+	return server{}, fmt.Errorf("PostgreSQL did not start: %s", log)
 }
 
 // initialise makes a cluster that trades durability, which no test of a process
@@ -87,7 +92,7 @@ func initialise(bin, dir, secret string, as *syscall.Credential) error {
 	return errors.Join(err, conf.Close())
 }
 
-func serve(bin, dir string, port int, url string, as *syscall.Credential) error {
+func serve(bin, dir string, port int, url string, as *syscall.Credential) (io.Closer, error) {
 	cmd := exec.Command("/bin/sh", "-c", guardian, "guardian", bin, dir, strconv.Itoa(port))
 	cmd.Dir = dir
 	// Its own process group: an interrupt at the terminal ends the test process,
@@ -95,23 +100,22 @@ func serve(bin, dir string, port int, url string, as *syscall.Credential) error 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true}
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, url)
 		if err == nil {
-			keepPipe = pipe
-			return conn.Close(ctx)
+			return pipe, conn.Close(ctx)
 		}
 		select {
 		case <-ctx.Done():
 			_ = pipe.Close()
-			return errors.Join(err, cmd.Wait())
+			return nil, errors.Join(err, cmd.Wait())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -120,8 +124,8 @@ func serve(bin, dir string, port int, url string, as *syscall.Credential) error 
 // binaries finds the directory of initdb and postgres; the newest if there are several.
 func binaries() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			return filepath.Dir(real), nil
+		if found, err := filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(found), nil
 		}
 	}
 	var found []string

@@ -84,7 +84,7 @@ func NewDatabase(t testing.TB) Database {
 		}
 	})
 	base, _ := cluster()
-	owner := withDatabase(base, name)
+	owner := withDatabase(base.url, name)
 	return Database{Owner: owner, App: withUser(owner)}
 }
 
@@ -103,9 +103,9 @@ func Empty(t testing.TB) string {
 	return d.Owner
 }
 
-func findCluster() (string, error) {
+func findCluster() (server, error) {
 	if given := os.Getenv(Env); given != "" {
-		return given, nil
+		return server{url: given}, nil
 	}
 	return startCluster()
 }
@@ -135,7 +135,7 @@ func makeTemplate() (string, error) {
 				return err
 			}
 		}
-		if _, err := store.Migrate(ctx, withDatabase(base, building), store.MigrateOptions{Role: role, Password: password}); err != nil {
+		if _, err := store.Migrate(ctx, withDatabase(base.url, building), store.MigrateOptions{Role: role, Password: password}); err != nil {
 			return err
 		}
 		for _, sql := range []string{`alter database ` + building + ` rename to ` + name, `alter database ` + name + ` is_template true allow_connections false`} {
@@ -168,7 +168,7 @@ func admin(ctx context.Context, fn func(*pgx.Conn) error) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, base)
+	conn, err := pgx.Connect(ctx, base.url)
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster of %s: %w", Env, err)
 	}
