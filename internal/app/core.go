@@ -3,13 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 
 	"patchbay/activities"
 	"patchbay/internal/durable"
-	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
@@ -97,12 +97,11 @@ func (c catalogue) Flow(ctx context.Context, name string) (flow.Applied, error) 
 	if err != nil {
 		return flow.Applied{}, err
 	}
-	for _, a := range all {
-		if a.Plan.Flow == name {
-			return a, nil
-		}
+	if i := slices.IndexFunc(all, func(a flow.Applied) bool { return a.Plan.Flow == name }); i >= 0 {
+		return all[i], nil
 	}
-	return flow.Applied{}, fault.NotFoundf("flow.not-found", "there is no flow %q", name)
+	_, _, err = c.plans.Current(ctx, name) // says what is unknown, and what may be meant
+	return flow.Applied{}, err
 }
 
 // Build is the build ID of this program, as Temporal knows it.

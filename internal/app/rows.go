@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"patchbay/internal/connector"
@@ -17,7 +15,7 @@ import (
 // refusal, not a cut: a short answer would look complete.
 func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
 	name := plan.Read.Connection
-	system, c, err := s.open(ctx, plan, name)
+	system, err := s.open(ctx, plan, name)
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +32,6 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 		return nil, fmt.Errorf("evaluating the where clause: %w", err)
 	}
 	query := connector.Query{Table: plan.Read.Table, Select: plan.Read.Select, Expand: plan.Read.Expand}
-	restrict := c.Tables[plan.Read.Table].Where
-	for _, column := range slices.Sorted(maps.Keys(restrict)) {
-		query.Where = append(query.Where, connector.Match{Column: column, Value: restrict[column]})
-	}
 	for _, m := range where {
 		query.Where = append(query.Where, connector.Match{Column: m.Column, Value: m.Value})
 	}
@@ -55,7 +49,7 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 			break
 		}
 		if page.Next == token {
-			return nil, fault.New(fault.Bug, "vendor.page_loop", name+" gave the same page token twice", nil)
+			return nil, fault.New(fault.Bug, "vendor.page-loop", name+" gave the same page token twice", nil)
 		}
 		token = page.Next
 	}
@@ -73,7 +67,7 @@ func tooMany(plan *flow.Plan) error {
 // Upsert writes rows by the plan's key.
 func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error) {
 	name := plan.Write.Connection
-	system, _, err := s.open(ctx, plan, name)
+	system, err := s.open(ctx, plan, name)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +89,7 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) 
 // ReadBack reads what the target holds under the keys of rows.
 func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
 	name := plan.Write.Connection
-	system, _, err := s.open(ctx, plan, name)
+	system, err := s.open(ctx, plan, name)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type (
 		registry    *connector.Registry
 		resolve     func(string) (string, error)
 		speed       float64
+		client      *http.Client
 
 		mu    sync.Mutex
 		built map[string]opened // by connection
@@ -43,14 +45,14 @@ type (
 )
 
 func newSystems(c connections, m *mappers, registry *connector.Registry, resolve func(string) (string, error), speed float64) *systems {
-	return &systems{connections: c, mappers: m, registry: registry, resolve: resolve, speed: speed, built: map[string]opened{}}
+	return &systems{connections: c, mappers: m, registry: registry, resolve: resolve, speed: speed, client: connector.NewClient(), built: map[string]opened{}}
 }
 
 // registry knows the systems of this build.
 func registry() *connector.Registry {
 	return connector.New(map[string]connector.Builder{
-		"dataverse": dataverse.Build,
-		"oracle":    oracle.Build,
+		dataverse.System: dataverse.Build,
+		oracle.System:    oracle.Build,
 	})
 }
 
@@ -76,34 +78,34 @@ func Identity(resolve func(string) (string, error)) func(flow.Connection) (strin
 // open returns the connector behind a plan's connection. A connection that by
 // now names another system than the plan was compiled for is not dialled: the
 // run waits until it is put right, or a person cancels it (promise 6).
-func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, flow.Connection, error) {
+func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, error) {
 	c, err := s.connections.Connection(ctx, name)
 	if err != nil {
-		return nil, c, fmt.Errorf("looking up connection %s: %w", name, err)
+		return nil, fmt.Errorf("looking up connection %s: %w", name, err)
 	}
 	identity, err := Identity(s.resolve)(c)
 	if err != nil {
-		return nil, c, err
+		return nil, err
 	}
 	if pinned := plan.Bindings[name]; pinned.Identity != identity {
-		return nil, c, fault.New(fault.Unavailable, "connection.moved",
+		return nil, fault.New(fault.Unavailable, "connection.moved",
 			"connection "+name+" names another system than when this run was accepted; put it back, or cancel the run and start it anew", nil)
 	}
 	config, err := json.Marshal(c)
 	if err != nil {
-		return nil, c, fault.New(fault.Bug, "connection.encoding", "connection "+name+" cannot be encoded", err)
+		return nil, fault.New(fault.Bug, "connection.encoding", "connection "+name+" cannot be encoded", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o, ok := s.built[name]; ok && o.config == string(config) {
-		return o.system, c, nil
+		return o.system, nil
 	}
-	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: s.resolve})
+	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: s.resolve, Client: s.client})
 	if err != nil {
-		return nil, c, fmt.Errorf("building connection %s: %w", name, err)
+		return nil, fmt.Errorf("building connection %s: %w", name, err)
 	}
 	s.built[name] = opened{config: string(config), system: system}
-	return system, c, nil
+	return system, nil
 }
 
 // lacking is the fault of a system without a capability.

@@ -46,7 +46,7 @@ func TestAKillBetweenAnswerAndWriteLosesNothingAndWritesOnce(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
 	p := start(t, dir)
-	p.fault("dataverse", `{"status":503,"rate":1}`)
+	p.fault("dataverse", `{"status":503,"rate":1,"method":"POST"}`)
 	status, run := p.press("AS54888", "", "")
 	require.Equal(t, http.StatusOK, status, "the answer does not wait for the write")
 	require.NotEmpty(t, run.Result.Rows)

@@ -99,7 +99,7 @@ type (
 	// Binding pins one connection of a plan.
 	Binding struct {
 		System   string `json:"system"`   // connector: "oracle", "dataverse", …
-		Identity string `json:"identity"` // see Connection.Identity
+		Identity string `json:"identity"` // connector, host and path of the system it named
 	}
 
 	// Skeleton is all of a plan that a workflow may know: what it branches on.

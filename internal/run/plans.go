@@ -140,7 +140,7 @@ func (p *Plans) Current(ctx context.Context, name string) (*flow.Plan, string, e
 			return c.QueryRow(ctx, `select digest from flow_current where flow = $1`, name).Scan(&digest)
 		})
 		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, "", fault.New(fault.NotFound, "flow.not-found", "there is no such flow", nil)
+			return nil, "", p.unknown(ctx, name)
 		}
 		if err != nil {
 			return nil, "", err
@@ -151,6 +151,22 @@ func (p *Plans) Current(ctx context.Context, name string) (*flow.Plan, string, e
 	}
 	plan, err := p.ByDigest(ctx, digest)
 	return plan, digest, err
+}
+
+// unknown is the fault of a name that no flow has.
+func (p *Plans) unknown(ctx context.Context, name string) error {
+	all, err := p.List(ctx)
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(all))
+	for i, a := range all {
+		names[i] = a.Plan.Flow
+	}
+	if meant := fault.Closest(name, names); meant != "" {
+		return fault.NotFoundf("flow.not-found", "there is no flow %q; did you mean %q?", name, meant)
+	}
+	return fault.NotFoundf("flow.not-found", "there is no flow %.60q", name)
 }
 
 // ByDigest gives a plan that was ever put; the caller must not change it.
