@@ -111,9 +111,9 @@ var Table = []Rule{
 	{Room: "internal/connector/...", Rooms: rooms("connector", "fault"),
 		Never: []string{sdk, ourStore, ourBox}, Why: "one vendor's wire protocol; another system is another URL"},
 
-	{Room: "internal/sandbox", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap}, Never: []string{sdk, ourConn},
+	{Room: "internal/sandbox", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap, xsync}, Never: []string{sdk, ourConn},
 		Why: "the outside judge: it shares nothing with the connectors it judges"},
-	{Room: "internal/sandbox/...", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap}, Never: []string{sdk, ourConn},
+	{Room: "internal/sandbox/...", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap, xsync}, Never: []string{sdk, ourConn},
 		Why: "the outside judge: it shares nothing with the connectors it judges"},
 	{Room: "internal/wiretest", Why: "reads recorded exchanges for the tests of connectors and sandbox alike"},
 
@@ -143,7 +143,7 @@ var Table = []Rule{
 		Why:       "arguments in, lines out; app does the work"},
 
 	{Room: "internal/bench", Rooms: rooms("devenv", "durable"),
-		Libraries: []string{sdk, api, "github.com/google/uuid", "google.golang.org/grpc"},
+		Libraries: []string{sdk, api, "google.golang.org/grpc"},
 		Why:       "drives the built binary beside a bare workflow, so it knows nothing of what is inside"},
 	{Room: "internal/e2e", Why: "tests the built binary from outside; what it needs, only its tests import"},
 	{Room: "internal/house", Why: "judges the others and stands on none of them"},
