@@ -145,9 +145,28 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		d.banner(http)
-		return nil
+		return ended(ctx, d.adopt(ctx))
 	})
 	return parts.Wait()
+}
+
+// adopt takes over the runs that an earlier build of this program left open. A
+// Temporal that is shared may have workers of that build elsewhere.
+func (d *dev) adopt(ctx context.Context) error {
+	if d.Temporal != "" {
+		return nil
+	}
+	moved, left, err := workers.Adopt(ctx, d.core.temporal, d.core.Namespace)
+	if moved > 0 {
+		fmt.Fprintf(d.Out, "%d open runs of an earlier build go on with this one.\n", moved)
+	}
+	for _, id := range left {
+		fmt.Fprintf(d.Out, "%s waits for the build it began with: this one would have acted otherwise.\n", id)
+	}
+	if err != nil {
+		d.Log.Warn("open runs of earlier builds were not all looked at", zap.Error(err))
+	}
+	return nil
 }
 
 // ended is nil when err is only that ctx ended.
