@@ -231,12 +231,16 @@ func TestFreshBeginsWithEmptyData(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	shared := sharedTemporal(t)
+	require.NoError(t, os.Chmod(dir, 0o700))
 	e := start(t, devenv.Options{Dir: dir, Temporal: shared})
+	cluster := e.Info().Cluster
+	require.Equal(t, os.Geteuid() != 0, strings.HasPrefix(cluster, dir), "PostgreSQL's user cannot get to a private directory of root's")
 	exec1(t, e.Info().Database, "create table kept (n int)")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("mine"), 0o600))
 	stop(t, e)
 	e = start(t, devenv.Options{Dir: dir, Temporal: shared, Fresh: true})
 	exec1(t, e.Info().Database, "create table kept (n int)")
+	require.Equal(t, cluster, e.Info().Cluster)
 	require.FileExists(t, filepath.Join(dir, "notes.txt"), "only what the environment made is removed")
 }
 

@@ -39,6 +39,7 @@ type (
 	Env struct {
 		options Options
 		dir     string // absolute
+		cluster string // where the private PostgreSQL cluster is, or would be
 		lock    *os.File
 
 		mu     sync.Mutex // guards what follows
@@ -64,7 +65,8 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// Others may pass through, which the database's user must, and see nothing.
+	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // what is in it is ours alone
 		return nil, fault.New(fault.Invalid, "devenv.dir", fmt.Sprintf("the data directory %s cannot be made", dir), err)
 	}
 	if o.Progress == nil {
@@ -91,6 +93,7 @@ func (e *Env) start(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	e.cluster = clusterDir(e.dir, found.Cluster)
 	e.record = found
 	e.record.Info = Info{Cluster: found.Cluster}
 	e.record.PID = os.Getpid()
@@ -121,7 +124,7 @@ func (e *Env) wipe(ctx context.Context) error {
 	if err := e.endAll(stop); err != nil {
 		return err
 	}
-	paths := []string{e.clusterDir(), filepath.Join(e.dir, "log"), e.passfile(), filepath.Join(e.dir, RecordFile)}
+	paths := []string{e.cluster, filepath.Join(e.dir, "log"), e.passfile(), filepath.Join(e.dir, RecordFile)}
 	files, err := filepath.Glob(filepath.Join(e.dir, "temporal.db*"))
 	if err != nil {
 		return err
@@ -166,7 +169,7 @@ func (e *Env) Close(ctx context.Context) error {
 	err := e.endAll(ctx)
 	err = errors.Join(err, e.update(func(r *record) { r.Info = Info{Cluster: r.Cluster} }))
 	if err == nil && e.options.Scratch {
-		err = os.RemoveAll(e.clusterDir())
+		err = os.RemoveAll(e.cluster)
 	}
 	return errors.Join(err, e.lock.Close())
 }

@@ -58,10 +58,10 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := e.update(func(r *record) { r.Cluster = e.clusterDir() }); err != nil { // before there is anything
+	if err := e.update(func(r *record) { r.Cluster = e.cluster }); err != nil { // before there is anything
 		return "", err
 	}
-	data := filepath.Join(e.clusterDir(), "data")
+	data := filepath.Join(e.cluster, "data")
 	version, err := os.ReadFile(filepath.Join(data, "PG_VERSION"))
 	made := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if !made {
-		e.options.Progress("PostgreSQL: creating a cluster in " + e.clusterDir())
+		e.options.Progress("PostgreSQL: creating a cluster in " + e.cluster)
 		if err := e.initialise(ctx, bin, data, as); err != nil {
 			return "", err
 		}
@@ -135,8 +135,12 @@ func (e *Env) initialise(ctx context.Context, bin, data string, as *syscall.Cred
 	defer func() { _ = os.Remove(pwfile) }()
 	if as != nil {
 		// Whatever our umask is, that user has to get to the directory.
-		err := os.Chmod(sharedData, 0o755) //nolint:gosec // it holds directories that only that user may enter
-		if err = errors.Join(err, os.Chmod(dir, 0o700), os.Chown(dir, int(as.Uid), int(as.Gid)), os.Chown(pwfile, int(as.Uid), int(as.Gid))); err != nil {
+		var err error
+		if filepath.Dir(dir) == sharedData {
+			err = os.Chmod(sharedData, 0o755) //nolint:gosec // it holds directories that only that user may enter
+		}
+		err = errors.Join(err, os.Chmod(dir, 0o700)) //nolint:gosec // a directory that cannot be entered is none
+		if err = errors.Join(err, os.Chown(dir, int(as.Uid), int(as.Gid)), os.Chown(pwfile, int(as.Uid), int(as.Gid))); err != nil {
 			return fmt.Errorf("handing %s to PostgreSQL's user: %w", dir, err)
 		}
 	}
@@ -169,15 +173,37 @@ func ctype() string {
 	return "C"
 }
 
-// clusterDir is where the private cluster lives. Run by another user, it cannot
-// lie below a directory that only root may enter, so it has a place of its own,
-// named after this environment's.
-func (e *Env) clusterDir() string {
-	if os.Geteuid() != 0 {
-		return filepath.Join(e.dir, "postgres")
+// clusterDir decides where the private cluster lives: with the rest of the data,
+// unless PostgreSQL has to run as a user who cannot get there. It stays where it
+// was made.
+func clusterDir(dir, recorded string) string {
+	beside := filepath.Join(dir, "postgres")
+	if _, err := os.Stat(beside); err == nil {
+		return beside
 	}
-	sum := sha256.Sum256([]byte(e.dir))
+	if _, err := os.Stat(recorded); recorded != "" && err == nil {
+		return recorded
+	}
+	if os.Geteuid() != 0 || enterable(dir) {
+		return beside
+	}
+	sum := sha256.Sum256([]byte(dir))
 	return filepath.Join(sharedData, hex.EncodeToString(sum[:6]))
+}
+
+// enterable tells whether every user may pass through dir and all above it.
+func enterable(dir string) bool {
+	for {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return true
+		}
+		dir = parent
+	}
 }
 
 func databaseURL(address, password, name string) string {
