@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// products keeps the start of each test's sandbox short.
+const products = 700
+
 // bundle is a sandbox behind a real listener, and a client that is signed in.
 type bundle struct {
 	t     *testing.T
@@ -42,6 +45,7 @@ func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 
 func newBundle(t *testing.T, opts sandbox.Options) *bundle {
 	t.Helper()
+	opts.Products = products
 	s, err := sandbox.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
@@ -134,4 +138,10 @@ const (
 func (b *bundle) oracle(method, path, body string, head ...string) reply {
 	b.t.Helper()
 	return b.do(method, oraclePath+path, body, append([]string{"REST-Framework-Version", "4"}, head...)...)
+}
+
+// newLean is for tests of wording, which is the same on both stores.
+func newLean(t *testing.T) *bundle {
+	t.Helper()
+	return newBundle(t, sandbox.Options{Lean: true})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strconv"
 
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/oracle"
@@ -25,7 +24,7 @@ type filling struct {
 }
 
 func (s *Server) seedOnce(ctx context.Context) error {
-	mark := storage.Row{"seed": strconv.FormatUint(s.opts.Seed, 10)}
+	mark := storage.Row{"seed": fmt.Sprintf("%d/%d", s.opts.Seed, s.opts.Products)}
 	return s.store.Write(ctx, func(tx storage.Tx) error {
 		found, err := storage.First(ctx, tx, seeded, nil, false)
 		if err != nil {
@@ -45,7 +44,7 @@ func (s *Server) seedOnce(ctx context.Context) error {
 }
 
 func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
-	catalogue := seed.NewCatalogue(s.opts.Seed)
+	catalogue := seed.NewCatalogue(s.opts.Seed, s.opts.Products)
 	rows := catalogue.Rows(s.opts.Seed)
 	users := make([]seed.User, 0, len(login.Users))
 	for _, u := range login.Users {

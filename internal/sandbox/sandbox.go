@@ -34,6 +34,7 @@ import (
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/record"
+	"patchbay/internal/sandbox/seed"
 	"patchbay/internal/sandbox/storage"
 )
 
@@ -43,11 +44,13 @@ const DefaultSeed = 20251102
 type (
 	// Options describe a sandbox. DatabaseURL is required unless Lean. Speed
 	// shortens token lifetimes and limit windows; 0 is 1. Seed 0 is DefaultSeed.
+	// Products 0 is the whole catalogue; tests take a smaller one.
 	Options struct {
 		DatabaseURL string
 		Lean        bool
 		Speed       float64
 		Seed        uint64
+		Products    int
 		Logger      *zap.Logger
 	}
 
@@ -77,6 +80,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.Seed == 0 {
 		opts.Seed = DefaultSeed
+	}
+	if opts.Products <= 0 {
+		opts.Products = seed.Products
 	}
 	if opts.Logger == nil {
 		opts.Logger = zap.NewNop()

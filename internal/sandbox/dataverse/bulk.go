@@ -195,6 +195,11 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 			return badPayload(t, "A bulk action takes no nested rows.")
 		}
 		if old == nil {
+			if a.at.alternate {
+				if err := unused(ctx, tx, t, set); err != nil {
+					return err
+				}
+			}
 			made, err := s.newRow(r, t, set, versions[i])
 			if err != nil {
 				return err
@@ -208,7 +213,7 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 		}
 		updates, after = append(updates, delta), append(after, now)
 	}
-	if err := s.free(ctx, tx, t, nil, append(after, inserts...)...); err != nil {
+	if err := s.free(ctx, tx, t, append(after, inserts...)...); err != nil {
 		return err
 	}
 	if len(inserts) > 0 {

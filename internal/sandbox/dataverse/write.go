@@ -135,6 +135,9 @@ func (s *System) insert(ctx context.Context, tx storage.Tx, r *request, t *Table
 		return nil, err
 	}
 	maps.Copy(set, preset)
+	if err := unused(ctx, tx, t, set); err != nil {
+		return nil, err
+	}
 	version, err := storage.Version(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("numbering a row: %w", err)
@@ -143,7 +146,7 @@ func (s *System) insert(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if err != nil {
 		return nil, err
 	}
-	if err := s.free(ctx, tx, t, nil, made); err != nil {
+	if err := s.free(ctx, tx, t, made); err != nil {
 		return nil, err
 	}
 	if err := tx.Insert(ctx, t.rows, made); err != nil {
@@ -170,6 +173,21 @@ func (s *System) insertNested(ctx context.Context, tx storage.Tx, r *request, t 
 	return nil
 }
 
+// unused refuses a primary key that the client chose and another row has.
+func unused(ctx context.Context, tx storage.Tx, t *Table, set storage.Row) error {
+	if set[t.Primary] == nil {
+		return nil
+	}
+	old, err := storage.First(ctx, tx, t.rows, t.rows.Key(set), false)
+	if err != nil {
+		return fmt.Errorf("looking for the primary key: %w", err)
+	}
+	if old != nil {
+		return refuse(http.StatusPreconditionFailed, "0x80040237", "Cannot insert duplicate key.")
+	}
+	return nil
+}
+
 // change writes a payload to a row and returns the row as it is now.
 func (s *System) change(ctx context.Context, tx storage.Tx, r *request, t *Table, old storage.Row, payload map[string]any) (storage.Row, error) {
 	set, nested, err := s.assign(ctx, tx, r, t, payload)
@@ -187,7 +205,7 @@ func (s *System) change(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if err != nil {
 		return nil, err
 	}
-	if err := s.free(ctx, tx, t, nil, now); err != nil {
+	if err := s.free(ctx, tx, t, now); err != nil {
 		return nil, err
 	}
 	if err := tx.Update(ctx, t.rows, delta); err != nil {
@@ -306,9 +324,8 @@ func settleState(t *Table, old, set storage.Row) error {
 	return nil
 }
 
-// free refuses rows whose keys others have, or each other; known is the key
-// that the caller has looked up already.
-func (s *System) free(ctx context.Context, tx storage.Tx, t *Table, known []string, rows ...storage.Row) error {
+// free refuses rows whose alternate keys others have, or each other.
+func (s *System) free(ctx context.Context, tx storage.Tx, t *Table, rows ...storage.Row) error {
 	own := map[any]bool{}
 	for _, row := range rows {
 		own[row[t.Primary]] = true
@@ -332,7 +349,7 @@ func (s *System) free(ctx context.Context, tx storage.Tx, t *Table, known []stri
 			seen[text] = true
 			values = append(values, tuple)
 		}
-		if len(values) == 0 || slices.Equal(key, known) {
+		if len(values) == 0 {
 			continue
 		}
 		found, err := tx.Find(ctx, t.rows, storage.Query{Where: storage.Tuples{Columns: key, Values: values}})

@@ -123,7 +123,7 @@ func incidentRows(seed uint64, user string) iter.Seq[storage.Row] {
 
 func (c Catalogue) productRows(seed uint64, user string) iter.Seq[storage.Row] {
 	r := rand.New(rand.NewPCG(seed, productBlock))
-	return count(products, func(i int) storage.Row {
+	return count(min(products, len(c)), func(i int) storage.Row {
 		p := c[i]
 		return stamp(storage.Row{"productid": guid(productBlock, i+1), "name": p.Name, "productnumber": p.Number, "price": money(r, 20_000), "standardcost": money(r, 9_000),
 			"quantityonhand": number("%d", r.IntN(400)), "productstructure": int64(1), "producttypecode": int64(1), "_transactioncurrencyid_value": guid(currencyBlock, 1),

@@ -51,14 +51,15 @@ type (
 	Catalogue []Product
 )
 
-// NewCatalogue makes the products. The laptop is the first.
-func NewCatalogue(seed uint64) Catalogue {
+// NewCatalogue makes n products, at least the laptop, which is the first. A
+// smaller catalogue is the beginning of a larger one.
+func NewCatalogue(seed uint64, n int) Catalogue {
 	r := rand.New(rand.NewPCG(seed, 0x5eed))
-	list := make(Catalogue, 0, Products)
+	list := make(Catalogue, 0, n)
 	list = append(list, Product{ID: laptopID, Number: Laptop, Name: "Laptop", Class: "Root Item Class", Status: "Active", Phase: "Production", Unit: "Each",
 		Made: epoch, Changed: time.Date(2026, 1, 15, 9, 30, 0, 0, time.UTC), Specifications: laptop})
 	counts := map[string]int{}
-	for i := 1; i < Products; i++ {
+	for i := 1; i < n; i++ {
 		f := families[r.IntN(len(families))]
 		counts[f.prefix]++
 		made := epoch.Add(time.Duration(r.IntN(70*24*60)) * time.Minute)
@@ -157,7 +158,7 @@ func (c Catalogue) onhand(seed uint64) iter.Seq[storage.Row] {
 	return func(yield func(storage.Row) bool) {
 		r := rand.New(rand.NewPCG(seed, 0x57ac))
 		id := int64(0)
-		for _, p := range c[:2000] {
+		for _, p := range c[:min(2000, len(c))] {
 			total := int64(0)
 			for _, sub := range []string{"FGI", "STORES"} {
 				n := int64(r.IntN(200))

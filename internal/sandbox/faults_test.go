@@ -1,0 +1,241 @@
+package sandbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"patchbay/internal/sandbox"
+	"patchbay/internal/sandbox/record"
+	"patchbay/internal/store/storetest"
+)
+
+// recorded is a sandbox that keeps its record.
+func recorded(t *testing.T, opts sandbox.Options) *bundle {
+	t.Helper()
+	if opts.DatabaseURL == "" {
+		opts.DatabaseURL = storetest.Empty(t)
+	}
+	return newBundle(t, opts)
+}
+
+func (b *bundle) fault(system, rule string) {
+	b.t.Helper()
+	r := b.do(http.MethodPut, "/_sandbox/faults/"+system, rule)
+	require.Equal(b.t, http.StatusOK, r.status, string(r.body))
+}
+
+func (b *bundle) calls(system string, since int64) []record.Entry {
+	b.t.Helper()
+	r := b.do(http.MethodGet, fmt.Sprintf("/_sandbox/calls/%s?since=%d", system, since), "")
+	require.Equal(b.t, http.StatusOK, r.status, string(r.body))
+	var list []record.Entry
+	require.NoError(b.t, json.Unmarshal(r.body, &list))
+	return list
+}
+
+const upsertOne = "msx_specifications(msx_productnumber='P',msx_attribute='A')"
+
+func TestDropAfterCommitAppliesTheWriteAndCutsTheConnection(t *testing.T) {
+	t.Parallel()
+	b := recorded(t, sandbox.Options{})
+	b.fault("dataverse", `{"drop_after_commit":true,"count":1,"method":"PATCH"}`)
+	_, err := b.try(http.MethodPatch, dataversePath+upsertOne, `{"msx_value":"1"}`)
+	require.Error(t, err, "the answer must not arrive")
+	row := b.dataverse(http.MethodGet, upsertOne, "")
+	require.Equal(t, http.StatusOK, row.status, "the effect is there, and the fault is used up")
+	calls := b.calls("dataverse", 0)
+	require.Len(t, calls, 2)
+	require.Equal(t, []any{"PATCH", 204, "drop"}, []any{calls[0].Method, calls[0].Status, calls[0].Fault})
+	require.Equal(t, record.Digest([]byte(`{"msx_value":"1"}`)), calls[0].BodySHA256)
+	require.Equal(t, dataversePath+upsertOne, calls[0].Path)
+	require.Equal(t, "patchbay", calls[0].User)
+}
+
+func TestStatusFaultsAnswerInsteadOfTheSystem(t *testing.T) {
+	t.Parallel()
+	b := recorded(t, sandbox.Options{})
+	b.fault("dataverse", `{"status":429,"retry_after":9,"count":1,"path":"msx_"}`)
+	require.Equal(t, http.StatusOK, b.dataverse(http.MethodGet, "WhoAmI", "").status, "the path does not match")
+	throttled := b.dataverse(http.MethodPatch, upsertOne, `{"msx_value":"1"}`)
+	require.Equal(t, http.StatusTooManyRequests, throttled.status)
+	require.Equal(t, "9", throttled.header.Get("Retry-After"))
+	require.Equal(t, "0x80072322", throttled.code(t))
+	require.Equal(t, http.StatusNotFound, b.dataverse(http.MethodGet, upsertOne, "").status, "nothing was applied")
+
+	b.fault("oracle", `{"status":500}`)
+	broken := b.oracle(http.MethodGet, "itemsV2", "")
+	require.Equal(t, http.StatusInternalServerError, broken.status)
+	require.Empty(t, broken.body, "Oracle's 500 has no body")
+	require.Equal(t, http.StatusNoContent, b.do(http.MethodDelete, "/_sandbox/faults/oracle", "").status)
+	require.Equal(t, http.StatusOK, b.oracle(http.MethodGet, "itemsV2?limit=1", "").status)
+	require.Equal(t, 500, b.calls("oracle", 0)[0].Status)
+}
+
+func TestRateHitsTheSameCallsAgainAfterAReset(t *testing.T) {
+	t.Parallel()
+	b := recorded(t, sandbox.Options{})
+	run := func() (pattern []int) {
+		b.fault("oracle", `{"status":503,"rate":0.3}`)
+		for range 60 {
+			pattern = append(pattern, b.oracle(http.MethodGet, "itemsV2?limit=1&fields=ItemNumber", "").status)
+		}
+		return pattern
+	}
+	first := run()
+	hits := 0
+	for _, status := range first {
+		if status == http.StatusServiceUnavailable {
+			hits++
+		}
+	}
+	require.InDelta(t, 18, hits, 12)
+	require.Equal(t, http.StatusNoContent, b.do(http.MethodPost, "/_sandbox/reset", "").status)
+	require.Empty(t, b.calls("oracle", 0))
+	require.Equal(t, first, run())
+}
+
+func TestBodyFaultsSpoilTheAnswerOnly(t *testing.T) {
+	t.Parallel()
+	b := recorded(t, sandbox.Options{})
+	b.fault("oracle", `{"body":"malformed"}`)
+	r := b.oracle(http.MethodGet, "itemsV2?limit=2", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.False(t, json.Valid(r.body))
+	b.fault("oracle", `{"body":"truncated"}`)
+	_, err := b.try(http.MethodGet, oraclePath+"itemsV2?limit=2", "")
+	require.Error(t, err, "the body ends before its length")
+	b.fault("oracle", `{"body":"login"}`)
+	r = b.oracle(http.MethodGet, "itemsV2?limit=2", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.Contains(t, r.header.Get("Content-Type"), "text/html")
+	b.fault("oracle", `{"body":"html","status":502}`)
+	require.Equal(t, http.StatusBadGateway, b.oracle(http.MethodGet, "itemsV2?limit=2", "").status)
+}
+
+func TestControlsRefuseWhatTheyDoNotUnderstand(t *testing.T) {
+	t.Parallel()
+	b := newLean(t)
+	for path, body := range map[string]string{
+		"/_sandbox/faults/nope": `{"status":500}`, "/_sandbox/faults/oracle": `{"stats":500}`,
+	} {
+		require.GreaterOrEqual(t, b.do(http.MethodPut, path, body).status, 400, path)
+	}
+	for _, body := range []string{`{}`, `{"status":200}`, `{"status":500,"rate":2}`, `{"body":"nope"}`, `{"latency_ms":-1}`} {
+		require.Equal(t, http.StatusUnprocessableEntity, b.do(http.MethodPut, "/_sandbox/faults/oracle", body).status, body)
+	}
+	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/_sandbox/calls/oracle", "").status, "lean keeps no record")
+	require.Equal(t, "AS54888", b.do(http.MethodGet, "/_sandbox/samples/product-specs", "").json(t)["product_id"])
+	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/_sandbox/samples/nope", "").status)
+	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/_sandbox/mail", "").status, "there is no mail drop")
+	require.Contains(t, string(b.do(http.MethodGet, "/_sandbox/", "").body), "<h2>Systems</h2>")
+}
+
+func TestRecordAndRowsSurviveARestart(t *testing.T) {
+	t.Parallel()
+	url := storetest.Empty(t)
+	first := recorded(t, sandbox.Options{DatabaseURL: url})
+	require.Equal(t, http.StatusNoContent, first.dataverse(http.MethodPatch, upsertOne, `{"msx_value":"1"}`).status)
+	second := recorded(t, sandbox.Options{DatabaseURL: url})
+	second.token = first.token
+	require.Equal(t, "1", second.dataverse(http.MethodGet, upsertOne, "").json(t)["msx_value"], "an old token is still good")
+	calls := second.calls("dataverse", 0)
+	require.Len(t, calls, 2)
+	require.EqualValues(t, 2, calls[1].N, "numbers go on")
+	require.Contains(t, string(second.do(http.MethodGet, "/_sandbox/", "").body), "PATCH")
+	_, err := sandbox.New(sandbox.Options{DatabaseURL: url, Seed: 7, Products: products})
+	require.ErrorContains(t, err, "was seeded with")
+}
+
+// A reader that goes on from the last number it saw must not miss a call that
+// was numbered earlier and committed later.
+func TestReadersOfTheRecordMissNothingUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := recorded(t, sandbox.Options{})
+	const writers, each = 8, 25
+	var group errgroup.Group
+	done := make(chan struct{})
+	for w := range writers {
+		group.Go(func() error {
+			for i := range each {
+				path := fmt.Sprintf("%smsx_specifications(msx_productnumber='%d',msx_attribute='%d')", dataversePath, w, i%5)
+				r, err := b.try(http.MethodPatch, path, `{"msx_value":"1"}`)
+				if err != nil || r.status != http.StatusNoContent {
+					return fmt.Errorf("status %d: %w", r.status, err)
+				}
+			}
+			return nil
+		})
+	}
+	go func() { defer close(done); _ = group.Wait() }() // looked at below
+	var seen, last int64
+	for finished := false; ; {
+		list := b.calls("dataverse", last)
+		for _, e := range list {
+			require.Equal(t, last+1, e.N, "no gap that fills later")
+			last = e.N
+			seen++
+		}
+		if finished && len(list) == 0 {
+			break
+		}
+		select {
+		case <-done:
+			finished = true
+		default:
+		}
+	}
+	require.EqualValues(t, writers*each, seen)
+	require.NoError(t, group.Wait())
+}
+
+func TestConcurrentUpsertsOfOneKeyMakeOneRow(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		var group errgroup.Group
+		for i := range 12 {
+			group.Go(func() error {
+				r, err := b.try(http.MethodPatch, dataversePath+upsertOne, fmt.Sprintf(`{"msx_value":"%d"}`, i))
+				if err == nil && r.status != http.StatusNoContent {
+					err = fmt.Errorf("status %d: %s", r.status, r.body)
+				}
+				return err
+			})
+		}
+		require.NoError(t, group.Wait())
+		require.Len(t, values(t, b.dataverse(http.MethodGet, filter("msx_specifications", "msx_productnumber eq 'P'"), "")), 1)
+	})
+}
+
+func TestTokensEndSoonerAtSpeed(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, sandbox.Options{Lean: true, Speed: 3599})
+	require.Eventually(t, func() bool { return b.dataverse(http.MethodGet, "WhoAmI", "").status == http.StatusUnauthorized }, 10*time.Second, 20*time.Millisecond)
+	b.token = b.signIn("patchbay")
+	require.Equal(t, http.StatusOK, b.dataverse(http.MethodGet, "WhoAmI", "").status)
+}
+
+func TestRunServesUntilItsContextEnds(t *testing.T) {
+	t.Parallel()
+	s, err := sandbox.New(sandbox.Options{Lean: true, Products: 10})
+	require.NoError(t, err)
+	defer s.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	var group errgroup.Group
+	group.Go(func() error { return s.Run(ctx, listener) })
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + listener.Addr().String() + "/_sandbox/")
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	stop()
+	require.NoError(t, group.Wait())
+}
