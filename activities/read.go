@@ -31,7 +31,7 @@ type (
 	Reads interface {
 		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
 		Answer(ctx context.Context, item run.Item, result flow.Result, note string, visible, final bool) error
-		Wait(ctx context.Context, item run.Item, note string) error
+		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 	}
 
 	// Reader is the activity instant.read.v1: it reads and maps the rows of one
@@ -87,11 +87,16 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]fl
 	return mapped, nil
 }
 
+// Moved is the code of the fault of a connection that by now names another system
+// than the run was accepted for: the run is parked until a person puts it back
+// (promise 6).
+const Moved = "connection.moved"
+
 // tell writes on the run's row what it waits for when err will be tried again,
 // so that a person sees it, and returns err. The note is a courtesy: that it
 // could not be written must not hide err.
 func tell(ctx context.Context, runs interface {
-	Wait(ctx context.Context, item run.Item, note string) error
+	Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 }, item run.Item, connection string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
@@ -101,7 +106,11 @@ func tell(ctx context.Context, runs interface {
 		if f.After > 0 {
 			note = fmt.Sprintf("waiting %s for %s: %s", f.After, connection, f.Text)
 		}
-		_ = runs.Wait(context.WithoutCancel(ctx), item, note)
+		status := flow.Running
+		if f.Code == Moved {
+			status = flow.Parked
+		}
+		_ = runs.Wait(context.WithoutCancel(ctx), item, status, note)
 	}
 	return err
 }

@@ -38,7 +38,7 @@ type (
 	// Writes is the part of the book of runs that a write reports to.
 	Writes interface {
 		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
-		Wait(ctx context.Context, item run.Item, note string) error
+		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 		Complete(ctx context.Context, item run.Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error)
 	}
 
@@ -118,28 +118,22 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		batch[i] = rows[o.Key]
 	}
 	results, err := a.Target.Upsert(ctx, plan, batch)
-	switch f := fault.Of(err); {
-	case errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return nil, err
-	case f != nil && (f.Retryable() || f.Class == fault.InDoubt):
-		return nil, fmt.Errorf("writing: %w", err) // the attempt stays open; the next one reads back
-	case f != nil: // the whole call was refused: every row has its outcome
+	}
+	if err != nil { // one answer for all of them
 		results = make([]error, len(send))
 		for i := range results {
-			results[i] = f
+			results[i] = err
 		}
 	}
 	var again error
 	for i, o := range send {
-		outcome := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
-		if f := fault.Of(results[i]); f != nil {
-			if f.Retryable() || f.Class == fault.InDoubt {
-				again = f
-				continue
-			}
-			outcome.State, outcome.Reason = flow.Refused, f.Code+": "+f.Text
+		outcome, retry := judge(o, results[i])
+		outcomes = append(outcomes, outcome...)
+		if retry != nil {
+			again = fmt.Errorf("writing: %w", retry)
 		}
-		outcomes = append(outcomes, outcome)
 	}
 	if again == nil {
 		return outcomes, nil
@@ -149,6 +143,25 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
 	return nil, again
+}
+
+// judge turns what the target said of a row into an outcome, and an error where
+// the row has to be sent again. A write in doubt has no outcome: its attempt stays
+// open, and the next one reads back. One that certainly did not take effect goes
+// back to its intent.
+func judge(o ledger.Open, err error) (outcome []ledger.Outcome, again error) {
+	known := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
+	switch f := fault.Of(err); {
+	case f == nil:
+	case f.Class == fault.InDoubt:
+		return nil, err
+	case f.Retryable():
+		known.State = flow.Intent
+		return []ledger.Outcome{known}, err
+	default:
+		known.State, known.Reason = flow.Refused, f.Code+": "+f.Text
+	}
+	return []ledger.Outcome{known}, nil
 }
 
 // settle reads back what an earlier attempt may have written: rows that hold

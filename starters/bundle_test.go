@@ -142,9 +142,9 @@ func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
 	b.temporal, err = durable.Dial(t.Context(), durable.Options{Address: address, Namespace: namespace(t, address)})
 	require.NoError(t, err)
 	t.Cleanup(b.temporal.Close)
-	b.trigger = starters.NewTrigger(b.book, b.temporal, true, zap.NewNop())
+	b.trigger = starters.NewTrigger(b.book, b.temporal, current, zap.NewNop())
 	t.Cleanup(b.trigger.Close)
-	b.relay = starters.NewRelay(b.book, b.temporal, true, zap.NewNop())
+	b.relay = starters.NewRelay(b.book, b.temporal, current, zap.NewNop())
 	b.control = starters.NewControl(b.book, b.temporal)
 	b.background(b.book.Run)
 
@@ -157,6 +157,9 @@ func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
 	require.NoError(t, workers.Promote(t.Context(), b.temporal))
 	return b
 }
+
+// current: the bundle's only worker is promoted before anything is pressed.
+func current() bool { return true }
 
 // namespace makes a namespace of the test's own, since task queue and deployment
 // have one name in every Patchbay.

@@ -2,11 +2,13 @@ package starters_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"patchbay/activities"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
@@ -177,4 +179,23 @@ func TestASecondPressOfAClosedRunIsItsAnswer(t *testing.T) {
 	require.Equal(t, flow.Failed, again.Status)
 	reads, _, _ := b.outside.counts()
 	require.Equal(t, 1, reads, "not found is an answer, not a retry")
+}
+
+func TestARunWhoseConnectionNamesAnotherSystemIsParkedAndGoesOnOncePutBack(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, temporalAddress(t), plan())
+	moved := fault.New(fault.Unavailable, activities.Moved, "connection crm names another system", nil)
+	var back atomic.Bool
+	b.outside.onWrite = func(context.Context, int) error {
+		if back.Load() {
+			return nil
+		}
+		return moved
+	}
+	id := b.press("AS54888", "").RunID
+	r := b.until(id, func(r flow.Run) bool { return r.Status == flow.Parked })
+	require.Contains(t, r.Waiting, "another system")
+	back.Store(true)
+	r = b.until(id, final)
+	require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
 }

@@ -36,8 +36,8 @@ type (
 	}
 )
 
-// NewRelay builds a Relay; eager as for NewTrigger.
-func NewRelay(book Backlog, temporal client.Client, eager bool, log *zap.Logger) *Relay {
+// NewRelay builds a Relay.
+func NewRelay(book Backlog, temporal client.Client, eager Eager, log *zap.Logger) *Relay {
 	return &Relay{book: book, launcher: launcher{temporal: temporal, eager: eager}, log: log, wake: make(chan struct{}, 1)}
 }
 

@@ -20,13 +20,19 @@ import (
 // startTimeout bounds one start: a Temporal that hangs costs a caller no more.
 const startTimeout = 2 * time.Second
 
-// launcher turns a claimed batch into a workflow. Eager asks the server to hand
-// the first workflow task to this process with the answer to the start, which
-// only helps where the worker runs in it.
+// launcher turns a claimed batch into a workflow.
 type launcher struct {
 	temporal client.Client
-	eager    bool
+	eager    Eager
 }
+
+// Eager reports whether the server may hand the first workflow task to this
+// process with the answer to the start: a worker runs in it and its build is
+// Current. The server does not look at the build itself.
+type Eager func() bool
+
+// Never is for a process without a worker.
+func Never() bool { return false }
 
 // marks is where a batch keeps whether Temporal has it.
 type marks interface {
@@ -87,7 +93,7 @@ func (l launcher) options(s run.Start) client.StartWorkflowOptions {
 		ID:                                       s.WorkflowID(),
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		EnableEagerStart:                         l.eager,
+		EnableEagerStart:                         l.eager(),
 		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
 		StaticSummary:                            presses + " of " + s.Flow,
 		StaticDetails:                            s.Summary,

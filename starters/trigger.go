@@ -33,9 +33,8 @@ type (
 	}
 )
 
-// NewTrigger builds a Trigger. Eager says that a worker of the current build
-// shares this process.
-func NewTrigger(book Accepter, temporal client.Client, eager bool, log *zap.Logger) *Trigger {
+// NewTrigger builds a Trigger.
+func NewTrigger(book Accepter, temporal client.Client, eager Eager, log *zap.Logger) *Trigger {
 	return &Trigger{
 		book:     book,
 		launcher: launcher{temporal: temporal, eager: eager},

@@ -30,9 +30,8 @@ type (
 		Sandbox     string       // that offers samples; empty: none
 		Environment string       // shown in the console
 		Version     string
-		// Eager: a worker of the current build shares the process.
-		Eager bool
-		// Working reports whether that worker takes tasks; nil: there is none here.
+		// Working reports whether a worker in this process takes tasks and its build
+		// is Current; nil: there is none here.
 		Working func() bool
 	}
 
@@ -48,8 +47,12 @@ type (
 
 func newAPI(c *core, f Face) *api {
 	a := &api{core: c, face: f}
-	a.trigger = starters.NewTrigger(c.book, c.temporal, f.Eager, c.Log)
-	a.relay = starters.NewRelay(c.book, c.temporal, f.Eager, c.Log)
+	eager := starters.Eager(starters.Never)
+	if f.Working != nil {
+		eager = f.Working
+	}
+	a.trigger = starters.NewTrigger(c.book, c.temporal, eager, c.Log)
+	a.relay = starters.NewRelay(c.book, c.temporal, eager, c.Log)
 	flows := catalogue{c.plans}
 	console := web.Options{
 		Runs: c.book, Flows: flows, Explainer: c.journal,

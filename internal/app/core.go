@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
@@ -64,7 +65,9 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		Settings: s,
 		store:    db,
 		plans:    plans,
-		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo}),
+		book: run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: func(name string, status flow.Status, took time.Duration) {
+			s.Metrics.RunClosed(context.Background(), name, string(status), took)
+		}}),
 		ledger:   ledger.New(db),
 		journal:  journal.New(db),
 		temporal: temporal,

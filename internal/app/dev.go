@@ -128,7 +128,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	info := d.env.Info()
 	a := newAPI(d.core, Face{
 		Dev: true, UI: info.UI, Sandbox: info.Sandbox, Environment: "dev", Version: d.Version,
-		Eager: true, Working: d.working.Load,
+		Working: d.working.Load,
 	})
 	worker := workers.New(d.core.temporal, d.core.set(), d.Log)
 	parts, ctx := errgroup.WithContext(ctx)

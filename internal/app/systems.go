@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"patchbay/activities"
 	"patchbay/internal/connector"
 	"patchbay/internal/connector/dataverse"
 	"patchbay/internal/connector/oracle"
@@ -88,7 +89,7 @@ func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, 
 		return nil, err
 	}
 	if pinned := plan.Bindings[name]; pinned.Identity != identity {
-		return nil, fault.New(fault.Unavailable, "connection.moved",
+		return nil, fault.New(fault.Unavailable, activities.Moved,
 			"connection "+name+" names another system than when this run was accepted; put it back, or cancel the run and start it anew", nil)
 	}
 	config, err := json.Marshal(c)

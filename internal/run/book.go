@@ -20,6 +20,9 @@ type (
 	Options struct {
 		Lease time.Duration // how long a claimed row waits for its mark before the relay sends it again; 0: 15 s
 		Solo  bool          // no other process watches runs of this store: no notifications are sent
+		// Closed is told of every run that this process closed, once it is committed:
+		// its flow, how it ended and how long after it was accepted. It may be nil.
+		Closed func(flow string, status flow.Status, took time.Duration)
 	}
 
 	// Book is the book of runs. It is safe for concurrent use.
@@ -28,6 +31,7 @@ type (
 		plans *Plans
 		lease time.Duration
 		hub   *hub
+		ended func(flow string, status flow.Status, took time.Duration)
 
 		mu  sync.Mutex
 		key []byte // of the run_id HMAC; nil until it was read
@@ -54,6 +58,7 @@ type (
 		Digest     string
 		Params     flow.Row // complete and typed, as flow.Plan.Validate gives them
 		Principal  string
+		AcceptedAt time.Time
 		DeadlineAt time.Time
 		Fence      int64        // of this Begin; what is written with an older one finds no row
 		Answer     *flow.Result // of an earlier attempt or step, nil if there is none
@@ -75,7 +80,10 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Lease <= 0 {
 		o.Lease = defaultLease
 	}
-	return &Book{store: s, plans: plans, lease: o.Lease, hub: newHub(s, !o.Solo)}
+	if o.Closed == nil {
+		o.Closed = func(string, flow.Status, time.Duration) {}
+	}
+	return &Book{store: s, plans: plans, lease: o.Lease, hub: newHub(s, !o.Solo), ended: o.Closed}
 }
 
 // WorkflowID is the ID of the workflow that Start starts.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -31,33 +32,44 @@ func (b *Book) Seal(ctx context.Context, runID, by string) (flow.Run, error) {
 		return flow.Run{}, err
 	}
 	if !state.Final() {
-		if err := b.store.Tx(ctx, func(tx pgx.Tx) error { return seal(ctx, tx, runID, by) }); err != nil {
+		var row locked
+		var ended bool
+		err := b.store.Tx(ctx, func(tx pgx.Tx) error {
+			var err error
+			row, ended, err = seal(ctx, tx, runID, by)
+			return err
+		})
+		if err != nil {
 			return flow.Run{}, fmt.Errorf("sealing the run: %w", err)
+		}
+		if ended {
+			b.ended(row.flow, flow.Cancelled, time.Since(row.acceptedAt))
 		}
 		b.hub.publish(runID)
 	}
 	return b.Get(ctx, runID)
 }
 
-func seal(ctx context.Context, tx pgx.Tx, runID, by string) error {
+// seal also ends a run that nobody has begun; ended says whether it did.
+func seal(ctx context.Context, tx pgx.Tx, runID, by string) (row locked, ended bool, err error) {
 	already, err := ledger.Seal(ctx, tx, runID, by)
 	if err != nil {
-		return err
+		return row, false, err
 	}
-	row, err := lock(ctx, tx, runID)
+	row, err = lock(ctx, tx, runID)
 	if err != nil || row.state.Final() {
-		return err
+		return row, false, err
 	}
 	if !already {
 		if err := journal.Write(ctx, tx, journal.Entry{Flow: row.flow, Run: runID, What: "cancel", Reason: journal.CancelAsked,
 			Keys: keysOf(row.params), Detail: map[string]any{"by": by}}); err != nil {
-			return err
+			return row, false, err
 		}
 	}
-	if row.state == flow.Accepted && !row.relayed {
-		return finish(ctx, tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: "before it began"}, nil)
+	if row.state != flow.Accepted || row.relayed {
+		return row, false, nil
 	}
-	return nil
+	return row, true, finish(ctx, tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: "before it began"}, nil)
 }
 
 // Certificate says what a final run had done, not done, and left in doubt. The

@@ -33,6 +33,7 @@ type locked struct {
 	stored               []byte // the certificate, if it was given before
 	relayed              bool
 	at                   time.Time // when it closed, or closes if this transaction does it
+	acceptedAt           time.Time
 }
 
 // unheard is why an attempt is in doubt when its run closes.
@@ -44,9 +45,9 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 	row := locked{runID: runID}
 	var params []byte
 	err := tx.QueryRow(ctx, `
-		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now())
+		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now()), accepted_at
 		from work where run_id = $1 for update`, runID).
-		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at)
+		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at, &row.acceptedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return locked{}, notFound()
 	}
@@ -108,6 +109,7 @@ func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []
 	if err != nil {
 		return "", fmt.Errorf("completing the run: %w", err)
 	}
+	b.ended(item.Flow, status, time.Since(item.AcceptedAt))
 	b.hub.publish(item.RunID)
 	return status, nil
 }
@@ -165,28 +167,33 @@ func (b *Book) Close(ctx context.Context, batchID string, f *fault.Fault) (flow.
 	}
 	var status flow.Status
 	for _, id := range runIDs {
+		var before locked
 		if err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-			status, err = closeOpen(ctx, tx, id, f)
+			before, status, err = closeOpen(ctx, tx, id, f)
 			return err
 		}); err != nil {
 			return "", fmt.Errorf("closing the run: %w", err)
+		}
+		if !before.state.Final() {
+			b.ended(before.flow, status, time.Since(before.acceptedAt))
 		}
 	}
 	b.hub.publish(runIDs...)
 	return status, nil
 }
 
-func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (flow.Status, error) {
+// closeOpen ends one run and gives its row as it was before.
+func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (row locked, status flow.Status, err error) {
 	asked, err := ledger.Seal(ctx, tx, runID, "closed")
 	if err != nil {
-		return "", err
+		return row, "", err
 	}
-	row, err := lock(ctx, tx, runID)
+	row, err = lock(ctx, tx, runID)
 	if err != nil || row.state.Final() {
-		return row.state, err
+		return row, row.state, err
 	}
 	if err := ledger.Doubt(ctx, tx, runID, unheard); err != nil {
-		return "", err
+		return row, "", err
 	}
 	end := ending{status: flow.Cancelled, reason: journal.Cancelled}
 	if f != nil && !asked {
@@ -199,9 +206,9 @@ func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (fl
 	}
 	effects, err := ledger.Details(ctx, tx, runID)
 	if err != nil {
-		return "", err
+		return row, "", err
 	}
-	return end.status, finish(ctx, tx, row, end, effects)
+	return row, end.status, finish(ctx, tx, row, end, effects)
 }
 
 // reasonOf is the final reason of a run that failed with f.

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -30,9 +31,9 @@ func (b *Book) Begin(ctx context.Context, batchID, step, note string) (Item, err
 				progress = work_step(progress, $2, $3)
 			from quick
 			where batch_id = $1 and state in ('accepted', 'running', 'parked')
-			returning run_id, flow, digest, principal, params, deadline_at, fence, answer, answered_at is not null,
+			returning run_id, flow, digest, principal, params, accepted_at, deadline_at, fence, answer, answered_at is not null,
 			          exists (select from seal where cause = run_id)`, batchID, step, note).
-			Scan(&item.RunID, &item.Flow, &item.Digest, &item.Principal, &params, &item.DeadlineAt, &item.Fence,
+			Scan(&item.RunID, &item.Flow, &item.Digest, &item.Principal, &params, &item.AcceptedAt, &item.DeadlineAt, &item.Fence,
 				&answer, &item.Answered, &item.Sealed)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -102,18 +103,22 @@ func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note s
 		return b.gone(ctx, `run_id = $1`, item.RunID)
 	}
 	b.hub.publish(item.RunID)
+	if final {
+		b.ended(item.Flow, flow.Completed, time.Since(item.AcceptedAt))
+	}
 	return nil
 }
 
-// Wait says in words what the item waits for; "" when it no longer waits. It
-// fails as Answer does.
-func (b *Book) Wait(ctx context.Context, item Item, note string) error {
+// Wait says in words what the item waits for. status is flow.Running while it
+// will go on by itself, and flow.Parked when a person has to put something right
+// first; the next Begin makes it running again. It fails as Answer does.
+func (b *Book) Wait(ctx context.Context, item Item, status flow.Status, note string) error {
 	var found bool
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		tag, err := c.Exec(ctx, quick+`
-			update work set waiting = nullif($4, '') from quick
-			where run_id = $1 and batch_id = $2 and fence = $3 and state = 'running'`,
-			item.RunID, item.BatchID, item.Fence, note)
+			update work set waiting = nullif($4, ''), state = $5 from quick
+			where run_id = $1 and batch_id = $2 and fence = $3 and state in ('running', 'parked')`,
+			item.RunID, item.BatchID, item.Fence, note, string(status))
 		found = tag.RowsAffected() > 0
 		return err
 	})

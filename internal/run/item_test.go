@@ -30,7 +30,7 @@ func TestAPressFromAcceptedToCompleted(t *testing.T) {
 	item = b.begin(s.BatchID, "writing")
 	require.True(t, item.Answered)
 	require.Equal(t, answer(2), *item.Answer, "the write sends what was answered")
-	require.NoError(t, b.book.Wait(t.Context(), item, "crm asks for patience"))
+	require.NoError(t, b.book.Wait(t.Context(), item, flow.Running, "crm asks for patience"))
 	require.Equal(t, "crm asks for patience", b.get(r.RunID).Waiting)
 	status, err := b.book.Complete(t.Context(), item, "write", b.attempt(item), []string{"ORDER-7"}, "2 rows in crm")
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestAZombiesOutcomeFindsNoRow(t *testing.T) {
 	require.Greater(t, item.Fence, zombie.Fence)
 
 	requireFault(t, b.book.Answer(t.Context(), zombie, answer(1), "", true, false), fault.Conflict, "run.fenced")
-	requireFault(t, b.book.Wait(t.Context(), zombie, "x"), fault.Conflict, "run.fenced")
+	requireFault(t, b.book.Wait(t.Context(), zombie, flow.Running, "x"), fault.Conflict, "run.fenced")
 	_, err := b.book.Complete(t.Context(), zombie, "write", stale, nil, "")
 	requireFault(t, err, fault.Conflict, "run.fenced")
 	got := b.get(r.RunID)
