@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +91,11 @@ func (r *Report) take(e event, said map[string][]string, out io.Writer) {
 		}
 		delete(said, name)
 	case "fail":
-		r.Failed = append(r.Failed, name)
+		// A package fails with any of its tests; by itself it counts only when it failed outside them, in a TestMain say.
+		ofTest := func(failed string) bool { return strings.HasPrefix(failed, e.Package+".Test") }
+		if e.Test != "" || !slices.ContainsFunc(r.Failed, ofTest) {
+			r.Failed = append(r.Failed, name)
+		}
 		show(out, said[name])
 		delete(said, name)
 	}
@@ -106,8 +111,11 @@ func closing(line string) bool {
 	return false
 }
 
+// show prints what a test said, without the lines about its scheduling.
 func show(out io.Writer, lines []string) {
 	for _, line := range lines {
-		fmt.Fprint(out, line)
+		if !strings.HasPrefix(line, "=== ") {
+			fmt.Fprint(out, line)
+		}
 	}
 }
