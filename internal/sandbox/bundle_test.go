@@ -24,7 +24,7 @@ const products = 700
 
 // bundle is a sandbox behind a real listener, and a client that is signed in.
 type bundle struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	token string
 	http  *http.Client
@@ -43,7 +43,7 @@ func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 	})
 }
 
-func newBundle(t *testing.T, opts sandbox.Options) *bundle {
+func newBundle(t testing.TB, opts sandbox.Options) *bundle {
 	t.Helper()
 	opts.Products = products
 	s, err := sandbox.New(opts)

@@ -167,7 +167,7 @@ func TestBatchIsAppliedWholeOrNotAtAll(t *testing.T) {
 		require.Equal(t, http.StatusOK, done.status, string(done.body))
 		parts = done.json(t)["parts"].([]any)
 		require.Len(t, parts, 3)
-		require.EqualValues(t, "1", parts[2].(map[string]any)["payload"].(map[string]any)["count"].(json.Number).String())
+		require.Equal(t, "1", parts[2].(map[string]any)["payload"].(map[string]any)["count"].(json.Number).String())
 	})
 }
 

@@ -84,7 +84,7 @@ func (s *System) single(ctx context.Context, tx storage.Tx, r *request, t *Table
 	case len(rest) > 0 && !ref:
 		return exchange.Answer{}, noSegment(rest[0])
 	case ref && r.Method == http.MethodPut:
-		_, id, err := s.bodyReference(ctx, tx, r, t)
+		id, err := s.bodyReference(ctx, tx, r, t)
 		if err != nil {
 			return exchange.Answer{}, err
 		}
@@ -154,19 +154,20 @@ func (s *System) memberAddress(ctx context.Context, tx storage.Tx, r *request, t
 		}
 		return to.parseAddress(key)
 	}
-	_, id, err := s.bodyReference(ctx, tx, r, to)
+	id, err := s.bodyReference(ctx, tx, r, to)
 	return address{values: map[string]any{to.Primary: id}, keyed: []string{to.Primary}}, err
 }
 
 // bodyReference reads {"@odata.id": …}.
-func (s *System) bodyReference(ctx context.Context, tx storage.Tx, r *request, t *Table) (*Table, string, error) {
+func (s *System) bodyReference(ctx context.Context, tx storage.Tx, r *request, t *Table) (string, error) {
 	var body map[string]any
 	if err := json.Unmarshal(r.Body, &body); err != nil {
-		return nil, "", badPayload(t, "The payload is not a JSON object.")
+		return "", badPayload(t, "The payload is not a JSON object.")
 	}
 	text, ok := body["@odata.id"].(string)
 	if !ok {
-		return nil, "", badPayload(t, "The payload has no @odata.id.")
+		return "", badPayload(t, "The payload has no @odata.id.")
 	}
-	return s.resolve(ctx, tx, r, text)
+	_, id, err := s.resolve(ctx, tx, r, text)
+	return id, err
 }

@@ -21,7 +21,7 @@ type address struct {
 func segments(path string) []string {
 	var out []string
 	start, depth := 0, 0
-	for i := 0; i < len(path); i++ {
+	for i := range len(path) {
 		switch path[i] {
 		case '(':
 			depth++

@@ -262,7 +262,7 @@ func (s *System) readExpand(t *Table, text string, aliases map[string]string, no
 func splitTop(s string, sep byte) []string {
 	var out []string
 	depth, quoted, start := 0, false, 0
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch {
 		case s[i] == '\'':
 			quoted = !quoted

@@ -47,7 +47,7 @@ func (r *renderer) rows(ctx context.Context, t *Table, rows []storage.Row, o opt
 		for _, name := range names {
 			c := t.byProperty[name]
 			if r.annotations {
-				r.annotate(obj, t, c, row)
+				r.annotate(obj, c, row)
 			}
 			obj.Set(name, shown(c, row[name]))
 		}
@@ -80,7 +80,7 @@ func exact(n json.Number, places int) string {
 	return r.FloatString(places)
 }
 
-func (r *renderer) annotate(o *ordered.Object, t *Table, c *Column, row storage.Row) {
+func (r *renderer) annotate(o *ordered.Object, c *Column, row storage.Row) {
 	name := c.Property()
 	v := row[name]
 	if v == nil {

@@ -65,8 +65,8 @@ type (
 		Admit(c *Call) (refusal *Answer, done func())
 		// Serve answers the call. A GET or HEAD must not write.
 		Serve(ctx context.Context, tx storage.Tx, c *Call) (Answer, error)
-		// Refuse words a failure as this vendor does. cause is the fault or error
-		// behind it and never reaches the caller.
+		// Refuse words a failure as this vendor does: a fault asked for, a call that
+		// was too large, an error of the sandbox itself.
 		Refuse(c *Call, status int) Answer
 	}
 

@@ -44,7 +44,7 @@ func (s *System) render(ctx context.Context, tx storage.Tx, res *resource, rows 
 	}
 	if !v.onlyData {
 		for i, l := range rows {
-			if links := v.linksOf(res, l, path); len(links) > 0 {
+			if links := v.linksOf(res, l); len(links) > 0 {
 				objects[i].Set("links", links)
 			}
 		}
@@ -136,7 +136,7 @@ func (v *view) collection(res *resource, items []*ordered.Object, p page, more b
 	return o
 }
 
-func (v *view) linksOf(res *resource, l located, path string) []*ordered.Object {
+func (v *view) linksOf(res *resource, l located) []*ordered.Object {
 	var links []*ordered.Object
 	add := func(rel, href, name, kind string) {
 		if v.wants(rel) {

@@ -50,8 +50,8 @@ func (a attribute) must() attribute   { a.Mandatory = true; return a }
 func (a attribute) fixed() attribute  { a.Updatable = false; return a }
 func (a attribute) hidden() attribute { a.Hides = true; return a }
 
-// make builds the table behind a resource from its attributes.
-func (r resource) make(primary []string, unique, index [][]string) *resource {
+// define builds the table behind a resource from its attributes.
+func define(r resource, primary []string, unique, index [][]string) *resource {
 	r.Attributes = append(r.Attributes, number(versionColumn).hidden())
 	t := storage.Table{Schema: "oracle", Name: r.Name, Primary: primary, Unique: unique, Index: index}
 	for _, a := range r.Attributes {
@@ -86,36 +86,36 @@ func stamps() []attribute { return []attribute{of(created, storage.Time), of(upd
 var (
 	itemKey = []string{"ItemId", "OrganizationId"}
 
-	specifications = resource{
+	specifications = define(resource{
 		Name: "ItemEFFBTechnicalSpecifications_Private", Title: "Technical Specifications",
 		Join: []string{"ItemId", "OrganizationId", "CategoryCode"},
 		Attributes: []attribute{
 			number("EffLineId"), number("ItemId").hidden(), number("OrganizationId").hidden(), text("CategoryCode", 30).hidden(),
 			text("ContextCode", 80).fixed(), text("AttributeName", 200).must(), text("AttributeValue", 2000), text("UnitOfMeasure", 50),
 		},
-	}.make([]string{"EffLineId"}, nil, [][]string{{"ItemId", "OrganizationId", "CategoryCode"}})
+	}, []string{"EffLineId"}, nil, [][]string{{"ItemId", "OrganizationId", "CategoryCode"}})
 
-	categories = resource{
+	categories = define(resource{
 		Name: "ItemEffCategory", Title: "Item Extensible Flexfields", Join: itemKey, Identity: []string{"CategoryCode"},
 		Attributes: []attribute{number("ItemId"), number("OrganizationId"), text("CategoryCode", 30).must().fixed()},
 		Children:   []*resource{specifications},
-	}.make([]string{"ItemId", "OrganizationId", "CategoryCode"}, nil, [][]string{itemKey})
+	}, []string{"ItemId", "OrganizationId", "CategoryCode"}, nil, [][]string{itemKey})
 
-	revisions = resource{
+	revisions = define(resource{
 		Name: "ItemRevision", Title: "Item Revisions", Join: itemKey, Identity: []string{"RevisionCode"},
 		Attributes: append([]attribute{number("RevisionId"), number("ItemId"), number("OrganizationId"), text("RevisionCode", 18).must().fixed(),
 			text("Description", 240), of("EffectivityDate", storage.Time)}, stamps()...),
-	}.make([]string{"RevisionId"}, nil, [][]string{itemKey})
+	}, []string{"RevisionId"}, nil, [][]string{itemKey})
 
-	attachments = resource{
+	attachments = define(resource{
 		Name: "ItemAttachment", Title: "Item Attachments", Join: itemKey, Enclosure: "FileContents",
 		Attributes: append([]attribute{number("AttachedDocumentId"), number("ItemId").hidden(), number("OrganizationId").hidden(),
 			text("DatatypeCode", 30).must(), text("FileName", 2048), text("UploadedFileContentType", 255), text("Title", 255),
 			text("Description", 255), text("CategoryName", 30), text("Url", 4000), number("UploadedFileLength"),
 			{Column: storage.Column{Name: "FileContents", Kind: storage.Bytes}, Updatable: true}}, stamps()...),
-	}.make([]string{"AttachedDocumentId"}, nil, [][]string{itemKey})
+	}, []string{"AttachedDocumentId"}, nil, [][]string{itemKey})
 
-	items = resource{
+	items = define(resource{
 		Name: "itemsV2", Title: "Items Version 2", Identity: []string{"OrganizationCode", "ItemNumber"},
 		Attributes: append([]attribute{
 			number("ItemId"), number("OrganizationId"), text("OrganizationCode", 18).must().fixed(), text("ItemNumber", 300).must().fixed(),
@@ -123,15 +123,15 @@ var (
 			text("LifecyclePhaseValue", 80), text("PrimaryUOMValue", 80), text("CreatedBy", 64).fixed(), text("LastUpdatedBy", 64).fixed()},
 			stamps()...),
 		Children: []*resource{categories, revisions, attachments},
-	}.make(itemKey, [][]string{{"ItemNumber", "OrganizationCode"}}, [][]string{{"ItemNumber"}, {updated}})
+	}, itemKey, [][]string{{"ItemNumber", "OrganizationCode"}}, [][]string{{"ItemNumber"}, {updated}})
 
-	onhand = resource{
+	onhand = define(resource{
 		Name: "inventoryOnhandBalances", Title: "Inventory On-Hand Balances", ReadOnly: true,
 		Attributes: []attribute{
 			number("OnhandQuantityId").hidden(), number("OrganizationId"), text("OrganizationCode", 18), number("InventoryItemId"), text("ItemNumber", 300),
 			text("SummaryLevel", 30), text("SubinventoryCode", 10), number("LocatorId"), text("Revision", 18), text("LotNumber", 80),
 			of("PrimaryQuantity", storage.Decimal), text("PrimaryUOMCode", 3)},
-	}.make([]string{"OnhandQuantityId"}, nil, [][]string{{"ItemNumber"}})
+	}, []string{"OnhandQuantityId"}, nil, [][]string{{"ItemNumber"}})
 
 	resources = []*resource{items, onhand}
 )

@@ -89,7 +89,7 @@ func setOf(runes []rune) element {
 	return e
 }
 
-// Prefixed, Suffixed and Within open the pattern at its end, its start or both.
+// Prefixed matches any text that begins so.
 func (p Pattern) Prefixed() Pattern { return append(slices.Clone(p), element{kind: anyRun}) }
 
 // Suffixed matches any text that ends so.
