@@ -54,7 +54,7 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 	if err != nil {
 		return contract.ReadResult{}, fmt.Errorf("loading the plan: %w", err)
 	}
-	item, err := a.Runs.Begin(ctx, in.BatchID, "reading", "reading from "+plan.Read.Connection)
+	item, err := a.Runs.Begin(ctx, in.BatchID, "reading", "")
 	if err != nil {
 		return contract.ReadResult{}, fmt.Errorf("beginning to read: %w", err)
 	}

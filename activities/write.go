@@ -67,7 +67,7 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("loading the plan: %w", err)
 	}
-	item, err := a.Runs.Begin(ctx, in.BatchID, "writing", "writing to "+plan.Write.Connection)
+	item, err := a.Runs.Begin(ctx, in.BatchID, "writing", "")
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("beginning to write: %w", err)
 	}

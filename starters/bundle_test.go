@@ -2,12 +2,13 @@ package starters_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -38,7 +39,6 @@ type bundle struct {
 	relay    *starters.Relay
 	control  *starters.Control
 	outside  *outside
-	build    string
 }
 
 // outside is the two systems: what Oracle answers, what Dataverse holds and how
@@ -165,7 +165,7 @@ func current() bool { return true }
 // have one name in every Patchbay.
 func namespace(t *testing.T, address string) string {
 	t.Helper()
-	name := "test-" + uuid.NewString()
+	name := "test-" + strings.ToLower(rand.Text())
 	c, err := client.NewLazyClient(client.Options{HostPort: address, Logger: durable.NewLogger(zap.NewNop())})
 	require.NoError(t, err)
 	defer c.Close()

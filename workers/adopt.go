@@ -59,7 +59,7 @@ func Adopt(ctx context.Context, temporal client.Client, namespace string) (moved
 			}
 			moved++
 		}
-		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
+		if request.NextPageToken = page.GetNextPageToken(); len(request.GetNextPageToken()) == 0 {
 			return moved, left, nil
 		}
 	}

@@ -3,13 +3,17 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"patchbay/activities"
+	"patchbay/flows"
 	"patchbay/internal/durable"
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
@@ -65,13 +69,16 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		Settings: s,
 		store:    db,
 		plans:    plans,
-		book: run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: func(name string, status flow.Status, took time.Duration) {
-			s.Metrics.RunClosed(context.Background(), name, string(status), took)
-		}}),
+		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed}),
 		ledger:   ledger.New(db),
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
+}
+
+// closed counts the end of a run; it belongs to no request.
+func (s Settings) closed(name string, status flow.Status, took time.Duration) {
+	s.Metrics.RunClosed(name, string(status), took)
 }
 
 func (c *core) close() {
@@ -106,6 +113,19 @@ func (c catalogue) Flow(ctx context.Context, name string) (flow.Applied, error) 
 	_, _, err = c.plans.Current(ctx, name) // says what is unknown, and what may be meant
 	return flow.Applied{}, err
 }
+
+// Logger logs JSON for machines, or lines for people, to w; verbose shows more
+// than warnings.
+func Logger(w io.Writer, json, verbose bool) *zap.Logger {
+	level := zapcore.WarnLevel
+	if verbose {
+		level = zapcore.InfoLevel
+	}
+	return telemetry.NewLogger(w, json, level)
+}
+
+// Examples are the flow files in the binary.
+func Examples() fs.FS { return flows.Files }
 
 // Build is the build ID of this program, as Temporal knows it.
 func Build() string { return workers.Build() }

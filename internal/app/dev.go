@@ -46,15 +46,15 @@ type DevOptions struct {
 	Lean         bool  // the sandbox keeps nothing and limits nothing
 	Flows        fs.FS // flow files and connections.yaml
 	Version      string
-	Out          io.Writer // progress and banner
-	Log          *zap.Logger
+	Verbose      bool      // log more than warnings
+	Out          io.Writer // progress, banner and log
 }
 
 // Dev runs everything on this machine until ctx ends: PostgreSQL, Temporal and
 // the sandbox as children, worker, relay, API and console in this process.
 func Dev(ctx context.Context, o DevOptions) (err error) {
 	began := time.Now()
-	ln, err := listen(ctx, o.HTTP)
+	ln, err := listen(ctx, o.HTTP, "--http")
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 		defer cancel()
 		err = errors.Join(err, env.Close(stop))
 	}()
-	d := &dev{DevOptions: o, env: env, began: began}
+	d := &dev{DevOptions: o, env: env, began: began, log: Logger(o.Out, false, o.Verbose)}
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
@@ -85,6 +85,7 @@ type dev struct {
 	DevOptions
 	env     *devenv.Env
 	core    *core
+	log     *zap.Logger
 	began   time.Time
 	working atomic.Bool
 }
@@ -109,7 +110,7 @@ func (d *dev) prepare(ctx context.Context) error {
 	}
 	d.core, err = open(ctx, Settings{
 		Database: url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
-		Resolve: config.Resolve, Log: d.Log, Metrics: metrics,
+		Resolve: config.Resolve, Log: d.log, Metrics: metrics,
 	})
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 		Dev: true, UI: info.UI, Sandbox: info.Sandbox, Environment: "dev", Version: d.Version,
 		Working: d.working.Load,
 	})
-	worker := workers.New(d.core.temporal, d.core.set(), d.Log)
+	worker := workers.New(d.core.temporal, d.core.set(), d.log)
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return d.env.Run(ctx) })
 	parts.Go(func() error { return worker.Run(ctx) })
@@ -145,16 +146,17 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		d.banner(http)
-		return ended(ctx, d.adopt(ctx))
+		d.adopt(ctx)
+		return nil
 	})
 	return parts.Wait()
 }
 
 // adopt takes over the runs that an earlier build of this program left open. A
 // Temporal that is shared may have workers of that build elsewhere.
-func (d *dev) adopt(ctx context.Context) error {
+func (d *dev) adopt(ctx context.Context) {
 	if d.Temporal != "" {
-		return nil
+		return
 	}
 	moved, left, err := workers.Adopt(ctx, d.core.temporal, d.core.Namespace)
 	if moved > 0 {
@@ -163,10 +165,9 @@ func (d *dev) adopt(ctx context.Context) error {
 	for _, id := range left {
 		fmt.Fprintf(d.Out, "%s waits for the build it began with: this one would have acted otherwise.\n", id)
 	}
-	if err != nil {
-		d.Log.Warn("open runs of earlier builds were not all looked at", zap.Error(err))
+	if err != nil && ctx.Err() == nil {
+		d.log.Warn("open runs of earlier builds were not all looked at", zap.Error(err))
 	}
-	return nil
 }
 
 // ended is nil when err is only that ctx ended.
@@ -177,15 +178,15 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// listen takes the port before anything is started.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen takes the port before anything is started; option is what changes it.
+func listen(ctx context.Context, address, option string) (net.Listener, error) {
 	var c net.ListenConfig
 	ln, err := c.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fault.New(fault.Conflict, "http.port_taken", "the port of "+address+" is taken; choose another with --http 127.0.0.1:PORT (0 picks a free one)", err)
+		return nil, fault.New(fault.Conflict, "http.port_taken", "the port of "+address+" is taken; choose another with "+option+" 127.0.0.1:PORT (0 picks a free one)", err)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "http.listen", "cannot listen on "+address+"; give --http HOST:PORT", err)
+		return nil, fault.New(fault.Invalid, "http.listen", "cannot listen on "+address+"; give "+option+" HOST:PORT", err)
 	}
 	return ln, nil
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 
 	"patchbay/internal/connector"
@@ -54,9 +55,20 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 		token = page.Next
 	}
 	if len(rows) == 0 && plan.Read.OneRow {
-		return nil, fault.NotFoundf("source.not_found", "%s has no such row in %s", name, plan.Read.Table)
+		return nil, notFound(plan)
 	}
 	return rows, nil
+}
+
+// notFound names the columns that were asked by, never their values.
+func notFound(plan *flow.Plan) error {
+	var columns []string
+	for _, m := range plan.Read.Where {
+		if strings.Contains(m.Expr, "params.") {
+			columns = append(columns, m.Column)
+		}
+	}
+	return fault.NotFoundf("source.not_found", "there is no row in %s.%s with this %s", plan.Read.Connection, plan.Read.Table, strings.Join(columns, " and "))
 }
 
 func tooMany(plan *flow.Plan) error {

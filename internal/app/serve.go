@@ -13,9 +13,12 @@ import (
 	"patchbay/workers"
 )
 
+// ApplicationRole is the database role of serve and worker unless another is named.
+const ApplicationRole = store.DefaultRole
+
 // Serve runs the API, the console and the relay until ctx ends.
 func Serve(ctx context.Context, s Settings, f Face, address string) error {
-	ln, err := listen(ctx, address)
+	ln, err := listen(ctx, address, "--http")
 	if err != nil {
 		return err
 	}
@@ -44,11 +47,13 @@ func Work(ctx context.Context, s Settings) error {
 
 // Apply brings the schema up to date as the owner of the database, puts the
 // flows in force, and makes this build current once a worker of it polls.
-func Apply(ctx context.Context, s Settings, owner string, application store.MigrateOptions, flows fs.FS, by string) error {
-	if _, err := store.Migrate(ctx, owner, application); err != nil {
+//
+// s.Database is the owner's; the application role, which serve and worker use, is
+// made or updated when a password is given for it.
+func Apply(ctx context.Context, s Settings, role, password string, flows fs.FS, by string) error {
+	if _, err := store.Migrate(ctx, s.Database, store.MigrateOptions{Role: role, Password: password}); err != nil {
 		return err
 	}
-	s.Database = owner
 	c, err := withMetrics(ctx, s)
 	if err != nil {
 		return err

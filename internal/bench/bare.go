@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/google/uuid"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -175,7 +175,7 @@ func bareWorkflow(ctx workflow.Context, product string) (int, error) {
 
 // press runs one workflow to its end, eagerly, as Patchbay starts its own.
 func (b *bare) press(ctx context.Context, product string) error {
-	run, err := b.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare-" + uuid.NewString(), TaskQueue: bareQueue, EnableEagerStart: true}, "bare", product)
+	run, err := b.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare-" + rand.Text(), TaskQueue: bareQueue, EnableEagerStart: true}, "bare", product)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func start(ctx context.Context) (*environment, error) {
 			env.stop()
 			return nil, fmt.Errorf("patchbay dev did not become ready; see %s", log.Name())
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	return env, env.list(ctx)
 }
@@ -126,8 +126,14 @@ func (e *environment) product() string {
 	return e.products[int(e.next.Add(1))%len(e.products)]
 }
 
-// actions is Temporal's own count of billable actions so far.
+// actions is Temporal's own count of billable actions so far. The server publishes
+// it once a second, so a reading waits until the last action is in it.
 func (e *environment) actions(ctx context.Context) (int64, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(1500 * time.Millisecond):
+	}
 	return durable.Actions(ctx, e.Metrics, "default")
 }
 
@@ -157,7 +163,11 @@ func (e *environment) quiet(ctx context.Context) error {
 		if open == 0 {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	return fmt.Errorf("runs are still open after a minute")
 }

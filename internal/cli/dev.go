@@ -9,11 +9,8 @@ import (
 	"runtime/debug"
 
 	"github.com/urfave/cli/v3"
-	"go.uber.org/zap/zapcore"
 
-	"patchbay/flows"
 	"patchbay/internal/app"
-	"patchbay/internal/telemetry"
 )
 
 func devCommand() *cli.Command {
@@ -55,16 +52,11 @@ func runDev(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	level := zapcore.WarnLevel
-	if c.Bool("verbose") {
-		level = zapcore.InfoLevel
-	}
 	return app.Dev(ctx, app.DevOptions{
 		Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
 		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"),
 		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
-		Flows: files, Version: version(), Out: c.Root().ErrWriter,
-		Log: telemetry.NewLogger(c.Root().ErrWriter, false, level),
+		Flows: files, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
 	})
 }
 
@@ -73,7 +65,7 @@ func runDev(ctx context.Context, c *cli.Command) error {
 func flowFiles(dir string) (fs.FS, error) {
 	if dir == "" {
 		if _, err := os.Stat(filepath.Join("flows", "connections.yaml")); err != nil {
-			return flows.Files, nil
+			return app.Examples(), nil
 		}
 		dir = "flows"
 	}

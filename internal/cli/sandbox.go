@@ -2,15 +2,10 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"net"
 
 	"github.com/urfave/cli/v3"
-	"go.uber.org/zap/zapcore"
 
-	"patchbay/internal/config"
-	"patchbay/internal/sandbox"
-	"patchbay/internal/telemetry"
+	"patchbay/internal/app"
 )
 
 func sandboxCommand() *cli.Command {
@@ -34,24 +29,7 @@ func runSandbox(ctx context.Context, c *cli.Command) error {
 	if c.String("database") == "" && !c.Bool("lean") {
 		return usage("the sandbox keeps its rows in PostgreSQL: give --database URL, or --lean to keep nothing (patchbay dev brings both)")
 	}
-	database, err := config.Resolve(c.String("database"))
-	if err != nil {
-		return err
-	}
-	var listening net.ListenConfig
-	ln, err := listening.Listen(ctx, "tcp", c.String("listen"))
-	if err != nil {
-		return usage("cannot listen on %s; choose another port with --listen", c.String("listen"))
-	}
-	server, err := sandbox.New(sandbox.Options{
-		DatabaseURL: database, Lean: c.Bool("lean"), Speed: c.Float("speed"),
-		Logger: telemetry.NewLogger(c.Root().ErrWriter, false, zapcore.WarnLevel),
+	return app.Sandbox(ctx, app.SandboxOptions{
+		Listen: c.String("listen"), Database: c.String("database"), Lean: c.Bool("lean"), Speed: c.Float("speed"), Out: c.Root().ErrWriter,
 	})
-	if err != nil {
-		_ = ln.Close() // what went wrong is told below
-		return fmt.Errorf("starting the sandbox: %w", err)
-	}
-	defer server.Close()
-	fmt.Fprintf(c.Root().ErrWriter, "The sandbox is at http://%s/_sandbox/\n", ln.Addr())
-	return server.Run(ctx, ln)
 }

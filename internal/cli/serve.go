@@ -6,12 +6,9 @@ import (
 	"os/user"
 
 	"github.com/urfave/cli/v3"
-	"go.uber.org/zap/zapcore"
 
 	"patchbay/internal/app"
 	"patchbay/internal/config"
-	"patchbay/internal/store"
-	"patchbay/internal/telemetry"
 )
 
 // productionFlags are shared by the processes of a production installation.
@@ -30,7 +27,7 @@ func settings(c *cli.Command) (app.Settings, error) {
 	}
 	return app.Settings{
 		Database: database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Speed: 1,
-		Resolve: config.Resolve, Log: telemetry.NewLogger(c.Root().ErrWriter, true, zapcore.InfoLevel),
+		Resolve: config.Resolve, Log: app.Logger(c.Root().ErrWriter, true, true),
 	}, nil
 }
 
@@ -88,7 +85,7 @@ func applyCommand() *cli.Command {
 		Usage:     "bring the schema up to date, put flows in force, make this build current",
 		ArgsUsage: "[DIR]",
 		Flags: append(productionFlags(),
-			&cli.StringFlag{Name: "role", Value: store.DefaultRole, Usage: "`NAME` of the database role that serve and worker use"},
+			&cli.StringFlag{Name: "role", Value: app.ApplicationRole, Usage: "`NAME` of the database role that serve and worker use"},
 			&cli.StringFlag{Name: "role-password", Usage: "its password, as a reference; without one no role is made"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
@@ -108,7 +105,7 @@ func applyCommand() *cli.Command {
 			if u, err := user.Current(); err == nil {
 				by = u.Username
 			}
-			return app.Apply(ctx, s, s.Database, store.MigrateOptions{Role: c.String("role"), Password: password}, files, by)
+			return app.Apply(ctx, s, c.String("role"), password, files, by)
 		},
 	}
 }

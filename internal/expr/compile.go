@@ -58,7 +58,7 @@ func (e *Env) Compile(source string, want Type) (*Program, []Issue) {
 	}
 	parsed, iss := e.cel.Parse(source)
 	if iss.Err() != nil {
-		return nil, e.issues(nil, source, iss)
+		return nil, e.issues(nil, iss)
 	}
 	root := parsed.NativeRep()
 	bad := regexes(root)
@@ -71,7 +71,7 @@ func (e *Env) Compile(source string, want Type) (*Program, []Issue) {
 		checked, iss = e.cel.Check(parsed)
 	}
 	if iss.Err() != nil {
-		return nil, append(bad, e.issues(root, source, iss)...)
+		return nil, append(bad, e.issues(root, iss)...)
 	}
 	result := e.types.named(checked.OutputType())
 	if i := mismatch(result, checked.OutputType(), want); i != nil {

@@ -23,7 +23,7 @@ var (
 )
 
 // issues puts CEL's messages into our words.
-func (e *Env) issues(root *ast.AST, source string, iss *cel.Issues) []Issue {
+func (e *Env) issues(root *ast.AST, iss *cel.Issues) []Issue {
 	out := make([]Issue, 0, len(iss.Errors()))
 	for _, err := range iss.Errors() {
 		i := Issue{Line: err.Location.Line(), Col: err.Location.Column() + 1, Kind: Mistyped, Message: err.Message}

@@ -112,6 +112,8 @@ func (d Param) check(v any) (value any, code, detail string) {
 			return b, "", ""
 		}
 		return nil, "field.type", "must be true or false, not " + kind(v)
+	case Any:
+		return v, "", ""
 	}
 	s, ok := v.(string)
 	if !ok {

@@ -18,14 +18,14 @@ func BenchmarkFreshStart(b *testing.B) {
 			b.StopTimer()
 			url := storetest.Empty(b)
 			b.StartTimer()
-			s, err := sandbox.New(sandbox.Options{DatabaseURL: url})
+			s, err := sandbox.New(b.Context(), sandbox.Options{DatabaseURL: url})
 			require.NoError(b, err)
 			s.Close()
 		}
 	})
 	b.Run("lean", func(b *testing.B) {
 		for b.Loop() {
-			s, err := sandbox.New(sandbox.Options{Lean: true})
+			s, err := sandbox.New(b.Context(), sandbox.Options{Lean: true})
 			require.NoError(b, err)
 			s.Close()
 		}

@@ -46,7 +46,7 @@ func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 func newBundle(t testing.TB, opts sandbox.Options) *bundle {
 	t.Helper()
 	opts.Products = products
-	s, err := sandbox.New(opts)
+	s, err := sandbox.New(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	server := httptest.NewServer(s.Handler())

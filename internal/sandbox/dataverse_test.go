@@ -293,3 +293,17 @@ func TestMetadataTellsWhatClientsAskFirst(t *testing.T) {
 	require.Contains(t, string(b.dataverse(http.MethodGet, "$metadata", "", "Accept", "application/xml").body), `<EntitySet Name="accounts" EntityType="Microsoft.Dynamics.CRM.account"/>`)
 	require.NotEmpty(t, values(t, b.dataverse(http.MethodGet, "", "")))
 }
+
+// Some client libraries resolve /api/data against the base URL and so lose the
+// prefix; what they find at the root is the same system.
+func TestClientsThatKeepOnlyTheHostFindTheirSystem(t *testing.T) {
+	t.Parallel()
+	b := newLean(t)
+	page := b.do(http.MethodGet, "/api/data/v9.2/accounts?$select=name", "", "Prefer", "odata.maxpagesize=150")
+	next := page.json(t)["@odata.nextLink"].(string)
+	require.True(t, strings.HasPrefix(next, b.url+"/api/data/v9.2/accounts?"), next)
+	require.Len(t, values(t, b.do(http.MethodGet, next, "", "Prefer", "odata.maxpagesize=150")), 50)
+	require.Len(t, items(t, b.do(http.MethodGet, "/fscmRestApi/resources/latest/itemsV2?limit=3", "")), 3)
+	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/elsewhere", "").status)
+	require.Equal(t, http.StatusNotImplemented, b.dataverse(http.MethodGet, "accounts?fetchXml=%3Cfetch%2F%3E", "").status, "what is not there is said, not ignored")
+}

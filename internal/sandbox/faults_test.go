@@ -150,7 +150,7 @@ func TestRecordAndRowsSurviveARestart(t *testing.T) {
 	require.Len(t, calls, 2)
 	require.EqualValues(t, 2, calls[1].N, "numbers go on")
 	require.Contains(t, string(second.do(http.MethodGet, "/_sandbox/", "").body), "PATCH")
-	_, err := sandbox.New(sandbox.Options{DatabaseURL: url, Seed: 7, Products: products})
+	_, err := sandbox.New(t.Context(), sandbox.Options{DatabaseURL: url, Seed: 7, Products: products})
 	require.ErrorContains(t, err, "was seeded with")
 }
 
@@ -224,7 +224,7 @@ func TestTokensEndSoonerAtSpeed(t *testing.T) {
 
 func TestRunServesUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
-	s, err := sandbox.New(sandbox.Options{Lean: true, Products: 10})
+	s, err := sandbox.New(t.Context(), sandbox.Options{Lean: true, Products: 10})
 	require.NoError(t, err)
 	defer s.Close()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

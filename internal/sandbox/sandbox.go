@@ -73,8 +73,12 @@ type (
 	}
 )
 
+// roots are first segments that belong to one system alone. Some client libraries
+// keep only the host of a base URL; they find the system there.
+var roots = map[string]string{"dataverse": "api", "oracle": "fscmRestApi"}
+
 // New opens the store, makes what is missing in it and seeds it once.
-func New(opts Options) (*Server, error) {
+func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Speed <= 0 {
 		opts.Speed = 1
 	}
@@ -89,7 +93,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, faults: faults.New(opts.Seed), authority: login.New(opts.Seed, opts.Speed), lines: map[string]http.Handler{}}
 	s.env = dataverse.Build("dataverse", "883278f5-07af-45eb-a0bc-3fea67caa544", dataverse.Tables())
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := s.open(ctx); err != nil {
 		return nil, err
@@ -145,8 +149,14 @@ func (s *Server) prepare(ctx context.Context) error {
 		}
 	}
 	for _, x := range list {
-		s.lines[x.name] = &exchange.Line{Name: x.name, Prefix: "/" + x.name, System: x.handler, Store: s.store, Book: s.book,
+		line := exchange.Line{Name: x.name, Prefix: "/" + x.name, System: x.handler, Store: s.store, Book: s.book,
 			Faults: s.faults, Log: s.opts.Logger}
+		s.lines[x.name] = &line
+		if root, ok := roots[x.name]; ok {
+			bare := line
+			bare.Prefix = ""
+			s.lines[root] = &bare
+		}
 	}
 	return nil
 }

@@ -7,8 +7,7 @@
 // application role that owns nothing, passes no row security, deletes nothing
 // and may only insert into plan, seal and journal. Open is meant for that role.
 // A managed database often grants no right to create roles: Migrate then leaves
-// the roles alone and the application works as the role of the URL it was given;
-// the same timeouts hold, the least grants do not.
+// the roles alone and the application works as the role of the URL it was given.
 //
 // Every failure leaves as a fault: store.unavailable when nobody answered, which
 // is decided within two seconds; store.commit-unknown when a commit was sent and

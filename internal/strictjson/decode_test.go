@@ -88,7 +88,6 @@ type order struct {
 	Number string         `json:"number"`
 	Lines  []line         `json:"lines"`
 	Extra  map[string]any `json:"extra"`
-	hidden int
 }
 
 type line struct {

@@ -117,9 +117,9 @@ func (m *Metrics) WatchBacklog(read func(context.Context) (Backlog, error)) {
 }
 
 // RunClosed counts the end of a run, took after it was accepted.
-func (m *Metrics) RunClosed(ctx context.Context, flow, outcome string, took time.Duration) {
+func (m *Metrics) RunClosed(flow, outcome string, took time.Duration) {
 	if m != nil {
-		m.runs.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
+		m.runs.Record(context.Background(), took.Seconds(), metric.WithAttributeSet(attribute.NewSet(
 			attribute.String("flow", flow), attribute.String("outcome", outcome))))
 	}
 }

@@ -33,7 +33,7 @@ func TestMetricsShowRunsRequestsBacklogAndTheSDK(t *testing.T) {
 	m, err := telemetry.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close(context.Background())) })
-	m.RunClosed(t.Context(), "product-specs", "completed", 30*time.Millisecond)
+	m.RunClosed("product-specs", "completed", 30*time.Millisecond)
 	m.Temporal().WithTags(map[string]string{"task_queue": "patchbay"}).Counter("temporal_request").Inc(2)
 	m.Temporal().Timer("temporal_request_latency").Record(3 * time.Millisecond)
 	down := true
@@ -69,7 +69,7 @@ func TestMetricsShowRunsRequestsBacklogAndTheSDK(t *testing.T) {
 func TestNoMetricsDoNothing(t *testing.T) {
 	t.Parallel()
 	var m *telemetry.Metrics
-	m.RunClosed(t.Context(), "a", "b", 0)
+	m.RunClosed("a", "b", 0)
 	m.WatchBacklog(nil)
 	m.Temporal().Counter("x").Inc(1)
 	require.NoError(t, m.Close(t.Context()))

@@ -127,8 +127,10 @@ func (s *System) readOptions(t *Table, values url.Values, now time.Time) (option
 			aliases[name] = v[0]
 		}
 	}
-	if values.Has("$apply") {
-		return o, refuse(http.StatusNotImplemented, "0x80060888", "The sandbox does not have $apply.")
+	for _, name := range []string{"$apply", "fetchXml", "savedQuery", "userQuery"} {
+		if values.Has(name) { // answering as if it were not there would be a wrong answer
+			return o, refuse(http.StatusNotImplemented, "0x80060888", "The sandbox does not have %s.", name)
+		}
 	}
 	for _, name := range []string{"$select", "$filter", "$orderby", "$expand", "$top", "$count", "$skiptoken"} {
 		if values.Has(name) {

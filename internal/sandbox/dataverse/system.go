@@ -112,6 +112,7 @@ func (s *System) serve(ctx context.Context, tx storage.Tx, c *exchange.Call, ref
 		answer.Header = http.Header{}
 	}
 	answer.Header.Set("OData-Version", "4.0")
+	answer.Header.Set("X-Ms-Service-Request-Id", newGUID())
 	if len(r.prefer.applied) > 0 && answer.Status < 300 {
 		answer.Header.Set("Preference-Applied", strings.Join(r.prefer.applied, ", "))
 	}

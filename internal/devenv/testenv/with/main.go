@@ -87,7 +87,10 @@ func command(ctx context.Context, args []string, info devenv.Info) (int, error) 
 	cmd.Env = append(os.Environ(),
 		testenv.DatabaseVar+"="+info.Database, testenv.TemporalVar+"="+info.Temporal, testenv.MetricsVar+"="+metrics)
 	err := cmd.Run()
-	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+	switch exit := new(exec.ExitError); {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit) && exit.Exited():
 		return exit.ExitCode(), nil
 	}
 	return 1, err
