@@ -30,6 +30,7 @@ var Calls = storage.NewTable(storage.Table{
 		{Name: "query"}, {Name: "status", Kind: storage.Int}, {Name: "body_sha256"}, {Name: "user"}, {Name: "fault"},
 	},
 	Primary: []string{"system", "n"},
+	Index:   [][]string{{"at"}},
 })
 
 type (
