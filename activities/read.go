@@ -50,6 +50,9 @@ type (
 func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResult, error) {
 	ctx, stop := alive(ctx)
 	defer stop()
+	if err := late(ctx); err != nil {
+		return contract.ReadResult{}, err
+	}
 	plan, err := a.Plans.ByDigest(ctx, in.Digest)
 	if err != nil {
 		return contract.ReadResult{}, fmt.Errorf("loading the plan: %w", err)

@@ -63,6 +63,9 @@ type (
 func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteResult, error) {
 	ctx, stop := alive(ctx)
 	defer stop()
+	if err := late(ctx); err != nil {
+		return contract.WriteResult{}, err
+	}
 	plan, err := a.Plans.ByDigest(ctx, in.Digest)
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("loading the plan: %w", err)

@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 )
 
 // ToTemporal turns what an activity or a workflow returns into what a history
@@ -37,7 +38,8 @@ func ToTemporal(err error) error {
 }
 
 // FromTemporal gives the fault behind an error of an activity or a child; nil
-// for nil and for a cancellation. A timeout is Unavailable with code "run.timeout".
+// for nil and for a cancellation. A timeout is the failure that came before it, else Unavailable with
+// code flow.DeadlineCode.
 func FromTemporal(err error) *fault.Fault {
 	var app *temporal.ApplicationError
 	var timeout *temporal.TimeoutError
@@ -54,7 +56,7 @@ func FromTemporal(err error) *fault.Fault {
 		if last := FromTemporal(timeout.Unwrap()); last != nil {
 			return last
 		}
-		return fault.New(fault.Unavailable, "run.timeout", "no answer within the time the flow allows", err)
+		return fault.New(fault.Unavailable, flow.DeadlineCode, "no answer within the time the flow allows", err)
 	}
 	return fault.Of(err)
 }

@@ -61,7 +61,7 @@ func TestAPersonPressesTheButtonSeesTheRowsAndFindsTheRunInTemporal(t *testing.T
 func TestAPersonCancelsWhileOracleIsSlow(t *testing.T) {
 	t.Parallel()
 	p, tab := start(t, dataDir(t)), browser.New(t)
-	p.fault("oracle", `{"latency_ms":8000,"rate":1}`)
+	p.fault("oracle", `{"path":"itemsV2","latency_ms":8000,"rate":1}`)
 	tab.Go(p.HTTP + "/flows/product-specs?product_id=AS54888")
 	tab.Click("#press [type=submit]")
 	tab.Shows("#press", "Reading from Oracle PLM")

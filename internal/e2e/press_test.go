@@ -156,7 +156,7 @@ func TestAProductThatDoesNotExistIsATypedAnswerAndIsAskedForOnce(t *testing.T) {
 func TestAThrottledSourceIsAskedAgainWhenItSaysSo(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t))
-	p.fault("oracle", `{"status":429,"retry_after":2,"rate":1,"count":1}`)
+	p.fault("oracle", `{"path":"itemsV2","status":429,"retry_after":2,"rate":1,"count":1}`)
 	began := time.Now()
 	status, run := p.press("AS54888", "", "wait=20")
 	require.Equal(t, http.StatusOK, status)
@@ -168,7 +168,7 @@ func TestAThrottledSourceIsAskedAgainWhenItSaysSo(t *testing.T) {
 func TestATruncatedAnswerIsAskedForAgainAndNothingOfItShows(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t))
-	p.fault("oracle", `{"body":"truncated","rate":1,"count":1}`)
+	p.fault("oracle", `{"path":"itemsV2","body":"truncated","rate":1,"count":1}`)
 	status, run := p.press("AS54888", "", "wait=20")
 	require.Equal(t, http.StatusOK, status)
 	require.NotNil(t, run.Result, "%+v", run.Problem)
@@ -178,7 +178,7 @@ func TestATruncatedAnswerIsAskedForAgainAndNothingOfItShows(t *testing.T) {
 func TestACancelWhileOracleIsSlowLeavesNothingWrittenAndTheCertificateSaysSo(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t))
-	p.fault("oracle", `{"latency_ms":8000,"rate":1}`)
+	p.fault("oracle", `{"path":"itemsV2","latency_ms":8000,"rate":1}`)
 	status, run := p.press("AS54888", "", "wait=0")
 	require.Equal(t, http.StatusAccepted, status)
 	p.await("reading", 10*time.Second, func() bool {
@@ -202,7 +202,7 @@ func TestACancelWhileOracleIsSlowLeavesNothingWrittenAndTheCertificateSaysSo(t *
 func TestADeadlineEndsAPressInWords(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t), "--speed", "10") // 30 s become 3 s
-	p.fault("oracle", `{"status":503,"rate":1}`)
+	p.fault("oracle", `{"path":"itemsV2","status":503,"rate":1}`)
 	status, run := p.press("AS54888", "", "wait=20")
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, flow.Failed, run.Status)

@@ -115,5 +115,9 @@ const (
 	Refused   EffectState = "refused" // the target said no
 )
 
+// DeadlineCode is the code of a run that was not answered in the time its flow
+// allows.
+const DeadlineCode = "run.deadline"
+
 // Final reports whether a run in this state will never change again.
 func (s Status) Final() bool { return s == Completed || s == Failed || s == Cancelled }

@@ -106,7 +106,7 @@ func TestCloseGivesEachClassOfFaultItsReason(t *testing.T) {
 	}{
 		{fault.NotFoundf("source.none", "no such product"), "not_found", false},
 		{fault.New(fault.Rejected, "x", "no", nil), "rejected", false},
-		{fault.New(fault.Unavailable, "run.timeout", "late", nil), "deadline", true},
+		{fault.New(fault.Unavailable, flow.DeadlineCode, "late", nil), "deadline", true},
 		{fault.New(fault.Unavailable, "oracle.down", "away", nil), "failed", true},
 		{fault.New(fault.Bug, "bug", "oops", nil), "failed", false},
 	} {
@@ -149,7 +149,7 @@ func TestAFailedRunLetsNoZombieBeginAnEffect(t *testing.T) {
 	b := newBundle(t)
 	r, s := b.accept("k1")
 	b.begin(s.BatchID, "writing")
-	_, err := b.book.Close(t.Context(), s.BatchID, fault.New(fault.Unavailable, "run.timeout", "late", nil))
+	_, err := b.book.Close(t.Context(), s.BatchID, fault.New(fault.Unavailable, flow.DeadlineCode, "late", nil))
 	require.NoError(t, err)
 	_, err = b.ledger.Attempt(t.Context(), r.RunID, "write", "crm.specification", "c", members())
 	requireFault(t, err, fault.Conflict, "ledger.sealed")

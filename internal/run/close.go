@@ -34,6 +34,7 @@ type locked struct {
 	relayed              bool
 	at                   time.Time // when it closed, or closes if this transaction does it
 	acceptedAt           time.Time
+	waiting              string // what it waited for last, in words
 }
 
 // unheard is why an attempt is in doubt when its run closes.
@@ -45,9 +46,9 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 	row := locked{runID: runID}
 	var params []byte
 	err := tx.QueryRow(ctx, `
-		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now()), accepted_at
+		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now()), accepted_at, coalesce(waiting, '')
 		from work where run_id = $1 for update`, runID).
-		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at, &row.acceptedAt)
+		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at, &row.acceptedAt, &row.waiting)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return locked{}, notFound()
 	}
@@ -200,7 +201,7 @@ func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (ro
 		end = ending{
 			status:  flow.Failed,
 			reason:  reasonOf(f),
-			problem: &flow.Problem{Code: f.Code, Detail: f.Text, Retry: f.Retryable()},
+			problem: &flow.Problem{Code: f.Code, Detail: detail(f, row.waiting), Retry: f.Retryable()},
 			note:    f.Text,
 		}
 	}
@@ -211,10 +212,19 @@ func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (ro
 	return row, end.status, finish(ctx, tx, row, end, effects)
 }
 
+// detail tells a person why the run failed; of one that ran out of time also what
+// it had been waiting for.
+func detail(f *fault.Fault, waiting string) string {
+	if f.Code == flow.DeadlineCode && waiting != "" {
+		return f.Text + "; it was " + waiting
+	}
+	return f.Text
+}
+
 // reasonOf is the final reason of a run that failed with f.
 func reasonOf(f *fault.Fault) journal.Reason {
 	switch {
-	case f.Code == "run.timeout" || f.Code == "run.deadline":
+	case f.Code == flow.DeadlineCode:
 		return journal.Deadline
 	case f.Class == fault.NotFound:
 		return journal.NotFound
