@@ -145,17 +145,7 @@ func (e *environment) quiet(ctx context.Context) error {
 			var page struct {
 				Runs []json.RawMessage `json:"runs"`
 			}
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTP+"/v1/runs?limit=1&status="+status, nil)
-			if err != nil {
-				return err
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return err
-			}
-			err = json.NewDecoder(resp.Body).Decode(&page)
-			_ = resp.Body.Close()
-			if err != nil {
+			if err := e.get(ctx, "/v1/runs?limit=1&status="+status, &page); err != nil {
 				return err
 			}
 			open += len(page.Runs)
@@ -170,6 +160,38 @@ func (e *environment) quiet(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("runs are still open after a minute")
+}
+
+// written tells how long the latest runs took from acceptance to their confirmed
+// write, by their own times: the answer is only half of a press.
+func (e *environment) written(ctx context.Context) ([]time.Duration, error) {
+	var page struct {
+		Runs []struct {
+			AcceptedAt time.Time `json:"accepted_at"`
+			ClosedAt   time.Time `json:"closed_at"`
+		} `json:"runs"`
+	}
+	if err := e.get(ctx, "/v1/runs?limit=100&status=completed", &page); err != nil {
+		return nil, err
+	}
+	took := make([]time.Duration, len(page.Runs))
+	for i, r := range page.Runs {
+		took[i] = r.ClosedAt.Sub(r.AcceptedAt)
+	}
+	return took, nil
+}
+
+func (e *environment) get(ctx context.Context, path string, out any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTP+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return json.NewDecoder(resp.Body).Decode(out)
 }
 
 // resident is the memory of the patchbay process alone, in bytes.

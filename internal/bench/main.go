@@ -69,6 +69,7 @@ func run(ctx context.Context, rounds, presses, warmup int) error {
 		return err
 	}
 	var actions []float64
+	var written [][]time.Duration
 	for round := range rounds {
 		for i := range contenders {
 			c := &contenders[(i+round)%len(contenders)] // who goes first changes
@@ -92,15 +93,22 @@ func run(ctx context.Context, rounds, presses, warmup int) error {
 			if err != nil {
 				return err
 			}
-			if (i+round)%len(contenders) == 0 {
-				actions = append(actions, float64(after-before)/float64(presses))
+			if (i+round)%len(contenders) != 0 {
+				continue
 			}
+			actions = append(actions, float64(after-before)/float64(presses))
+			ends, err := env.written(ctx)
+			if err != nil {
+				return err
+			}
+			written = append(written, ends)
 		}
 	}
 	fmt.Printf("\n%-36s %22s %22s\n", "one client", "p50 (min … max)", "p95 (min … max)")
 	for _, c := range contenders {
 		fmt.Printf("%-36s %22s %22s\n", c.name, spread(c.took, 0.5), spread(c.took, 0.95))
 	}
+	fmt.Printf("%-36s %22s %22s\n", "patchbay: button to confirmed write", spread(written, 0.5), spread(written, 0.95))
 	ratios := make([]float64, rounds)
 	for i := range ratios {
 		ratios[i] = float64(quantile(contenders[0].took[i], 0.5)) / float64(quantile(contenders[1].took[i], 0.5))
