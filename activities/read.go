@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"patchbay/internal/contract"
@@ -66,7 +65,8 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 	}
 	rows, err := a.rows(ctx, plan, item)
 	if err != nil {
-		return contract.ReadResult{}, tell(ctx, a.Runs, item, plan.Read.Connection, err)
+		tell(ctx, a.Runs, item, flow.Running, plan.Read.Connection, err)
+		return contract.ReadResult{}, err
 	}
 	note := fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection)
 	answer := flow.Result{Rows: rows, Count: len(rows)}
@@ -76,11 +76,18 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 	return contract.ReadResult{Rows: len(rows)}, nil
 }
 
+// rows reads and maps within the run's own deadline, which a retry does not move.
 func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]flow.Row, error) {
-	ctx, cancel := context.WithDeadline(ctx, item.DeadlineAt)
+	within, cancel := context.WithDeadline(ctx, item.DeadlineAt)
 	defer cancel()
-	rows, err := a.Source.Rows(ctx, plan, item.Params)
+	if err := late(within); err != nil {
+		return nil, err
+	}
+	rows, err := a.Source.Rows(within, plan, item.Params)
 	if err != nil {
+		if ctx.Err() == nil && within.Err() != nil {
+			return nil, fault.New(fault.Unavailable, flow.DeadlineCode, plan.Read.Connection+" did not answer within the time the flow allows", err)
+		}
 		return nil, fmt.Errorf("reading: %w", err)
 	}
 	mapped, err := a.Mapper.Map(plan, item.Params, rows)
@@ -88,32 +95,4 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]fl
 		return nil, fmt.Errorf("mapping: %w", err)
 	}
 	return mapped, nil
-}
-
-// Moved is the code of the fault of a connection that by now names another system
-// than the run was accepted for: the run is parked until a person puts it back
-// (promise 6).
-const Moved = "connection.moved"
-
-// tell writes on the run's row what it waits for when err will be tried again,
-// so that a person sees it, and returns err. The note is a courtesy: that it
-// could not be written must not hide err.
-func tell(ctx context.Context, runs interface {
-	Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
-}, item run.Item, connection string, err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	if f := fault.Of(err); f.Retryable() || f.Class == fault.InDoubt {
-		note := "waiting for " + connection + ": " + f.Text
-		if f.After > 0 {
-			note = fmt.Sprintf("waiting %s for %s: %s", f.After, connection, f.Text)
-		}
-		status := flow.Running
-		if f.Code == Moved {
-			status = flow.Parked
-		}
-		_ = runs.Wait(context.WithoutCancel(ctx), item, status, note)
-	}
-	return err
 }

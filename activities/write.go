@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
@@ -83,7 +84,7 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	}
 	outcomes, err := a.deliver(ctx, plan, item, members)
 	if err != nil {
-		return contract.WriteResult{}, tell(ctx, a.Runs, item, plan.Write.Connection, err)
+		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
 	}
 	result := contract.WriteResult{Confirmed: len(members)}
 	for _, o := range outcomes {
@@ -93,11 +94,38 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 		}
 	}
 	note := fmt.Sprintf("%d rows in %s", result.Confirmed, plan.Write.Connection)
+	ctx, done := committed(ctx)
+	defer done()
 	result.Status, err = a.Runs.Complete(ctx, item, writeStep, outcomes, nil, note)
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("closing the run: %w", err)
 	}
 	return result, nil
+}
+
+// committed returns a context that a cancel does not reach and that ends with the
+// attempt: what was sent is heard out and what is known is recorded, so that a
+// certificate says it (promise 3).
+func committed(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(time.Minute)
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
+// pending says on the run's row what a write waits for. A connection that is not
+// set up right parks the run: an accepted effect waits until a person has put it
+// right, or cancels.
+func (a *Writer) pending(ctx context.Context, item run.Item, connection string, err error) error {
+	f := fault.Of(err)
+	if errors.Is(err, context.Canceled) && !errors.As(err, new(*fault.Fault)) || !configured(f) {
+		tell(ctx, a.Runs, item, flow.Running, connection, err)
+		return err
+	}
+	parked := fault.New(fault.Unavailable, f.Code, f.Text, err)
+	tell(ctx, a.Runs, item, flow.Parked, connection, parked)
+	return parked
 }
 
 // deliver returns the outcome of every member that had none yet.
@@ -112,6 +140,8 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}
+	ctx, done := committed(ctx) // the attempt is on record: it is carried to its end
+	defer done()
 	outcomes, send, err := a.settle(ctx, plan, open, rows)
 	if err != nil || len(send) == 0 {
 		return outcomes, err
@@ -120,23 +150,29 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	for i, o := range send {
 		batch[i] = rows[o.Key]
 	}
-	results, err := a.Target.Upsert(ctx, plan, batch)
-	if errors.Is(err, context.Canceled) {
-		return nil, err
-	}
-	if err != nil { // one answer for all of them
+	results, whole := a.Target.Upsert(ctx, plan, batch)
+	if whole != nil {
 		results = make([]error, len(send))
 		for i := range results {
-			results[i] = err
+			results[i] = whole
 		}
 	}
 	var again error
 	for i, o := range send {
-		outcome, retry := judge(o, results[i])
-		outcomes = append(outcomes, outcome...)
-		if retry != nil {
-			again = fmt.Errorf("writing: %w", retry)
+		f := fault.Of(results[i])
+		outcome := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
+		switch {
+		case f == nil:
+		case refused(f) && whole == nil:
+			outcome.State, outcome.Reason = flow.Refused, f.Code+": "+f.Text
+		case f.Class == fault.InDoubt:
+			again = results[i]
+			continue // the attempt stays open; the next one reads back
+		default:
+			again = results[i]
+			outcome.State = flow.Intent // it certainly did not take effect
 		}
+		outcomes = append(outcomes, outcome)
 	}
 	if again == nil {
 		return outcomes, nil
@@ -145,26 +181,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	if _, err := a.Effects.Record(ctx, item.RunID, writeStep, outcomes); err != nil {
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
-	return nil, again
-}
-
-// judge turns what the target said of a row into an outcome, and an error where
-// the row has to be sent again. A write in doubt has no outcome: its attempt stays
-// open, and the next one reads back. One that certainly did not take effect goes
-// back to its intent.
-func judge(o ledger.Open, err error) (outcome []ledger.Outcome, again error) {
-	known := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
-	switch f := fault.Of(err); {
-	case f == nil:
-	case f.Class == fault.InDoubt:
-		return nil, err
-	case f.Retryable():
-		known.State = flow.Intent
-		return []ledger.Outcome{known}, err
-	default:
-		known.State, known.Reason = flow.Refused, f.Code+": "+f.Text
-	}
-	return []ledger.Outcome{known}, nil
+	return nil, fmt.Errorf("writing: %w", again)
 }
 
 // settle reads back what an earlier attempt may have written: rows that hold

@@ -130,10 +130,14 @@ func TestACancelDuringAWriteWaitsForItAndCertifiesWhatWasDone(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, temporalAddress(t), plan())
 	writing, gate := make(chan struct{}, 8), make(chan struct{})
-	b.outside.onWrite = func(context.Context, int) error { // deaf to the cancel, as a request on the wire is
+	b.outside.onWrite = func(ctx context.Context, _ int) error {
 		writing <- struct{}{}
-		<-gate
-		return nil
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.InDoubt, "crm.no-answer", "the request was cut off", ctx.Err())
+		case <-gate:
+			return nil
+		}
 	}
 	r := b.press("AS54888", "")
 	<-writing
@@ -146,7 +150,7 @@ func TestACancelDuringAWriteWaitsForItAndCertifiesWhatWasDone(t *testing.T) {
 		close(answer)
 	}()
 	b.until(r.RunID, func(r flow.Run) bool { return r.Cancelling })
-	close(gate)
+	time.AfterFunc(2*time.Second, func() { close(gate) }) // four heartbeats: the cancel has arrived by then
 	certificate := <-answer
 	require.Equal(t, flow.Cancelled, certificate.Status)
 	require.Len(t, certificate.Done, 2, "the write was on its way before the cancel")
@@ -181,21 +185,32 @@ func TestASecondPressOfAClosedRunIsItsAnswer(t *testing.T) {
 	require.Equal(t, 1, reads, "not found is an answer, not a retry")
 }
 
-func TestARunWhoseConnectionNamesAnotherSystemIsParkedAndGoesOnOncePutBack(t *testing.T) {
+func TestAWriteThatCannotSignInIsParkedAndGoesOnOncePutRight(t *testing.T) {
 	t.Parallel()
-	b := newBundle(t, temporalAddress(t), plan())
-	moved := fault.New(fault.Unavailable, activities.Moved, "connection crm names another system", nil)
-	var back atomic.Bool
-	b.outside.onWrite = func(context.Context, int) error {
-		if back.Load() {
-			return nil
-		}
-		return moved
+	for name, wrong := range map[string]*fault.Fault{
+		"moved":    fault.New(fault.Conflict, activities.Moved, "connection crm names another system", nil),
+		"secret":   fault.New(fault.Invalid, "secret.missing", "the environment variable of ${env:CRM} is not set", nil),
+		"password": fault.New(fault.Unauthorized, "vendor.sign-in-refused", "crm refused the credentials of the connection", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t, temporalAddress(t), plan())
+			var right atomic.Bool
+			b.outside.onWrite = func(context.Context, int) error {
+				if right.Load() {
+					return nil
+				}
+				return wrong
+			}
+			id := b.press("AS54888", "").RunID
+			r := b.until(id, func(r flow.Run) bool { return r.Status == flow.Parked || r.Status.Final() })
+			require.Equal(t, flow.Parked, r.Status, "nothing was refused, nothing is lost: %+v", r.Problem)
+			require.Contains(t, r.Waiting, wrong.Text)
+			right.Store(true)
+			r = b.until(id, final)
+			require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
+			_, _, held := b.outside.counts()
+			require.Equal(t, 2, held)
+		})
 	}
-	id := b.press("AS54888", "").RunID
-	r := b.until(id, func(r flow.Run) bool { return r.Status == flow.Parked })
-	require.Contains(t, r.Waiting, "another system")
-	back.Store(true)
-	r = b.until(id, final)
-	require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
 }

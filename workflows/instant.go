@@ -17,10 +17,11 @@ import (
 // what comes next and makes sure that every end is recorded.
 func Instant(ctx workflow.Context, in contract.InstantInput) (contract.InstantResult, error) {
 	p := &press{in: in, began: workflow.Now(ctx)}
-	if err := p.run(ctx); err != nil {
-		return p.result, p.end(ctx, err)
+	err := p.run(ctx)
+	if err != nil {
+		err = p.end(ctx, err)
 	}
-	return p.result, nil
+	return p.result, err
 }
 
 // press is the state of one Instant workflow.
@@ -68,15 +69,22 @@ func (p *press) delivery(ctx workflow.Context) contract.Activity[contract.Batch,
 
 // end records how a run that did not complete ended, out of reach of a cancel
 // (promises 3 and 4), and hands Temporal the reason: the run is red, or cancelled.
+// A run that an attempt had completed before it was lost keeps its status.
 func (p *press) end(ctx workflow.Context, err error) error {
-	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	why := contract.CloseInput{Batch: p.in.Batch, Fault: contract.FromTemporal(err)}
+	if ctx.Err() != nil {
+		why.Fault = nil // what a cancelled attempt says of itself is not why it ended
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	closed, closeErr := contract.CloseRun.Run(ctx, why, "record how the run ended")
 	if closeErr != nil {
 		return closeErr
 	}
 	p.result.Status = closed.Status
-	if closed.Status == flow.Cancelled {
+	switch closed.Status {
+	case flow.Completed:
+		return nil
+	case flow.Cancelled:
 		return temporal.NewCanceledError()
 	}
 	if saErr := workflow.UpsertTypedSearchAttributes(ctx, contract.OutcomeAttribute.ValueSet(p.outcome())); saErr != nil {

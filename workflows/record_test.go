@@ -121,6 +121,8 @@ func scenarios() []scenario {
 			stand: stand{rows(5), func(context.Context) (contract.WriteResult, error) {
 				return contract.WriteResult{Confirmed: 3, Refused: 2, Status: flow.Failed}, nil
 			}}},
+		{name: "completed-by-an-attempt-that-was-lost", respond: flow.AfterRead, status: flow.Completed, ends: completed,
+			stand: stand{rows(4), fails[contract.WriteResult](fault.New(fault.Conflict, "run.closed", "the run has ended", nil))}},
 		{name: "deadline-passed", respond: flow.AfterRead, timeout: time.Second, status: flow.Failed, ends: failed,
 			stand: stand{read: untilCancelled[contract.ReadResult]}},
 		{name: "cancelled-while-reading", respond: flow.AfterRead, status: flow.Cancelled, ends: cancelled,

@@ -126,18 +126,27 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 // mappers keeps the compiled expressions of plans. Plans are immutable and come
 // from a cache, so a plan is known by its address.
 type mappers struct {
-	compiled sync.Map // *flow.Plan → *expr.Mapper
+	mu       sync.Mutex
+	compiled map[*flow.Plan]*expr.Mapper
 }
 
+// mostMappers bounds the cache; beyond it everything is compiled anew, once.
+const mostMappers = 256
+
 func (m *mappers) of(plan *flow.Plan) (*expr.Mapper, error) {
-	if found, ok := m.compiled.Load(plan); ok {
-		return found.(*expr.Mapper), nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if found, ok := m.compiled[plan]; ok {
+		return found, nil
 	}
 	mapper, err := expr.NewMapper(plan)
 	if err != nil {
 		return nil, fmt.Errorf("compiling the expressions of %s: %w", plan.Flow, err)
 	}
-	m.compiled.Store(plan, mapper)
+	if len(m.compiled) >= mostMappers || m.compiled == nil {
+		m.compiled = map[*flow.Plan]*expr.Mapper{}
+	}
+	m.compiled[plan] = mapper
 	return mapper, nil
 }
 

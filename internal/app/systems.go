@@ -77,8 +77,9 @@ func Identity(resolve func(string) (string, error)) func(flow.Connection) (strin
 }
 
 // open returns the connector behind a plan's connection. A connection that by
-// now names another system than the plan was compiled for is not dialled: the
-// run waits until it is put right, or a person cancels it (promise 6).
+// now names another system than the plan was compiled for is not dialled
+// (promise 6): a press that has no answer yet fails and says so, a write that is
+// due waits, parked, until it is put right or a person cancels it.
 func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, error) {
 	c, err := s.connections.Connection(ctx, name)
 	if err != nil {
@@ -89,7 +90,7 @@ func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, 
 		return nil, err
 	}
 	if pinned := plan.Bindings[name]; pinned.Identity != identity {
-		return nil, fault.New(fault.Unavailable, activities.Moved,
+		return nil, fault.New(fault.Conflict, activities.Moved,
 			"connection "+name+" names another system than when this run was accepted; put it back, or cancel the run and start it anew", nil)
 	}
 	config, err := json.Marshal(c)

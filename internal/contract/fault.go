@@ -12,7 +12,8 @@ import (
 
 // ToTemporal turns what an activity or a workflow returns into what a history
 // may hold: a fault as an application error of type Code with the fault as its
-// detail, non-retryable unless the fault is, delayed as the fault asks. Temporal's
+// detail, non-retryable unless the fault is and there is time, delayed as the
+// fault asks. Temporal's
 // own errors and cancellations pass. Anything else is a bug and shows its type
 // only (promises 5 and 9).
 func ToTemporal(err error) error {
@@ -31,7 +32,7 @@ func ToTemporal(err error) error {
 		f = fault.Of(err)
 	}
 	return temporal.NewApplicationErrorWithOptions(f.Text, f.Code, temporal.ApplicationErrorOptions{
-		NonRetryable:   !f.Retryable() && f.Class != fault.InDoubt,
+		NonRetryable:   f.Code == flow.DeadlineCode || !f.Retryable() && f.Class != fault.InDoubt,
 		NextRetryDelay: f.After,
 		Details:        []any{*f}, // by value: FromTemporal reads it before and after the wire
 	})

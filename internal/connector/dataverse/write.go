@@ -196,7 +196,8 @@ func aboutRows(err error) bool {
 		return false
 	}
 	switch f.Code {
-	case "egress.blocked", "connector.url", System + ".unknown-resource":
+	case "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "secret.missing", "secret.reference",
+		System + ".unknown-resource": // the connection is wrong, whatever the row
 		return false
 	case System + ".no-privilege":
 		return true // it may be for one row that belongs to somebody else

@@ -1,0 +1,52 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/run"
+)
+
+// Moved is the code of the fault of a connection that by now names another system
+// than the run was accepted for (promise 6).
+const Moved = "connection.moved"
+
+// configured reports whether a failure is about how the connection is set up and
+// not about what was asked of the system: a person has to put something right,
+// and then the same request may succeed.
+func configured(f *fault.Fault) bool {
+	return f.Class == fault.Unauthorized || strings.HasPrefix(f.Code, "secret.") || slices.Contains([]string{
+		Moved, "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "connector.unknown-system",
+	}, f.Code)
+}
+
+// refused reports whether a failure is the target's answer about a row, which
+// asking again does not change.
+func refused(f *fault.Fault) bool {
+	return f != nil && !f.Retryable() && f.Class != fault.InDoubt && !configured(f)
+}
+
+// waiter is where a run keeps what it waits for.
+type waiter interface {
+	Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
+}
+
+// tell writes on the run's row what it waits for when err will be tried again, so
+// that a person sees it. The note is a courtesy: that it could not be written
+// must not hide err.
+func tell(ctx context.Context, runs waiter, item run.Item, status flow.Status, connection string, err error) {
+	f := fault.Of(err)
+	if errors.Is(err, context.Canceled) || f.Code == flow.DeadlineCode || !f.Retryable() && f.Class != fault.InDoubt {
+		return
+	}
+	note := "waiting for " + connection + ": " + f.Text
+	if f.After > 0 {
+		note = fmt.Sprintf("waiting %s for %s: %s", f.After, connection, f.Text)
+	}
+	_ = runs.Wait(context.WithoutCancel(ctx), item, status, note)
+}
