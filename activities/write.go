@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type (
 		// ReadBack returns one row, or nil, for each of the given rows' keys, with
 		// the columns those rows have.
 		ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error)
+		// FoldKeys gives each row's key as the target compares it: equal ones are one row.
+		FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error)
 	}
 
 	// Effects is the part of the ledger that a write asks first (promise 2).
@@ -78,7 +81,11 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	if item.Answer == nil {
 		return contract.WriteResult{}, fault.New(fault.Bug, "run.no-answer", "a write without an answer", nil)
 	}
-	members, err := freeze(plan.Write.Key, item.Answer.Rows)
+	folded, err := a.Target.FoldKeys(ctx, plan, item.Answer.Rows)
+	if err != nil {
+		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
+	}
+	members, err := freeze(plan.Write.Key, item.Answer.Rows, folded)
 	if err != nil {
 		return contract.WriteResult{}, err
 	}
@@ -213,12 +220,12 @@ func (a *Writer) settle(ctx context.Context, plan *flow.Plan, open []ledger.Open
 	return outcomes, send, nil
 }
 
-// freeze makes ledger members of rows. Rows with one key are merged, the later
-// wins column by column.
-func freeze(key []string, rows []flow.Row) ([]member, error) {
+// freeze makes ledger members of rows. Rows that are one to the target are
+// merged, the later wins column by column.
+func freeze(key []string, rows []flow.Row, folded []string) ([]member, error) {
 	var members []member
 	at := map[string]int{}
-	for _, row := range rows {
+	for n, row := range rows {
 		values := make([]any, len(key))
 		words := make([]string, len(key))
 		for i, k := range key {
@@ -228,13 +235,16 @@ func freeze(key []string, rows []flow.Row) ([]member, error) {
 		if err != nil {
 			return nil, fault.New(fault.Bug, "write.key", "a key that cannot be encoded", err)
 		}
-		i, seen := at[string(id)]
+		i, seen := at[folded[n]]
 		if !seen {
 			i = len(members)
-			at[string(id)] = i
+			at[folded[n]] = i
 			members = append(members, member{Member: ledger.Member{Key: string(id), Label: strings.Join(words, ", ")}, row: flow.Row{}})
 		}
 		for column, value := range row {
+			if seen && slices.Contains(key, column) {
+				continue // the key stays as the ledger knows it
+			}
 			members[i].row[column] = value
 		}
 	}

@@ -104,6 +104,14 @@ func (o *outside) ReadBack(_ context.Context, plan *flow.Plan, rows []flow.Row) 
 	return found, nil
 }
 
+func (o *outside) FoldKeys(_ context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error) {
+	folded := make([]string, len(rows))
+	for i, row := range rows {
+		folded[i] = key(plan, row)
+	}
+	return folded, nil
+}
+
 func (o *outside) counts() (reads, writes, held int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -121,6 +122,33 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 		columns[i] = column.Name
 	}
 	return reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
+}
+
+// FoldKeys gives each row's key as the target compares it.
+func (s *systems) FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error) {
+	system, err := s.open(ctx, plan, plan.Write.Connection)
+	if err != nil {
+		return nil, err
+	}
+	fold := exactKey
+	if folder, ok := system.(connector.KeyFolder); ok {
+		fold = folder.FoldKey
+	}
+	folded := make([]string, len(rows))
+	for i, row := range rows {
+		folded[i] = fold(plan.Write.Key, row)
+	}
+	return folded, nil
+}
+
+// exactKey tells every two keys apart. Values of rows can be encoded.
+func exactKey(key []string, row connector.Row) string {
+	values := make([]any, len(key))
+	for i, k := range key {
+		values[i] = row[k]
+	}
+	b, _ := json.Marshal(values)
+	return string(b)
 }
 
 // mappers keeps the compiled expressions of plans. Plans are immutable and come

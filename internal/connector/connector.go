@@ -120,6 +120,13 @@ type (
 		ReadByKey(ctx context.Context, table string, key []string, keys []Row, columns []string) ([]Row, error)
 	}
 
+	// KeyFolder says which keys are one to the system, for example texts that
+	// differ only in case: equal results are one row. A system without it compares
+	// exactly. It does no I/O.
+	KeyFolder interface {
+		FoldKey(key []string, row Row) string
+	}
+
 	// Caller calls one named operation of the system.
 	Caller interface {
 		Call(ctx context.Context, operation string, in Row) (Row, error)

@@ -137,6 +137,12 @@ func (v *Dataverse) readSome(ctx context.Context, t connector.Table, condition s
 	return nil
 }
 
+// FoldKey is equal for rows that Dataverse takes for one: its texts are compared
+// without regard to case.
+func (v *Dataverse) FoldKey(key []string, row connector.Row) string {
+	return strings.ToLower(identity(key, row))
+}
+
 // identity makes the values of a key comparable. SQL Server ignores blanks at
 // the end of a text.
 func identity(key []string, row connector.Row) string {
