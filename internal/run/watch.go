@@ -85,9 +85,7 @@ func (h *hub) watch(ctx context.Context, runID string) (<-chan struct{}, func())
 		h.watchers[runID] = map[*watcher]struct{}{}
 	}
 	h.watchers[runID][w] = struct{}{}
-	var detach func() bool
-	stop := func() {
-		detach()
+	remove := func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		w.timer.Stop()
@@ -96,8 +94,9 @@ func (h *hub) watch(ctx context.Context, runID string) (<-chan struct{}, func())
 			delete(h.watchers, runID)
 		}
 	}
-	detach = context.AfterFunc(ctx, stop)
-	return w.tick, stop
+	// For a caller who has left already, remove may run before this returns.
+	detach := context.AfterFunc(ctx, remove)
+	return w.tick, func() { detach(); remove() }
 }
 
 func (w *watcher) send() {

@@ -51,6 +51,17 @@ func TestAWatcherPollsWhenNobodyTellsIt(t *testing.T) {
 	require.Empty(t, cancelled)
 }
 
+func TestWatchingForACallerWhoHasLeftIsHarmless(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 2000 { // the release then runs beside Watch itself
+		_, stop := b.book.Watch(gone, "run")
+		stop()
+	}
+}
+
 func TestAWatcherOfAnotherProcessHearsByNotification(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
