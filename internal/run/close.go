@@ -64,10 +64,10 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 // the ledger's, keys are business keys besides the texts among the parameters, note
 // goes to the progress.
 //
-// Conflict "run.fenced" and "run.closed" as for Answer, with nothing settled.
-// Unavailable "run.effects-open", likewise, when effects are left open: a zombie
-// has begun an attempt after ours, so that our outcomes are no longer the last
-// word. The next attempt reads back and ends it.
+// Unavailable "run.fenced" and Conflict "run.closed" as for Answer, with nothing
+// settled. Unavailable "run.effects-open", likewise, when effects are left open: a
+// zombie has begun an attempt after ours, so that our outcomes are no longer the
+// last word. The next attempt reads back and ends it.
 func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error) {
 	var status flow.Status
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {

@@ -58,8 +58,9 @@ func (b *Book) Begin(ctx context.Context, batchID, step, note string) (Item, err
 
 // Answer keeps the answer of an item. visible shows it to the caller from now on;
 // final also completes the run, for a flow that writes nothing. An answer that is
-// visible is never replaced. Conflict "run.fenced" when a later Begin took the
-// item, "run.closed" when the run is final.
+// visible is never replaced. Conflict "run.closed" when the run is final;
+// Unavailable "run.fenced" when a later Begin took the item. That one may have been
+// a zombie's, so whoever is fenced tries again: Begin, and on from what is known.
 func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note string, visible, final bool) error {
 	if answer.Rows == nil {
 		answer.Rows = []flow.Row{}
@@ -154,5 +155,5 @@ func closed() error {
 }
 
 func fenced() error {
-	return fault.New(fault.Conflict, "run.fenced", "a later attempt has taken over this run", nil)
+	return fault.New(fault.Unavailable, "run.fenced", "a later attempt has taken over this run", nil)
 }

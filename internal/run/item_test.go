@@ -115,10 +115,10 @@ func TestAZombiesOutcomeFindsNoRow(t *testing.T) {
 	item := b.begin(s.BatchID, "writing")
 	require.Greater(t, item.Fence, zombie.Fence)
 
-	requireFault(t, b.book.Answer(t.Context(), zombie, answer(1), "", true, false), fault.Conflict, "run.fenced")
-	requireFault(t, b.book.Wait(t.Context(), zombie, flow.Running, "x"), fault.Conflict, "run.fenced")
+	requireFault(t, b.book.Answer(t.Context(), zombie, answer(1), "", true, false), fault.Unavailable, "run.fenced")
+	requireFault(t, b.book.Wait(t.Context(), zombie, flow.Running, "x"), fault.Unavailable, "run.fenced")
 	_, err := b.book.Complete(t.Context(), zombie, "write", stale, nil, "")
-	requireFault(t, err, fault.Conflict, "run.fenced")
+	requireFault(t, err, fault.Unavailable, "run.fenced")
 	got := b.get(r.RunID)
 	require.Equal(t, flow.Running, got.Status)
 	require.Nil(t, got.Result)
@@ -132,6 +132,29 @@ func TestAZombiesOutcomeFindsNoRow(t *testing.T) {
 	requireFault(t, err, fault.Conflict, "run.closed")
 	_, err = b.book.Begin(t.Context(), s.BatchID, "writing", "")
 	requireFault(t, err, fault.Conflict, "run.closed")
+	require.Equal(t, []string{"delivered"}, b.finals(r.RunID))
+}
+
+func TestAnAttemptThatALateZombieFencedIsRetriedAndCompletesTheRun(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r, s := b.accept("k1")
+	item := b.begin(s.BatchID, "reading")
+	require.NoError(t, b.book.Answer(t.Context(), item, answer(2), "", true, false))
+	live := b.begin(s.BatchID, "writing")
+	outcomes := b.attempt(live)
+	b.begin(s.BatchID, "reading") // a read that hung since its timeout takes the fence, and does nothing with it
+	_, err := b.book.Complete(t.Context(), live, "write", outcomes, nil, "")
+	requireFault(t, err, fault.Unavailable, "run.fenced")
+	require.True(t, fault.Of(err).Retryable(), "the write is done: the run must not fail for it")
+
+	live = b.begin(s.BatchID, "writing")
+	require.Equal(t, answer(2), *live.Answer)
+	status, err := b.book.Complete(t.Context(), live, "write", b.attempt(live), nil, "")
+	require.NoError(t, err)
+	require.Equal(t, flow.Completed, status)
+	got := b.get(r.RunID)
+	require.Equal(t, []flow.EffectState{flow.Confirmed, flow.Confirmed}, []flow.EffectState{got.Effects[0].State, got.Effects[1].State})
 	require.Equal(t, []string{"delivered"}, b.finals(r.RunID))
 }
 
