@@ -121,6 +121,20 @@ func TestAThrottledRetryDoesNotForgetTheDoubtOfTheAttemptBefore(t *testing.T) {
 	require.True(t, b.attempt("c", member("a", "1"))[0].Retried)
 }
 
+func TestARefusedRetryDoesNotForgetTheDoubtOfTheAttemptBefore(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.attempt("c", member("a", "1")) // sent, and the process died: the target may hold it
+	retry := b.attempt("c", member("a", "1"))[0]
+	refused := ledger.Outcome{Key: "a", Fence: retry.Fence, State: flow.Refused, Reason: "too long"}
+	require.Equal(t, 1, b.record("c", refused))
+	require.Equal(t, flow.Doubtful, b.effects("c")[0].State, "the target refused this attempt, not the one before")
+	require.Equal(t, 1, b.record("c", refused))
+	require.Equal(t, flow.Doubtful, b.effects("c")[0].State, "however often it is told")
+	require.Equal(t, 1, b.record("c", ledger.Outcome{Key: "a", Fence: retry.Fence, State: flow.Confirmed}))
+	require.Equal(t, flow.Settled, b.effects("c")[0].State)
+}
+
 func TestAMemberIsFrozenAtItsFirstIntent(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

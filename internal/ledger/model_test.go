@@ -59,12 +59,13 @@ func (m *model) settle(o ledger.Outcome) bool {
 	switch {
 	case e == nil || e.fence != o.Fence:
 		return false
-	case e.state == flow.Attempt && o.State == flow.Intent && e.unsure:
+	case e.state == flow.Attempt && (o.State == flow.Intent || o.State == flow.Refused) && e.unsure:
 		e.state = flow.Doubtful
 	case e.state == flow.Attempt:
 		e.state = o.State
 	case e.state == flow.Doubtful && o.State == flow.Confirmed:
 		e.state = flow.Settled
+	case e.state == flow.Doubtful && decides && e.unsure: // a refusal decides nothing of the attempt before
 	case e.state == flow.Doubtful && decides:
 		e.state = o.State
 	default:

@@ -25,8 +25,8 @@ type Querier interface {
 // Settle applies outcomes by compare-and-set on their fences and returns how many
 // it applied: news of a superseded attempt, and of an effect whose outcome is
 // known already, changes nothing. A confirmation of an effect in doubt settles it.
-// That this attempt never reached the target says nothing of the one before it:
-// where that one's outcome is unknown the effect goes back to being in doubt.
+// That this attempt never reached the target, or was refused, says nothing of the
+// one before it: where that one's outcome is unknown the effect is in doubt.
 func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outcome) (applied int, err error) {
 	var keys, states, reasons []string
 	var fences []int64
@@ -45,10 +45,10 @@ func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outco
 	tag, err := tx.Exec(ctx, `
 		update effect e set
 			state = case when e.state = 'in_doubt' and o.state = 'confirmed' then 'settled'
-			             when e.unsure and o.state = 'intent' then 'in_doubt'
+			             when e.unsure and o.state in ('intent', 'refused') then 'in_doubt'
 			             else o.state end,
 			reason = nullif(o.reason, ''),
-			settled_at = case when o.state in ('confirmed', 'refused') then now() end
+			settled_at = case when o.state = 'confirmed' or o.state = 'refused' and not e.unsure then now() end
 		from unnest($3::text[], $4::bigint[], $5::text[], $6::text[]) as o(key, fence, state, reason)
 		where e.cause = $1 and e.step = $2 and e.target_key = o.key and e.fence = o.fence
 		  and (e.state = 'attempt' or e.state = 'in_doubt' and o.state in ('confirmed', 'refused'))`,
