@@ -2,6 +2,7 @@ package starters
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -21,8 +22,9 @@ type (
 	// Backlog is what the relay has to hand over: batches whose lease lapsed
 	// before Temporal took them, and cancels that Temporal may not have heard.
 	Backlog interface {
+		// Due may give starts and an error about the rows that it left out.
 		Due(ctx context.Context, limit int) ([]run.Start, error)
-		SealedOpen(ctx context.Context) ([]run.Start, error)
+		SealedOpen(ctx context.Context) ([]run.Handed, error)
 		marks
 	}
 
@@ -67,31 +69,39 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
+// round does all that is due; what fails keeps nothing else from being done.
 func (r *Relay) round(ctx context.Context) error {
+	return errors.Join(r.start(ctx), r.cancel(ctx))
+}
+
+// start hands due rows to Temporal.
+func (r *Relay) start(ctx context.Context) error {
 	limit := relayBatch
 	if r.away {
 		limit = 1
 	}
-	due, err := r.book.Due(ctx, limit)
-	if err != nil {
-		return err
-	}
+	due, err := r.book.Due(ctx, limit) // an error may come beside starts
 	for _, s := range due {
-		if err := r.launcher.launch(ctx, r.book, s); err != nil {
+		if launchErr := r.launcher.launch(ctx, r.book, s); launchErr != nil {
 			r.away = true
-			return err
+			return errors.Join(err, launchErr)
 		}
 	}
 	if r.away && len(due) > 0 {
 		r.away = false
 		r.Wake() // Temporal is back: the rest need not wait for the tick
 	}
+	return err
+}
+
+// cancel repeats the cancels whose runs are still open.
+func (r *Relay) cancel(ctx context.Context) error {
 	sealed, err := r.book.SealedOpen(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range sealed {
-		if err := cancelWorkflow(ctx, r.launcher.temporal, s.WorkflowID()); err != nil {
+		if err := cancelWorkflow(ctx, r.launcher.temporal, s.WorkflowID); err != nil {
 			return err
 		}
 	}

@@ -107,8 +107,8 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 				select count(*) as n from
 					(select from work where flow = $2 and state in ('accepted', 'running', 'parked') limit $9) as w
 			), made as (
-				insert into work (run_id, flow, principal, body_sha256, params, digest, timeout, deadline_at, batch_id, lease_until, progress)
-				select $1, $2, $3, $4, $5, $6, $7::interval, now() + $7::interval, $1, now() + $8::interval,
+				insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, batch_id, lease_until, progress)
+				select $1, $2, $12, $3, $4, $5, $6, $7::interval, now() + $7::interval, $1, now() + $8::interval,
 				       work_step('[]', 'accepted', '')
 				from waiting where n < $9
 				on conflict (run_id) do nothing
@@ -119,7 +119,7 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 			)
 			select accepted_at, deadline_at, progress from made`,
 			e.runID, e.press.Flow, e.press.Principal, e.sum[:], params, e.digest, timeout, b.lease, queue,
-			journal.Accepted, journal.Keys(append(keysOf(e.params), e.runID)...)).
+			journal.Accepted, journal.Keys(append(keysOf(e.params), e.runID)...), string(e.plan.Pattern)).
 			Scan(&run.AcceptedAt, &run.DeadlineAt, &progress)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -1,7 +1,10 @@
 package run
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -200,32 +203,43 @@ func (p *Plans) ByDigest(ctx context.Context, digest string) (*flow.Plan, error)
 	return plan, nil
 }
 
-// decodePlan restores a plan as flowfile compiled it. A body that does not give
-// its digest is not run: it was changed behind our back, or this version of
-// Patchbay reads it otherwise (promise 6).
+// decodePlan restores a plan as flowfile compiled it. The digest is of the bytes
+// that were stored, so a field that flow.Plan got since leaves older plans valid.
+// A plan is not run when its bytes were changed behind our back, nor when it has a
+// field that this version does not know and would leave out (promise 6).
 func decodePlan(body []byte, digest string) (*flow.Plan, error) {
+	if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != digest {
+		return nil, fault.New(fault.Bug, "plan.digest", "a stored plan does not have the digest it is kept under", nil)
+	}
 	var plan flow.Plan
-	if err := decode(body, &plan); err != nil {
-		return nil, fault.New(fault.Bug, "plan.decode", "a stored plan cannot be read", err)
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	d.DisallowUnknownFields()
+	if err := d.Decode(&plan); err != nil {
+		return nil, fault.New(fault.Bug, "plan.decode", "a stored plan cannot be read by this version of Patchbay", err)
 	}
 	for i, param := range plan.Params {
 		plan.Params[i].Default = typed(param.Type, param.Default)
 	}
-	if plan.Digest() != digest {
-		return nil, fault.New(fault.Bug, "plan.digest", "a stored plan does not have the digest it is kept under", nil)
-	}
 	return &plan, nil
 }
 
-// List gives the flows in force, by name.
+// unreadable reports whether err of ByDigest is about that plan alone.
+func unreadable(err error) bool {
+	f := fault.Of(err)
+	return f.Code == "plan.digest" || f.Code == "plan.decode" || f.Code == "plan.not-found"
+}
+
+// List gives the flows in force, by name. One whose plan cannot be read is left
+// out, so that it hides no other; Current says what is wrong with it.
 func (p *Plans) List(ctx context.Context) ([]flow.Applied, error) {
-	var list []flow.Applied
+	var all []flow.Applied
 	err := p.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `select digest, applied_at from flow_current order by flow`)
 		if err != nil {
 			return err
 		}
-		list, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (flow.Applied, error) {
+		all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (flow.Applied, error) {
 			var a flow.Applied
 			err := r.Scan(&a.Digest, &a.AppliedAt)
 			return a, err
@@ -235,8 +249,12 @@ func (p *Plans) List(ctx context.Context) ([]flow.Applied, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		if list[i].Plan, err = p.ByDigest(ctx, list[i].Digest); err != nil {
+	list := make([]flow.Applied, 0, len(all))
+	for _, a := range all {
+		switch a.Plan, err = p.ByDigest(ctx, a.Digest); {
+		case err == nil:
+			list = append(list, a)
+		case !unreadable(err):
 			return nil, err
 		}
 	}

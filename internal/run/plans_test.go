@@ -1,8 +1,11 @@
 package run_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -70,4 +73,74 @@ func TestAPlanComesBackAsItWasCompiled(t *testing.T) {
 	require.Equal(t, plan, read)
 	_, _, err = b.plans.Current(t.Context(), "odd")
 	requireFault(t, err, fault.NotFound, "flow.not-found")
+}
+
+// keep stores a body as another version of Patchbay would have, and gives its digest.
+func (b *bundle) keep(body string) string {
+	b.Helper()
+	sum := sha256.Sum256([]byte(body))
+	digest := hex.EncodeToString(sum[:])
+	b.exec(`insert into plan (digest, flow, body) values ($1, 'old', $2)`, digest, []byte(body))
+	return digest
+}
+
+func TestAPlanStaysValidWhenALaterVersionEncodesItOtherwise(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	// Neither the order of the fields nor their number is what this version writes.
+	digest := b.keep(`{"pattern": "instant", "flow": "old", "limits": {"timeout": 5000000000}}`)
+	plan, err := b.plans.ByDigest(t.Context(), digest)
+	require.NoError(t, err)
+	require.Equal(t, &flow.Plan{Flow: "old", Pattern: flow.Instant, Limits: flow.Limits{Timeout: 5 * time.Second}}, plan)
+}
+
+func TestAPlanThatWasChangedBehindOurBackIsNotRun(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	digest := hex.EncodeToString(make([]byte, sha256.Size))
+	b.exec(`insert into plan (digest, flow, body) select $1, flow, body from plan limit 1`, digest)
+	_, err := b.plans.ByDigest(t.Context(), digest)
+	requireFault(t, err, fault.Bug, "plan.digest")
+}
+
+func TestAPlanThatALaterVersionCompiledIsNotRunByHalf(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	digest := b.keep(`{"flow": "old", "pattern": "instant", "limits": {}, "approve_first": true}`)
+	_, err := b.plans.ByDigest(t.Context(), digest)
+	requireFault(t, err, fault.Bug, "plan.decode")
+}
+
+func TestOneUnreadablePlanHidesNoOther(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	bad, badStart := b.accept("bad")
+	good, goodStart := b.accept("good")
+	digest := b.keep(`[]`)
+	b.exec(`update work set digest = $2 where run_id = $1`, bad.RunID, digest)
+	b.exec(`insert into flow_current (flow, digest, applied_by) values ('broken', $1, 'test')`, digest)
+	b.lapse(bad.RunID)
+	b.lapse(good.RunID)
+	b.book = run.NewBook(b.store, run.NewPlans(b.store), run.Options{})
+
+	due, err := b.book.Due(t.Context(), 10)
+	require.Equal(t, []run.Start{goodStart}, due, "the rest is handed over")
+	requireFault(t, err, fault.Bug, "plan.decode")
+	require.ErrorContains(t, err, badStart.BatchID, "and what was left out is named")
+
+	require.Equal(t, bad.WorkflowID, b.get(bad.RunID).WorkflowID)
+	runs, _, err := b.book.List(t.Context(), flow.RunFilter{})
+	require.NoError(t, err)
+	require.Len(t, runs, 2)
+	applied, err := run.NewPlans(b.store).List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, applied, 1)
+	require.Equal(t, "product-specs", applied[0].Plan.Flow)
+
+	require.NoError(t, b.book.Relayed(t.Context(), badStart.BatchID))
+	_, err = b.book.Seal(t.Context(), bad.RunID, "dev")
+	require.NoError(t, err)
+	sealed, err := b.book.SealedOpen(t.Context())
+	require.NoError(t, err, "a cancel needs no plan")
+	require.Equal(t, []run.Handed{{BatchID: badStart.BatchID, WorkflowID: badStart.WorkflowID()}}, sealed)
 }

@@ -22,30 +22,27 @@ const (
 )
 
 // columns are what scan reads.
-const columns = `run_id, flow, principal, params, digest, state, deadline_at, coalesce(batch_id, run_id),
+const columns = `run_id, flow, pattern, principal, params, digest, state, deadline_at, coalesce(batch_id, run_id),
 	case when answered_at is not null then answer end, answered_at, problem, progress, coalesce(waiting, ''), accepted_at, closed_at,
 	state in ('accepted', 'running', 'parked') and exists (select from seal where cause = run_id) `
 
 // record is a row of work, as far as it is shown.
 type record struct {
 	flow.Run
-	batchID                           string
+	pattern, batchID                  string
 	params, answer, problem, progress []byte
 }
 
 func (r *record) scan(row pgx.Row) error {
-	return row.Scan(&r.RunID, &r.Flow, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID,
+	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID,
 		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Cancelling)
 }
 
-// show completes the outside view of a row.
-func (b *Book) show(ctx context.Context, r record) (flow.Run, error) {
+// show completes the outside view of a row. It needs no plan: a run stays
+// visible when its plan cannot be read.
+func (r record) show() (flow.Run, error) {
 	run := r.Run
-	plan, err := b.plans.ByDigest(ctx, run.Digest)
-	if err != nil {
-		return flow.Run{}, err
-	}
-	run.WorkflowID = workflowID(string(plan.Pattern), run.Flow, r.batchID)
+	run.WorkflowID = workflowID(r.pattern, run.Flow, r.batchID)
 	run.AcceptedAt, run.DeadlineAt = run.AcceptedAt.UTC(), run.DeadlineAt.UTC()
 	run.AnsweredAt, run.ClosedAt = utc(run.AnsweredAt), utc(run.ClosedAt)
 	if run.Effects == nil {
@@ -58,6 +55,7 @@ func (b *Book) show(ctx context.Context, r record) (flow.Run, error) {
 	if broken != nil {
 		return flow.Run{}, fault.New(fault.Bug, "run.decode", "a stored run cannot be read", broken)
 	}
+	var err error
 	if run.Result, err = result(r.answer); err != nil {
 		return flow.Run{}, err
 	}
@@ -84,7 +82,7 @@ func (b *Book) Get(ctx context.Context, runID string) (flow.Run, error) {
 	if err != nil {
 		return flow.Run{}, err
 	}
-	return b.show(ctx, r)
+	return r.show()
 }
 
 // List gives a page of runs, newest first, and the cursor of the next; "" when it
@@ -135,7 +133,7 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 	}
 	runs := make([]flow.Run, len(records))
 	for i, r := range records {
-		if runs[i], err = b.show(ctx, r); err != nil {
+		if runs[i], err = r.show(); err != nil {
 			return nil, "", err
 		}
 	}

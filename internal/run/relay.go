@@ -2,6 +2,8 @@ package run
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,48 +15,42 @@ import (
 // are made again when a crash of PostgreSQL takes them back.
 const quick = `with quick as (select set_config('synchronous_commit', 'off', true)) `
 
-// claim is a row that is to be handed to Temporal.
-type claim struct {
-	runID, batchID, flow, digest string
-	orderAt                      time.Time
-}
+type (
+	// Handed is a batch whose start Temporal has taken.
+	Handed struct {
+		BatchID    string
+		WorkflowID string
+	}
+
+	// claim is a row that is to be handed to Temporal.
+	claim struct {
+		runID, batchID, flow, digest string
+		orderAt                      time.Time
+	}
+)
 
 // Due claims up to limit accepted rows whose lease lapsed before Temporal had
 // them, and gives their starts in the order of the queue: the same batch under the
 // same workflow ID as before. A lapsed lease means that nobody could reach
 // Temporal; the time of the outage is ours and not the caller's, so the deadline
 // begins anew.
+//
+// A row whose plan cannot be read is left out until its lease has lapsed again:
+// the error then names it, beside the starts of the others.
 func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
-	// When the outcome is unknown the claims lapse like any others.
-	return b.starts(ctx, b.store.Write, `
-		with due as (
-			select run_id from work
-			where state = 'accepted' and relayed_at is null and (lease_until is null or lease_until <= now())
-			order by order_at limit $1 for update skip locked
-		)
-		update work w set batch_id = coalesce(w.batch_id, w.run_id), lease_until = now() + $2::interval,
-		       deadline_at = greatest(w.deadline_at, now() + w.timeout)
-		from due where w.run_id = due.run_id
-		returning w.run_id, w.batch_id, w.flow, w.digest, w.order_at`, limit, b.lease)
-}
-
-// SealedOpen gives up to 1,000 batches whose cancel was asked and that Temporal
-// has: their workflows are to be cancelled, again if need be.
-func (b *Book) SealedOpen(ctx context.Context) ([]Start, error) {
-	return b.starts(ctx, b.store.Read, `
-		select w.run_id, w.batch_id, w.flow, w.digest, w.order_at
-		from work w join seal s on s.cause = w.run_id
-		where w.state in ('accepted', 'running', 'parked') and w.relayed_at is not null
-		order by w.order_at limit 1000`)
-}
-
-// on is store.Read or store.Write.
-type on func(context.Context, func(*pgxpool.Conn) error) error
-
-func (b *Book) starts(ctx context.Context, run on, sql string, args ...any) ([]Start, error) {
 	var claims []claim
-	err := run(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, sql, args...)
+	// When the outcome is unknown the claims lapse like any others.
+	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			with due as (
+				select run_id from work
+				where state = 'accepted' and relayed_at is null and (lease_until is null or lease_until <= now())
+				order by order_at limit $1 for update skip locked
+			)
+			update work w set batch_id = coalesce(w.batch_id, w.run_id), lease_until = now() + $2::interval,
+			       deadline_at = greatest(w.deadline_at, now() + w.timeout)
+			from due where w.run_id = due.run_id
+			returning w.run_id, w.batch_id, w.flow, w.digest, w.order_at`, limit, b.lease)
 		if err != nil {
 			return err
 		}
@@ -70,14 +66,47 @@ func (b *Book) starts(ctx context.Context, run on, sql string, args ...any) ([]S
 	}
 	slices.SortStableFunc(claims, func(a, z claim) int { return a.orderAt.Compare(z.orderAt) })
 	starts := make([]Start, 0, len(claims))
+	var unread []error
 	for _, row := range claims {
 		plan, err := b.plans.ByDigest(ctx, row.digest)
-		if err != nil {
-			return nil, err
+		switch {
+		case err == nil:
+			starts = append(starts, start(plan, row.digest, row.batchID, row.runID))
+		case unreadable(err):
+			unread = append(unread, fmt.Errorf("preparing the start of %s: %w", row.batchID, err))
+		default: // the database went away: it would for the others, too
+			return starts, errors.Join(append(unread, err)...)
 		}
-		starts = append(starts, start(plan, row.digest, row.batchID, row.runID))
 	}
-	return starts, nil
+	return starts, errors.Join(unread...)
+}
+
+// SealedOpen gives up to 1,000 batches whose cancel was asked and that Temporal
+// has: their workflows are to be cancelled, again if need be.
+func (b *Book) SealedOpen(ctx context.Context) ([]Handed, error) {
+	return b.handed(ctx, `
+		select w.batch_id, w.flow, w.pattern
+		from work w join seal s on s.cause = w.run_id
+		where w.state in ('accepted', 'running', 'parked') and w.relayed_at is not null
+		order by w.order_at limit 1000`)
+}
+
+// handed reads batches by a query for batch, flow and pattern.
+func (b *Book) handed(ctx context.Context, sql string, args ...any) ([]Handed, error) {
+	var list []Handed
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (Handed, error) {
+			var batch, flow, pattern string
+			err := r.Scan(&batch, &flow, &pattern)
+			return Handed{BatchID: batch, WorkflowID: workflowID(pattern, flow, batch)}, err
+		})
+		return err
+	})
+	return list, err
 }
 
 // Relayed marks a batch whose start Temporal has accepted. When the mark is lost

@@ -36,6 +36,7 @@ create table connection (
 create table work (
     run_id      text primary key,             -- base32 HMAC of (principal, flow, key)
     flow        text not null,
+    pattern     text not null,                -- of the plan: with flow and batch_id the workflow ID
     principal   text not null,
     body_sha256 bytea not null,               -- of the canonical parameters: same key, other body is a conflict
     params      json not null,                -- json, not jsonb: numbers and NUL characters stay as they are
