@@ -100,7 +100,11 @@ func (d *dev) prepare(ctx context.Context) error {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	url, err := store.Migrate(ctx, info.Database, store.MigrateOptions{Password: rand.Text()})
+	role := store.MigrateOptions{Password: rand.Text()}
+	if d.Database != "" { // somebody else's cluster, where others may run a Patchbay too
+		role.Role = store.RoleOf(d.env.Dir(), info.Database)
+	}
+	url, err := store.Migrate(ctx, info.Database, role)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ func Classify(err error) error {
 }
 
 // byState classifies by SQLSTATE: the message may quote values, the state cannot.
+// What a person can put right at the database, its passwords, rights and schema
+// included, is Unavailable: an activity goes on trying meanwhile. Only what the
+// statement itself brought about would fail for ever.
 func byState(state string, err error) error {
 	switch {
 	case contended(err):
@@ -40,18 +43,25 @@ func byState(state string, err error) error {
 	case state == "57014", state == "55P03", state == "25P03", state == "55006":
 		return fault.New(fault.Unavailable, "store.timeout", "the database did not get to it in time", err)
 	case state[:2] == "28":
-		return fault.New(fault.Unauthorized, "store.unauthorized", "the database refuses the role or its password", err)
+		return fault.New(fault.Unavailable, "store.unauthorized", "the database refuses the role or its password", err)
 	case state == "42501":
-		return fault.New(fault.Unauthorized, "store.forbidden", "the database role lacks a right; apply the migrations as the owner", err)
+		return fault.New(fault.Unavailable, "store.forbidden", "the database role lacks a right; apply the migrations as the owner", err)
 	case state == "3D000":
 		return fault.New(fault.Unavailable, "store.missing", "the database of the URL does not exist", err)
-	case state == "42P01", state == "42703":
-		return fault.New(fault.Unavailable, "store.schema", "the database lacks a table or column; apply the migrations as the owner", err)
+	case state == "42P01", state == "42703", state == "42883", state == "3F000":
+		return fault.New(fault.Unavailable, "store.schema", "the database lacks a table, column or function; apply the migrations as the owner", err)
 	case state[:2] == "08", state[:2] == "53", state[:2] == "57", state[:2] == "58", state == "25006":
 		return unavailable(err)
+	case ofStatement[state[:2]]:
+		return fault.New(fault.Bug, "store.statement", "the database refused a statement, SQLSTATE "+state, err)
 	}
-	return fault.New(fault.Bug, "store.statement", "the database refused a statement, SQLSTATE "+state, err)
+	return fault.New(fault.Unavailable, "store.refused", "the database could not do its work, SQLSTATE "+state, err)
 }
+
+// ofStatement are the classes of SQLSTATE that blame the statement or its values:
+// cardinality, data, constraints, syntax and access rule, a check option, limits of
+// the program, and what a function raises.
+var ofStatement = map[string]bool{"21": true, "22": true, "23": true, "42": true, "44": true, "54": true, "P0": true}
 
 func unavailable(err error) error {
 	return fault.New(fault.Unavailable, "store.unavailable", "the database does not answer", err)

@@ -12,7 +12,8 @@
 // Every failure leaves as a fault: store.unavailable when nobody answered, which
 // is decided within two seconds; store.commit-unknown when a commit was sent and
 // its outcome is not known; store.statement when PostgreSQL refused a statement,
-// which is a bug. No text ever holds a URL, a row or PostgreSQL's own message,
+// which is a bug. Whatever else PostgreSQL says, from a wrong password to a missing
+// grant, is Unavailable: people put it right, and runs wait. No text ever holds a URL, a row or PostgreSQL's own message,
 // since that may quote values (promises 5 and 9). Only pgx.ErrNoRows and errors
 // of the caller's context pass as they are.
 package store

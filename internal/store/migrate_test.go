@@ -132,7 +132,7 @@ func TestTheApplicationRoleOwnsNothingAndDeletesNothing(t *testing.T) {
 	require.Equal(t, tables, granted, "a table without grants cannot be used: add it to the grants")
 
 	_, err = app.Pool().Exec(t.Context(), `create table mine ()`)
-	requireFault(t, store.Classify(err), fault.Unauthorized, "store.forbidden")
+	requireFault(t, store.Classify(err), fault.Unavailable, "store.forbidden")
 }
 
 func TestTheTimeoutsStandOnTheRoleItself(t *testing.T) {
@@ -146,4 +146,21 @@ func TestTheTimeoutsStandOnTheRoleItself(t *testing.T) {
 	require.NoError(t, conn.QueryRow(t.Context(), `select current_setting('statement_timeout'), current_setting('lock_timeout'),
 		current_setting('idle_in_transaction_session_timeout')`).Scan(&statement, &lock, &idle))
 	require.Equal(t, []string{"10s", "5s", "10s"}, []string{statement, lock, idle})
+}
+
+// Roles belong to the cluster: what one environment does at its start must not
+// lock out another.
+func TestTwoInstallationsOnOneClusterLeaveEachOthersRoleAlone(t *testing.T) {
+	t.Parallel()
+	one, two := storetest.Empty(t), storetest.Empty(t)
+	first, err := store.Migrate(t.Context(), one, store.MigrateOptions{Role: store.RoleOf("/home/a/.patchbay", one), Password: "first"})
+	require.NoError(t, err)
+	for _, other := range []struct{ dir, url string }{{"/home/b/.patchbay", one}, {"/home/a/.patchbay", two}} {
+		_, err = store.Migrate(t.Context(), other.url, store.MigrateOptions{Role: store.RoleOf(other.dir, other.url), Password: "second"})
+		require.NoError(t, err)
+	}
+	s := storetest.Open(t, first)
+	require.NoError(t, s.Ping(t.Context()))
+	require.Equal(t, store.RoleOf("/home/a/.patchbay", one), store.RoleOf("/home/a/.patchbay", one), "the same one at each start")
+	require.Regexp(t, `^patchbay_dev_[0-9a-f]{8}$`, store.RoleOf("x", "no URL"))
 }

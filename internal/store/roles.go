@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
 	"slices"
 
@@ -9,6 +11,18 @@ import (
 
 	"patchbay/internal/fault"
 )
+
+// RoleOf names the application role of one installation, known by its directory
+// and the database of ownerURL. Roles belong to the whole cluster: two that shared
+// one, and set its password at each start, would lock each other out.
+func RoleOf(dir, ownerURL string) string {
+	database := ""
+	if u, err := url.Parse(ownerURL); err == nil {
+		database = u.Path
+	}
+	sum := sha256.Sum256([]byte(dir + "\x00" + database))
+	return "patchbay_dev_" + hex.EncodeToString(sum[:4])
+}
 
 // grants is all that the application may do. Nothing is ever deleted; plan, seal
 // and journal are append-only even for a process that was taken over.
