@@ -294,3 +294,68 @@ func withHost(t *testing.T, base, host string) string {
 	u.Host = host
 	return u.String()
 }
+
+// sessions gives the server processes behind the idle connections of a pool.
+func sessions(t *testing.T, s *store.Store, n int) []uint32 {
+	t.Helper()
+	var held []*pgxpool.Conn
+	var pids []uint32
+	for range n {
+		c, err := s.Pool().Acquire(t.Context())
+		require.NoError(t, err)
+		held, pids = append(held, c), append(pids, c.Conn().PgConn().PID())
+	}
+	for _, c := range held {
+		c.Release()
+	}
+	return pids
+}
+
+func TestACallerWhoLeavesCostsTheOthersNoConnection(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	const sleep = `insert into setting (name, value) select 'slow', 'x' from pg_sleep(30)`
+	for name, call := range map[string]func(context.Context) error{
+		"a statement": func(ctx context.Context) error {
+			return s.Write(ctx, func(c *pgxpool.Conn) error { _, err := c.Exec(ctx, sleep); return err })
+		},
+		"a statement with a deadline of its own": func(context.Context) error {
+			own, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			return s.Write(t.Context(), func(c *pgxpool.Conn) error { _, err := c.Exec(own, sleep); return err })
+		},
+		"a transaction": func(ctx context.Context) error {
+			return s.Tx(ctx, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, sleep); return err })
+		},
+	} {
+		before := sessions(t, s, 4)
+		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := call(ctx)
+		leave()
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), "went away", name)
+		after := sessions(t, s, 3) // the caller's own connection is lost with its statement
+		require.Subset(t, before, after, name)
+	}
+}
+
+func TestACallerWhoLeavesDuringACommitDoesNotKnowItsOutcome(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	ctx, leave := context.WithCancel(t.Context())
+	err := s.Tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `insert into setting (name, value) values ('a', 'b')`)
+		leave()
+		return err
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	ctx, leave = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer leave()
+	err = s.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, `insert into setting (name, value) select 'slow', 'x' from pg_sleep(30)`)
+		return err
+	})
+	requireFault(t, err, fault.InDoubt, "store.commit-unknown")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotContains(t, fault.Of(err).Text, "went away")
+}

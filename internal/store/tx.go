@@ -28,8 +28,7 @@ func (s *Store) Read(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	err := s.with(ctx, fn)
 	if ambiguous(err) {
-		s.pool.Reset()
-		return commitUnknown(err)
+		return s.unknown(ctx, err)
 	}
 	return Classify(err)
 }
@@ -53,8 +52,7 @@ func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 			}
 			err = tx.Commit(ctx)
 			if ambiguous(err) {
-				s.pool.Reset()
-				return commitUnknown(err)
+				return s.unknown(ctx, err)
 			}
 			return err
 		})
@@ -99,11 +97,11 @@ func contended(err error) bool {
 	return false
 }
 
-// lost reports whether an established connection broke.
+// lost reports whether an established connection broke by itself.
 func lost(err error) bool {
 	var refused *pgconn.ConnectError
 	switch state := sqlState(err); {
-	case err == nil, errors.As(err, &refused):
+	case err == nil, errors.As(err, &refused), left(err):
 		return false
 	case state != "":
 		return state[:2] == "08" || state[:3] == "57P"
@@ -125,12 +123,21 @@ func ambiguous(err error) bool {
 		return true
 	}
 	var f *fault.Fault
-	if errors.As(err, &f) || sqlState(err) != "" {
-		return false
-	}
+	return !errors.As(err, &f) && sqlState(err) == "" && left(err)
+}
+
+// left reports whether somebody stopped waiting, which closes the connection.
+func left(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func commitUnknown(err error) error {
-	return fault.New(fault.InDoubt, "store.commit-unknown", "the database went away during a commit; whether it took effect is not known", err)
+// unknown is the fault of an ambiguous err. A caller who left has cut no connection
+// but its own; else the others in the pool are probably as dead.
+func (s *Store) unknown(ctx context.Context, err error) error {
+	text := "the caller left during a commit; whether it took effect is not known"
+	if ctx.Err() == nil && !left(err) {
+		s.pool.Reset()
+		text = "the database went away during a commit; whether it took effect is not known"
+	}
+	return fault.New(fault.InDoubt, "store.commit-unknown", text, err)
 }
