@@ -32,7 +32,8 @@ type entry struct {
 // The same principal, flow and key with the same parameters gives the run that
 // exists, Replayed and with a zero Start; other parameters are Conflict
 // "idem.reused". Further faults: NotFound "flow.not-found", Invalid
-// "params.invalid", Throttled "queue.full", Unavailable "store.…".
+// "params.invalid", Throttled "queue.full", Unavailable "store.…". A caller who
+// leaves during the commit does not cut it off.
 func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, error) {
 	plan, digest, err := b.plans.Current(ctx, press.Flow)
 	if err != nil {
@@ -52,22 +53,21 @@ func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	if e.params, err = plan.Validate(press.Params); err != nil {
 		// The press may be a repeat from before the flow's parameters changed.
 		if press.Key != "" {
-			if run, replayed := b.replay(ctx, e); replayed == nil {
+			if run, _, replayed := b.replay(ctx, e); replayed == nil {
 				return run, Start{}, nil
 			}
 		}
 		return flow.Run{}, Start{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return flow.Run{}, Start{}, err
+	}
 	run, made, err := b.insert(ctx, e)
-	if fault.Is(err, fault.InDoubt) {
+	doubtful := fault.Is(err, fault.InDoubt)
+	if doubtful {
 		// The row names itself, so asking again is safe: either it is there, or
 		// this makes it.
-		if run, made, err = b.insert(ctx, e); err == nil && !made {
-			if run, err = b.replay(ctx, e); err == nil {
-				run.Replayed = false
-				return run, start(plan, run.Digest, e.runID, e.runID), nil
-			}
-		}
+		run, made, err = b.insert(ctx, e)
 	}
 	switch {
 	case err != nil:
@@ -75,12 +75,21 @@ func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	case made:
 		return run, start(plan, digest, e.runID, e.runID), nil
 	}
-	run, err = b.replay(ctx, e)
-	if fault.Is(err, fault.NotFound) {
+	run, due, err := b.replay(ctx, e)
+	switch {
+	case fault.Is(err, fault.NotFound):
 		return flow.Run{}, Start{}, fault.ThrottledFor(time.Second, "queue.full", "too many runs of this flow are waiting", nil)
+	case err == nil && doubtful && due && run.Digest == digest:
+		// The row whose commit was in doubt, or an equal one that waits like it.
+		run.Replayed = false
+		return run, start(plan, digest, e.runID, e.runID), nil
 	}
 	return run, Start{}, err
 }
+
+// commitTimeout bounds the statement that commits a press. The patience of its
+// caller does not: who hangs up would leave a commit that nobody knows of.
+const commitTimeout = 3 * time.Second
 
 // insert commits the row and its journal entry in one statement; made is false
 // when a row with the ID exists or the flow's queue is full.
@@ -101,6 +110,8 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 		Principal: e.press.Principal, Digest: e.digest, WorkflowID: workflowID(string(e.plan.Pattern), e.press.Flow, e.runID),
 	}
 	var progress []byte
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
 	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `
 			with waiting as (
@@ -133,23 +144,24 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 	return run, true, err
 }
 
-// replay gives the run that the same press had made before.
-func (b *Book) replay(ctx context.Context, e entry) (flow.Run, error) {
+// replay gives the run that the same press had made before; due reports that
+// Temporal does not have it yet.
+func (b *Book) replay(ctx context.Context, e entry) (run flow.Run, due bool, err error) {
 	var sum []byte
-	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `select body_sha256 from work where run_id = $1`, e.runID).Scan(&sum)
+	err = b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select body_sha256, state = 'accepted' and relayed_at is null from work where run_id = $1`, e.runID).Scan(&sum, &due)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return flow.Run{}, notFound()
+		return flow.Run{}, false, notFound()
 	case err != nil:
-		return flow.Run{}, err
+		return flow.Run{}, false, err
 	case !bytes.Equal(sum, e.sum[:]):
-		return flow.Run{}, fault.New(fault.Conflict, "idem.reused", "this Idempotency-Key was used with other parameters", nil)
+		return flow.Run{}, false, fault.New(fault.Conflict, "idem.reused", "this Idempotency-Key was used with other parameters", nil)
 	}
-	run, err := b.Get(ctx, e.runID)
+	run, err = b.Get(ctx, e.runID)
 	run.Replayed = err == nil
-	return run, err
+	return run, due, err
 }
 
 func notFound() error {

@@ -1,11 +1,13 @@
 package run_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"patchbay/internal/contract"
@@ -183,4 +185,94 @@ func TestWorkflowIDsHaveTheFormOfTheContract(t *testing.T) {
 	t.Parallel()
 	s := run.Start{Pattern: "instant", Flow: "product-specs", BatchID: "b"}
 	require.Equal(t, contract.WorkflowID(s.Pattern, s.Flow, s.BatchID), s.WorkflowID())
+}
+
+// whileStuck holds back the rows that others insert, waits until insert does, lets
+// meanwhile act, and with kill makes that insert's outcome unknown.
+func (b *bundle) whileStuck(insert func(), meanwhile func(tx pgx.Tx), kill bool) {
+	b.Helper()
+	tx, err := b.store.Pool().Begin(b.Context())
+	require.NoError(b, err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) }()
+	_, err = tx.Exec(b.Context(), `lock table work in share row exclusive mode`)
+	require.NoError(b, err)
+	done := make(chan struct{})
+	go func() { defer close(done); insert() }()
+	var pid int32
+	require.Eventually(b, func() bool {
+		err := tx.QueryRow(b.Context(), `select l.pid from pg_locks l join pg_database d on d.oid = l.database
+			where l.locktype = 'relation' and not l.granted and d.datname = current_database()`).Scan(&pid)
+		return err == nil
+	}, 10*time.Second, 10*time.Millisecond)
+	meanwhile(tx)
+	if kill {
+		_, err = tx.Exec(b.Context(), `select pg_terminate_backend($1, 5000)`, pid)
+		require.NoError(b, err)
+	}
+	require.NoError(b, tx.Commit(b.Context()))
+	<-done
+}
+
+func TestAPressOfACallerWhoLeavesIsCommittedAndStarted(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.accept("") // plan and key are known from here on
+	ctx, leave := context.WithCancel(t.Context())
+	var r flow.Run
+	var s run.Start
+	var err error
+	b.whileStuck(func() { r, s, err = b.book.Accept(ctx, press("k1")) }, func(pgx.Tx) { leave() }, false)
+	require.NoError(t, err, "the commit was on its way: its outcome must not become unknown")
+	require.Equal(t, r.RunID, s.BatchID)
+	require.Equal(t, flow.Accepted, b.get(r.RunID).Status)
+
+	_, _, err = b.book.Accept(ctx, press("k2"))
+	require.ErrorIs(t, err, context.Canceled, "who has left before is not waited for")
+}
+
+func TestAPressThatFoundTheQueueFullAfterADoubtfulCommitIsThrottled(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 2 })
+	b.accept("k1")
+	var err error
+	b.whileStuck(func() { _, _, err = b.book.Accept(b.Context(), press("k2")) }, func(tx pgx.Tx) {
+		_, err := tx.Exec(t.Context(), `insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at)
+			select 'another', flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at from work`)
+		require.NoError(t, err)
+	}, true)
+	requireFault(t, err, fault.Throttled, "queue.full")
+}
+
+func TestADoubtfulCommitThatDidNotHappenIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.accept("")
+	var r flow.Run
+	var s run.Start
+	var err error
+	b.whileStuck(func() { r, s, err = b.book.Accept(b.Context(), press("k1")) }, func(pgx.Tx) {}, true)
+	require.NoError(t, err)
+	require.False(t, r.Replayed)
+	require.Equal(t, r.RunID, s.BatchID)
+}
+
+func TestADoubtfulRepeatStartsOnlyWhatTemporalDoesNotHave(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	running, first := b.accept("running")
+	b.begin(first.BatchID, "reading")
+	waiting, start := b.accept("waiting")
+	again := func(key string) (r flow.Run, s run.Start) {
+		var err error
+		b.whileStuck(func() { r, s, err = b.book.Accept(b.Context(), press(key)) }, func(pgx.Tx) {}, true)
+		require.NoError(t, err)
+		return r, s
+	}
+	r, s := again("running")
+	require.Equal(t, running.RunID, r.RunID)
+	require.True(t, r.Replayed)
+	require.Zero(t, s, "its workflow is at work")
+	r, s = again("waiting")
+	require.Equal(t, waiting.RunID, r.RunID)
+	require.Equal(t, start, s, "it may be the row that was in doubt: nobody else would start it before its lease lapses")
 }

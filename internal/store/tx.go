@@ -131,10 +131,10 @@ func left(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// unknown is the fault of an ambiguous err. A caller who left has cut no connection
-// but its own; else the others in the pool are probably as dead.
+// unknown is the fault of an ambiguous err. A caller who stopped waiting has cut no
+// connection but its own; else the others in the pool are probably as dead.
 func (s *Store) unknown(ctx context.Context, err error) error {
-	text := "the caller left during a commit; whether it took effect is not known"
+	text := "nobody waited for the end of a commit; whether it took effect is not known"
 	if ctx.Err() == nil && !left(err) {
 		s.pool.Reset()
 		text = "the database went away during a commit; whether it took effect is not known"
