@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"patchbay/internal/flow"
@@ -19,7 +20,7 @@ type (
 	// Options tune a Book; the zero value is right for production.
 	Options struct {
 		Lease time.Duration // how long a claimed row waits for its mark before the relay sends it again; 0: 15 s
-		Solo  bool          // no other process watches runs of this store: no notifications are sent
+		Solo  bool          // no other process works on this store: nobody is notified, and no lease outlives a kill
 		// Closed is told of every run that this process closed, once it is committed:
 		// its flow, how it ended and how long after it was accepted. It may be nil.
 		Closed func(flow string, status flow.Status, took time.Duration)
@@ -30,8 +31,11 @@ type (
 		store *store.Store
 		plans *Plans
 		lease time.Duration
+		solo  bool
 		hub   *hub
 		ended func(flow string, status flow.Status, took time.Duration)
+
+		inherited atomic.Bool // the leases of the process before this one were ended
 
 		mu  sync.Mutex
 		key []byte // of the run_id HMAC; nil until it was read
@@ -83,7 +87,7 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Closed == nil {
 		o.Closed = func(string, flow.Status, time.Duration) {}
 	}
-	return &Book{store: s, plans: plans, lease: o.Lease, hub: newHub(s, !o.Solo), ended: o.Closed}
+	return &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed}
 }
 
 // WorkflowID is the ID of the workflow that Start starts.

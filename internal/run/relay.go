@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,9 @@ type (
 // A row whose plan cannot be read is left out until its lease has lapsed again:
 // the error then names it, beside the starts of the others.
 func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
+	if err := b.inherit(ctx); err != nil {
+		return nil, err
+	}
 	var claims []claim
 	// When the outcome is unknown the claims lapse like any others.
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
@@ -81,6 +85,22 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 	return starts, errors.Join(unread...)
 }
 
+// inherit ends, once, the leases that a process before this one left when it was
+// killed. It is for a book that is alone on its store: no other is starting them.
+func (b *Book) inherit(ctx context.Context) error {
+	if !b.solo || b.inherited.Load() {
+		return nil
+	}
+	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, quick+`
+			update work set lease_until = now() from quick
+			where state = 'accepted' and relayed_at is null and lease_until > now()`)
+		return err
+	})
+	b.inherited.Store(err == nil)
+	return err
+}
+
 // SealedOpen gives up to 1,000 batches whose cancel was asked and that Temporal
 // has: their workflows are to be cancelled, again if need be.
 func (b *Book) SealedOpen(ctx context.Context) ([]Handed, error) {
@@ -89,6 +109,23 @@ func (b *Book) SealedOpen(ctx context.Context) ([]Handed, error) {
 		from work w join seal s on s.cause = w.run_id
 		where w.state in ('accepted', 'running', 'parked') and w.relayed_at is not null
 		order by w.order_at limit 1000`)
+}
+
+// Open gives a page of the batches that Temporal has had for longer than age and
+// that have an open run, by ID and from the one after `after` on.
+func (b *Book) Open(ctx context.Context, age time.Duration, after string, limit int) ([]Handed, error) {
+	// Materialised: the open rows are few and have an index, all rows may be many.
+	return b.handed(ctx, `
+		with open as materialized (
+			select batch_id, flow, pattern from work
+			where state in ('accepted', 'running', 'parked') and relayed_at < now() - $1::interval
+		)
+		select distinct batch_id, flow, pattern from open where batch_id > $2 order by batch_id limit $3`, age, after, limit)
+}
+
+// BatchOf gives the batch that a workflow ID names.
+func BatchOf(workflowID string) string {
+	return workflowID[strings.LastIndexByte(workflowID, '/')+1:]
 }
 
 // handed reads batches by a query for batch, flow and pattern.

@@ -104,6 +104,56 @@ func TestAReleasedBatchIsDueAfterItsWaitAndNotAfterItsLease(t *testing.T) {
 	require.Len(t, b.due(), 1)
 }
 
+func TestPressesThatAKilledProcessLeftAreDueAtOnceWhenItAloneIsBack(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, left := b.accept("k1")
+	_, begun := b.accept("k2")
+	b.begin(begun.BatchID, "reading")
+	require.Empty(t, b.due(), "among others the lease holds: one of them may be starting it")
+
+	b.book = run.NewBook(b.store, b.plans, run.Options{Solo: true})
+	require.Equal(t, []run.Start{left}, b.due(), "a process that is alone holds no lease when it begins")
+	_, own := b.accept("k3")
+	require.Empty(t, b.due(), "its own leases hold")
+	b.lapse(own.BatchID)
+	require.Len(t, b.due(), 1)
+}
+
+func TestOpenTurnsThePagesOfWhatTemporalHasHadForLong(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	open := func(after string, limit int) []run.Handed {
+		page, err := b.book.Open(b.Context(), time.Minute, after, limit)
+		require.NoError(t, err)
+		return page
+	}
+	b.accept("never relayed")
+	_, fresh := b.accept("just now")
+	require.NoError(t, b.book.Relayed(t.Context(), fresh.BatchID))
+	_, done := b.accept("closed")
+	want := map[string]bool{}
+	for range 3 {
+		_, s := b.accept("")
+		want[s.WorkflowID()] = true
+	}
+	b.exec(`update work set relayed_at = now() - interval '2 minutes' where run_id <> $1 and principal = 'dev' and accepted_at >= (select accepted_at from work where run_id = $2)`, fresh.BatchID, done.BatchID)
+	_, err := b.book.Close(t.Context(), done.BatchID, nil)
+	require.NoError(t, err)
+
+	first := open("", 2)
+	require.Len(t, first, 2)
+	rest := open(first[1].BatchID, 2)
+	require.Len(t, rest, 1)
+	require.Empty(t, open(rest[0].BatchID, 2))
+	for _, h := range append(first, rest...) {
+		require.True(t, want[h.WorkflowID], h)
+		require.Equal(t, h.BatchID, run.BatchOf(h.WorkflowID))
+		delete(want, h.WorkflowID)
+	}
+	require.Empty(t, want)
+}
+
 func TestStatsCountWhatWaits(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
