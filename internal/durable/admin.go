@@ -26,7 +26,7 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 	}
 	known, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 	if err != nil {
-		return fmt.Errorf("listing search attributes: %w", classify(err))
+		return fmt.Errorf("listing search attributes: %w", Classify(err))
 	}
 	for name, want := range wanted {
 		have, ok := known.GetCustomAttributes()[name]
@@ -44,7 +44,7 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: wanted})
 	var exists *serviceerror.AlreadyExists
 	if err != nil && !errors.As(err, &exists) { // another process of ours was quicker
-		return fmt.Errorf("adding search attributes: %w", classify(err))
+		return fmt.Errorf("adding search attributes: %w", Classify(err))
 	}
 	return nil
 }
@@ -53,23 +53,46 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 const settle = 50 * time.Millisecond
 
 // SetCurrent makes buildID the version that new workflows begin with. It waits
-// until a worker of that build has polled, and leaves a build that is Current
-// already as it is.
+// until a worker of that build has polled or ctx ends, and leaves a build that is
+// Current already as it is. What waiting does not mend, such as credentials that
+// Temporal refuses, it returns at once.
 func SetCurrent(ctx context.Context, c client.Client, deployment, buildID string) error {
 	handle := c.WorkerDeploymentClient().GetHandle(deployment)
 	ticker := time.NewTicker(settle)
 	defer ticker.Stop()
+	var heard error // the latest that is more than the end of ctx
 	for {
 		err := setCurrent(ctx, handle, buildID)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			if heard = Classify(err); lasting(heard) {
+				return heard
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "temporal.no-version", "no worker of this build has polled Temporal in time", errors.Join(ctx.Err(), err))
+			switch {
+			case heard == nil:
+				return Classify(errors.Join(ctx.Err(), err))
+			case fault.Is(heard, fault.NotFound), fault.Is(heard, fault.Conflict):
+				return fault.New(fault.Unavailable, NoVersion, "no worker of build "+buildID+" has polled Temporal in time", errors.Join(ctx.Err(), heard))
+			}
+			return errors.Join(heard, ctx.Err())
 		case <-ticker.C:
 		}
 	}
+}
+
+// NoVersion is the code of a build that no worker has polled for.
+const NoVersion = "temporal.no-version"
+
+// lasting reports whether a failure stays as it is however long one waits. A
+// build that is not known yet, or that another process has just moved, may be.
+func lasting(err error) bool {
+	f := fault.Of(err)
+	return f.Class == fault.Unauthorized || f.Class == fault.Bug || f.Code == noNamespace
 }
 
 func setCurrent(ctx context.Context, handle client.WorkerDeploymentHandle, buildID string) error {
@@ -89,4 +112,19 @@ func setCurrent(ctx context.Context, handle client.WorkerDeploymentHandle, build
 		IgnoreMissingTaskQueues: true,
 	})
 	return err
+}
+
+// Current is the build that new workflows begin with, or "" when none is.
+func Current(ctx context.Context, c client.Client, deployment string) (string, error) {
+	state, err := c.WorkerDeploymentClient().GetHandle(deployment).Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+	var unknown *serviceerror.NotFound
+	switch {
+	case errors.As(err, &unknown):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("asking for the current build: %w", Classify(err))
+	case state.Info.RoutingConfig.CurrentVersion == nil:
+		return "", nil
+	}
+	return state.Info.RoutingConfig.CurrentVersion.BuildID, nil
 }

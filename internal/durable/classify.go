@@ -9,9 +9,11 @@ import (
 	"patchbay/internal/fault"
 )
 
-// classify turns what the Temporal service answers into a fault. The service's
+const noNamespace = "temporal.no-namespace"
+
+// Classify turns what the Temporal service answers into a fault. The service's
 // own messages name IDs and hosts and stay in the cause.
-func classify(err error) error {
+func Classify(err error) error {
 	var (
 		notFound  *serviceerror.NotFound
 		namespace *serviceerror.NamespaceNotFound
@@ -26,7 +28,7 @@ func classify(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &namespace):
-		return fault.New(fault.NotFound, "temporal.no-namespace", "Temporal has no such namespace", err)
+		return fault.New(fault.NotFound, noNamespace, "Temporal has no such namespace", err)
 	case errors.As(err, &notFound):
 		return fault.New(fault.NotFound, "temporal.not-found", "Temporal does not know it", err)
 	case errors.As(err, &denied):

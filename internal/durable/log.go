@@ -16,7 +16,19 @@ type logger struct{ zap *zap.Logger }
 func (l logger) Debug(msg string, keyvals ...any) { l.zap.Debug(msg, fields(keyvals)...) }
 func (l logger) Info(msg string, keyvals ...any)  { l.zap.Info(msg, fields(keyvals)...) }
 func (l logger) Warn(msg string, keyvals ...any)  { l.zap.Warn(msg, fields(keyvals)...) }
-func (l logger) Error(msg string, keyvals ...any) { l.zap.Error(msg, fields(keyvals)...) }
+
+// Error lowers what the SDK says of each failed attempt of an activity: a row
+// that is not there, or a vendor that is away, is an outcome of the run and told
+// there; a mistake of ours NewInterceptor has logged.
+func (l logger) Error(msg string, keyvals ...any) {
+	if msg == attemptFailed {
+		l.zap.Info(msg, fields(keyvals)...)
+		return
+	}
+	l.zap.Error(msg, fields(keyvals)...)
+}
+
+const attemptFailed = "Activity error."
 
 func (l logger) With(keyvals ...any) sdklog.Logger { return logger{l.zap.With(fields(keyvals)...)} }
 

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"go.uber.org/zap/zapcore"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/durable"
@@ -94,10 +96,83 @@ func TestSetCurrentMovesNewRunsAndLeavesOldOnes(t *testing.T) {
 func TestSetCurrentGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err := durable.SetCurrent(ctx, b.client, b.deployment, "nobody")
-	require.Equal(t, "temporal.no-version", fault.Of(err).Code)
+	b.worker("one", registerCall(1, echo))
+	for deployment, wait := range map[string]time.Duration{
+		b.deployment:                5 * time.Second, // the server's first answer may take two
+		b.deployment + "-of-nobody": time.Second,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		err := durable.SetCurrent(ctx, b.client, deployment, "nobody")
+		require.Equal(t, durable.NoVersion, fault.Of(err).Code)
+		require.Contains(t, fault.Of(err).Text, "no worker of build nobody")
+	}
+	current, err := durable.Current(t.Context(), b.client, b.deployment)
+	require.NoError(t, err)
+	require.Equal(t, "one", current)
+	current, err = durable.Current(t.Context(), b.client, b.deployment+"-of-nobody")
+	require.NoError(t, err)
+	require.Empty(t, current)
+}
+
+// Waiting mends neither a namespace that is not there nor credentials.
+func TestSetCurrentReturnsAtOnceWhatWaitingDoesNotMend(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for want, err := range map[string]error{
+		"temporal.denied":       serviceerror.NewPermissionDenied("no", ""),
+		"temporal.invalid":      serviceerror.NewInvalidArgument("no"),
+		"temporal.no-namespace": serviceerror.NewNamespaceNotFound("nowhere"),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		got := durable.SetCurrent(ctx, refusing{b.client, err}, b.deployment, "one")
+		require.Equal(t, want, fault.Of(got).Code)
+		require.NoError(t, ctx.Err(), "it did not wait")
+	}
+}
+
+// refusing is a client whose deployments cannot be described.
+type refusing struct {
+	client.Client
+	err error
+}
+
+func (r refusing) WorkerDeploymentClient() client.WorkerDeploymentClient {
+	return refusingDeployments{err: r.err}
+}
+
+type refusingDeployments struct {
+	client.WorkerDeploymentClient
+	err error
+}
+
+func (r refusingDeployments) GetHandle(string) client.WorkerDeploymentHandle {
+	return refusingHandle{err: r.err}
+}
+
+type refusingHandle struct {
+	client.WorkerDeploymentHandle
+	err error
+}
+
+func (r refusingHandle) Describe(context.Context, client.WorkerDeploymentDescribeOptions) (client.WorkerDeploymentDescribeResponse, error) {
+	return client.WorkerDeploymentDescribeResponse{}, r.err
+}
+
+// A row that is not there is an outcome of the run, not an error of the worker.
+func TestAFailedAttemptIsNoErrorInTheLog(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.worker("one", registerCall(1, func(context.Context, string) (string, error) {
+		return "", fault.NotFoundf("source.not_found", "there is no such row")
+	}))
+	require.Error(t, b.start("call", "", client.StartWorkflowOptions{}).Get(t.Context(), nil))
+	told := b.logged.FilterMessage("Activity error.").All()
+	require.NotEmpty(t, told)
+	for _, e := range told {
+		require.Equal(t, zapcore.InfoLevel, e.Level)
+	}
 }
 
 func TestSearchAttributesAreUsableOnceRegistered(t *testing.T) {
