@@ -21,6 +21,7 @@ import (
 	"patchbay/activities"
 	"patchbay/internal/contract"
 	"patchbay/internal/durable"
+	"patchbay/internal/fault"
 	"patchbay/workflows"
 )
 
@@ -45,14 +46,18 @@ func New(temporal client.Client, set activities.Set, log *zap.Logger) *Worker {
 	return &Worker{worker: w}
 }
 
-// Run polls until ctx ends, then drains.
+// Run polls until ctx ends, then drains. It ends with an error when Temporal
+// refuses the worker for good, as for a namespace that is gone: the SDK stops
+// polling then, and a process that lived on would only look like a worker.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.worker.Start(); err != nil {
-		return fmt.Errorf("starting the worker: %w", err)
+	interrupt := make(chan any)
+	defer context.AfterFunc(ctx, func() { close(interrupt) })()
+	err := w.worker.Run(interrupt)
+	if err == nil || ctx.Err() != nil {
+		return nil
 	}
-	<-ctx.Done()
-	w.worker.Stop()
-	return nil
+	f := fault.Of(durable.Classify(err))
+	return fault.New(f.Class, "worker.stopped", "the worker has stopped: "+f.Text, err)
 }
 
 // Build is the build ID of this process.
@@ -65,4 +70,10 @@ func Promote(ctx context.Context, temporal client.Client) error {
 		return fmt.Errorf("making build %s current: %w", Build(), err)
 	}
 	return nil
+}
+
+// Current reports whether new runs begin on this build.
+func Current(ctx context.Context, temporal client.Client) (bool, error) {
+	build, err := durable.Current(ctx, temporal, contract.Deployment)
+	return build == Build(), err
 }

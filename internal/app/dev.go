@@ -65,7 +65,7 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 		Progress: func(line string) { fmt.Fprintln(o.Out, line) },
 	})
 	if err != nil {
-		return err
+		return errors.Join(ctx.Err(), err) // an interrupt fails whatever is being started
 	}
 	defer func() {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
@@ -74,7 +74,7 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 	}()
 	d := &dev{DevOptions: o, env: env, began: began, log: Logger(o.Out, false, o.Verbose)}
 	if err := d.prepare(ctx); err != nil {
-		return err
+		return errors.Join(ctx.Err(), err)
 	}
 	defer d.core.close()
 	return d.run(ctx, ln)
@@ -138,7 +138,10 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	worker := workers.New(d.core.temporal, d.core.set(), d.log)
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return d.env.Run(ctx) })
-	parts.Go(func() error { return worker.Run(ctx) })
+	parts.Go(func() error {
+		defer d.working.Store(false)
+		return worker.Run(ctx)
+	})
 	parts.Go(func() error { return a.run(ctx, ln) })
 	parts.Go(func() error {
 		if err := workers.Promote(ctx, d.core.temporal); err != nil {
