@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/user"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -38,7 +39,7 @@ func serveCommand() *cli.Command {
 		Flags: append(productionFlags(),
 			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8080", Usage: "`HOST:PORT` to listen on"},
 			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys: name, SHA-256, role", Required: true},
-			&cli.StringSliceFlag{Name: "host", Usage: "serve only this Host header; may be repeated"},
+			&cli.StringSliceFlag{Name: "host", Usage: "serve only this `HOST` header; may be repeated"},
 			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
 			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
 		),
@@ -65,7 +66,9 @@ func workerCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "run a worker of a production installation",
-		Flags: productionFlags(),
+		Flags: append(productionFlags(),
+			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8081", Usage: "`HOST:PORT` of /metrics, /healthz and /readyz, which ask for no key; empty: none"},
+		),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -74,7 +77,7 @@ func workerCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return app.Work(ctx, s)
+			return app.Work(ctx, s, c.String("http"))
 		},
 	}
 }
@@ -86,9 +89,16 @@ func applyCommand() *cli.Command {
 		ArgsUsage: "[DIR]",
 		Flags: append(productionFlags(),
 			&cli.StringFlag{Name: "role", Value: app.ApplicationRole, Usage: "`NAME` of the database role that serve and worker use"},
-			&cli.StringFlag{Name: "role-password", Usage: "its password, as a reference; without one no role is made"},
+			&cli.StringFlag{Name: "role-password", Usage: "its password, as a `REFERENCE` such as ${file:PATH}; without one no role is made"},
+			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "`TIME` to wait for a worker of this build"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Args().Len() > 1 {
+				return usage("apply takes one directory, not %d", c.Args().Len())
+			}
+			if c.Duration("wait") <= 0 {
+				return usage("--wait %s: give a time such as 2m", c.Duration("wait"))
+			}
 			files, err := flowFiles(c.Args().First())
 			if err != nil {
 				return err
@@ -105,7 +115,10 @@ func applyCommand() *cli.Command {
 			if u, err := user.Current(); err == nil {
 				by = u.Username
 			}
-			return app.Apply(ctx, s, c.String("role"), password, files, by)
+			return app.Apply(ctx, s, app.ApplyOptions{
+				Role: c.String("role"), Password: password, Flows: files, By: by,
+				Wait: c.Duration("wait"), Out: c.Root().ErrWriter,
+			})
 		},
 	}
 }

@@ -4,11 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,7 +54,8 @@ func TestServeTakesOnlyKeysAndAWorkerOfItsOwnDoesTheWork(t *testing.T) {
 	require.NoError(t, os.WriteFile(keys, []byte(lines), 0o600))
 	address := freePort(t)
 	p.process("serve", "--database", p.Database, "--temporal", p.Temporal, "--http", address, "--keys", keys)
-	p.process("worker", "--database", p.Database, "--temporal", p.Temporal)
+	probes := freePort(t)
+	p.process("worker", "--database", p.Database, "--temporal", p.Temporal, "--http", probes)
 	base := "http://" + address
 	p.await("serving", 20*time.Second, func() bool {
 		resp, err := http.Get(base + "/healthz")
@@ -62,6 +65,22 @@ func TestServeTakesOnlyKeysAndAWorkerOfItsOwnDoesTheWork(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+	p.await("working", 20*time.Second, func() bool {
+		resp, err := http.Get("http://" + probes + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		return err == nil && strings.Contains(string(b), "temporal_num_pollers")
+	})
+	var health struct {
+		Status string `json:"status"`
+		Checks []struct{ Name, Status string }
+	}
+	require.Equal(t, http.StatusOK, p.do(http.MethodGet, "http://"+probes+"/readyz", nil, "", &health).StatusCode)
+	require.Equal(t, "ok", health.Status)
+	require.Len(t, health.Checks, 3, "database, temporal and whether its build is current")
 	as := func(name string) http.Header { return http.Header{"Authorization": {"Bearer key-of-" + name}} }
 
 	var problem struct {

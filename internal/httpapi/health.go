@@ -15,35 +15,47 @@ const readyTime = 2 * time.Second
 
 // health says that the process answers. It asks nobody else: a probe that
 // restarts a process for its database's sake makes two failures of one.
-func (a *api) health(w http.ResponseWriter, _ *http.Request) {
+func health(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
 		Status string `json:"status"`
 	}{"ok"})
 }
 
-func (a *api) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTime)
-	defer cancel()
-	body := struct {
-		Status string  `json:"status"`
-		Checks []Check `json:"checks"`
-	}{"ok", a.o.Readiness.Ready(ctx)}
-	if body.Checks == nil {
-		body.Checks = []Check{}
-	}
-	status := http.StatusOK
-	for _, c := range body.Checks {
-		switch {
-		case c.Status == "fail":
-			body.Status, status = "fail", http.StatusServiceUnavailable
-		case c.Status == "warn" && body.Status == "ok":
-			body.Status = "warn"
+// Probes serves /healthz, /readyz and /metrics for a process that serves nothing
+// else. It knows no keys: whoever reaches its listener may ask.
+func Probes(readiness Readiness, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", health)
+	mux.HandleFunc("GET /readyz", ready(readiness))
+	mux.Handle("GET /metrics", metrics)
+	return mux
+}
+
+func ready(readiness Readiness) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTime)
+		defer cancel()
+		body := struct {
+			Status string  `json:"status"`
+			Checks []Check `json:"checks"`
+		}{"ok", readiness.Ready(ctx)}
+		if body.Checks == nil {
+			body.Checks = []Check{}
 		}
+		status := http.StatusOK
+		for _, c := range body.Checks {
+			switch {
+			case c.Status == "fail":
+				body.Status, status = "fail", http.StatusServiceUnavailable
+			case c.Status == "warn" && body.Status == "ok":
+				body.Status = "warn"
+			}
+		}
+		if status != http.StatusOK {
+			w.Header().Set("Retry-After", "1")
+		}
+		writeJSON(w, status, body)
 	}
-	if status != http.StatusOK {
-		w.Header().Set("Retry-After", "1")
-	}
-	writeJSON(w, status, body)
 }
 
 func (a *api) metrics(w http.ResponseWriter, r *http.Request) {

@@ -49,8 +49,8 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.flowRoutes()
 	a.explainRoute()
 
-	mux.HandleFunc("GET /healthz", a.health)
-	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /healthz", health)
+	mux.HandleFunc("GET /readyz", ready(s.o.Readiness))
 	mux.HandleFunc("GET /metrics", a.metrics)
 	docs := newDocs(a.huma.OpenAPI())
 	mux.HandleFunc("GET /openapi.json", docs.spec)
