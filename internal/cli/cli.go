@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -38,18 +39,19 @@ func usage(format string, args ...any) error {
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return execute(ctx, args, stdout, stderr)
+}
+
+// execute runs the command line until ctx ends.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cli.Command{
 		Name:           "patchbay",
 		Usage:          "durable integrations between business systems",
+		Description:    "patchbay COMMAND --help says more of a command. Exit status: 0 done, 1 it did not succeed, 2 the arguments or the files are wrong.",
+		Version:        version(),
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
-		OnUsageError: func(_ context.Context, c *cli.Command, err error, _ bool) error {
-			return usage("%s: %v", c.FullName(), err)
-		},
-		CommandNotFound: func(_ context.Context, _ *cli.Command, name string) {
-			fmt.Fprintf(stderr, "patchbay: there is no command %q; patchbay --help lists them\n", name)
-		},
 		Commands: []*cli.Command{
 			devCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
 			checkCommand(), schemaCommand(),
@@ -61,6 +63,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 			}
 			return cli.ShowAppHelp(c)
 		},
+	}
+	root.OnUsageError = misused
+	for _, c := range root.Commands {
+		c.OnUsageError = misused // the library does not hand it down
 	}
 	err := root.Run(ctx, args)
 	if err == nil {
@@ -76,10 +82,32 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return exitFailed
 	}
+	if topic := cli.ExitCoder(nil); errors.As(err, &topic) { // of `help`
+		fmt.Fprintln(stderr, "patchbay: there is no such command; patchbay --help lists them")
+		return exitUsage
+	}
 	if known := new(fault.Fault); errors.As(err, &known) {
 		fmt.Fprintln(stderr, "patchbay: "+known.Text)
+		if known.Class == fault.Invalid {
+			return exitUsage
+		}
 		return exitFailed
 	}
 	fmt.Fprintln(stderr, "patchbay: "+err.Error())
 	return exitFailed
+}
+
+// misused makes one line of what the library has to say of a command line.
+func misused(_ context.Context, c *cli.Command, err error, _ bool) error {
+	text := err.Error()
+	if flag, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
+		text = "there is no flag --" + strings.TrimLeft(flag, "-")
+	}
+	text = strings.Replace(text, " for flag -", " for --", 1)
+	text = strings.Replace(text, "Required flag", "give the required flag", 1)
+	text = strings.TrimSuffix(text, " not set")
+	if i := strings.Index(text, ": strconv."); i >= 0 {
+		text = text[:i]
+	}
+	return usage("%s; see %s --help", text, c.FullName())
 }

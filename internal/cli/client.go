@@ -22,7 +22,7 @@ import (
 
 const defaultServer = "http://127.0.0.1:8080"
 
-// serverFlag names the Patchbay that a command speaks to.
+// serverFlags name the Patchbay that a command speaks to.
 func serverFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "server", Usage: "`URL` of the Patchbay to speak to (default: the one in .patchbay/dev.json, else " + defaultServer + ")", Sources: cli.EnvVars("PATCHBAY_SERVER")},
@@ -103,29 +103,43 @@ func discover(dir string) string {
 	return info.HTTP
 }
 
-// call sends a request and decodes a 2xx answer into out, unless out is nil.
+// call sends a request and decodes a 2xx answer into out.
 func (r *remote) call(ctx context.Context, method, path string, header http.Header, in, out any) error {
+	_, b, err := r.exchange(ctx, method, path, header, in)
+	if err != nil {
+		return err
+	}
+	return r.decode(b, out)
+}
+
+// exchange sends a request and gives a 2xx answer as it came.
+func (r *remote) exchange(ctx context.Context, method, path string, header http.Header, in any) (status int, answer []byte, err error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encoding the request: %w", err)
+			return 0, nil, fmt.Errorf("encoding the request: %w", err)
 		}
 		body = bytes.NewReader(b)
 	}
 	resp, err := r.send(ctx, method, path, header, body)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", r.base, err)
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	switch {
+	case ctx.Err() != nil:
+		return 0, nil, ctx.Err()
+	case err != nil:
+		return 0, nil, fmt.Errorf("reading the answer of %s: %w", r.base, err)
 	}
-	if out == nil {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
+	return resp.StatusCode, answer, nil
+}
+
+// decode reads an answer; numbers in untyped places stay exact.
+func (r *remote) decode(answer []byte, out any) error {
+	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
 	if err := d.Decode(out); err != nil {
 		return fmt.Errorf("%s did not answer as a Patchbay does: %w", r.base, err)
@@ -201,8 +215,8 @@ func (r *remote) stream(ctx context.Context, id string, last *string, each func(
 			*last = strings.TrimSpace(value)
 		case "data":
 			var state flow.Run
-			if err := json.Unmarshal([]byte(value), &state); err != nil {
-				return false, fmt.Errorf("reading the progress of %s: %w", id, err)
+			if err := r.decode([]byte(value), &state); err != nil {
+				return false, err
 			}
 			if !each(state) || state.Status.Final() {
 				return true, nil

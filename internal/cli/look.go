@@ -22,7 +22,7 @@ func runsCommand() *cli.Command {
 			&cli.StringFlag{Name: "flow", Usage: "only runs of `FLOW`"},
 			&cli.StringFlag{Name: "status", Usage: "only runs in this `STATUS`"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most `N` runs"},
-			&cli.BoolFlag{Name: "cancel", Usage: "cancel the run and print the certificate"},
+			&cli.BoolFlag{Name: "cancel", Usage: "cancel RUN, wait until its writes are settled and print the certificate"},
 		),
 		Action: showRuns,
 	}
@@ -83,27 +83,6 @@ func showRuns(ctx context.Context, c *cli.Command) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", run.RunID, run.Flow, run.Status, run.AcceptedAt.Local().Format(time.DateTime), took)
 	}
 	return t.Flush()
-}
-
-func (r *remote) cancelRun(ctx context.Context, c *cli.Command, id string) error {
-	var certificate flow.Certificate
-	if err := r.call(ctx, http.MethodPost, "/v1/runs/"+url.PathEscape(id)+"/cancel", nil, nil, &certificate); err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c.Root().Writer, certificate)
-	}
-	out := c.Root().Writer
-	fmt.Fprintf(out, "%s: %d done, %d undone, %d in doubt\n", certificate.Status, len(certificate.Done), len(certificate.Undone), len(certificate.InDoubt))
-	for _, part := range []struct {
-		name    string
-		effects []flow.Effect
-	}{{"done", certificate.Done}, {"undone", certificate.Undone}, {"in doubt", certificate.InDoubt}} {
-		for _, e := range part.effects {
-			fmt.Fprintf(out, "  %-8s  %s  %s\n", part.name, e.Step, e.Target)
-		}
-	}
-	return nil
 }
 
 func explainCommand() *cli.Command {
