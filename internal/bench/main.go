@@ -51,12 +51,14 @@ func run(ctx context.Context, rounds, presses, warmup int) error {
 	machine(env)
 
 	contenders := []struct {
-		name string
-		one  func(context.Context, string) error
-		took [][]time.Duration // by round
+		name, until string
+		one         func(context.Context, string) error
+		took        [][]time.Duration // by round
 	}{
-		{name: "patchbay: button to first answer", one: button.press},
-		{name: "bare workflow, same two calls", one: bare.press},
+		{name: "button to first answer", one: button.press,
+			until: "the press is durable, the source is read, the rows are with the client; the write goes on behind it"},
+		{name: "bare workflow (both calls)", one: bare.press,
+			until: "the source is read and the target has taken the write; one durable execution, nothing else recorded"},
 	}
 	for _, c := range contenders {
 		for range warmup {
@@ -104,18 +106,21 @@ func run(ctx context.Context, rounds, presses, warmup int) error {
 			written = append(written, ends)
 		}
 	}
-	fmt.Printf("\n%-36s %22s %22s\n", "one client", "p50 (min … max)", "p95 (min … max)")
+	const confirmed = "button to confirmed write"
+	fmt.Print("\nWhat each row waits for:\n")
 	for _, c := range contenders {
-		fmt.Printf("%-36s %22s %22s\n", c.name, spread(c.took, 0.5), spread(c.took, 0.95))
+		fmt.Printf("  %-28s %s\n", c.name, c.until)
 	}
-	fmt.Printf("%-36s %22s %22s\n", "patchbay: button to confirmed write", spread(written, 0.5), spread(written, 0.95))
-	ratios := make([]float64, rounds)
-	for i := range ratios {
-		ratios[i] = float64(quantile(contenders[0].took[i], 0.5)) / float64(quantile(contenders[1].took[i], 0.5))
+	fmt.Printf("  %-28s %s\n", confirmed, "as the first row, and the write is sent, confirmed and recorded and the run is closed; by the run's own times")
+	fmt.Printf("\n%-28s %22s %22s\n", "one client", "p50 (min … max)", "p95 (min … max)")
+	for _, c := range contenders {
+		fmt.Printf("%-28s %22s %22s\n", c.name, spread(c.took, 0.5), spread(c.took, 0.95))
 	}
-	low, mid, high := minMedianMax(ratios)
-	fmt.Printf("ratio of the p50s: %.2f (%.2f … %.2f), goal at most 1.3\n", mid, low, high)
-	low, mid, high = minMedianMax(actions)
+	fmt.Printf("%-28s %22s %22s\n\nratios of the p50s:\n", confirmed, spread(written, 0.5), spread(written, 0.95))
+	first, both := contenders[0], contenders[1]
+	fmt.Printf("  %s ÷ %s: %s, goal at most 1.3; not the same work: the answer does not wait for the write\n", first.name, both.name, ratio(first.took, both.took))
+	fmt.Printf("  %s ÷ %s: %s; the same two calls\n", confirmed, both.name, ratio(written, both.took))
+	low, mid, high := minMedianMax(actions)
 	fmt.Printf("Temporal actions per press: %.2f (%.2f … %.2f)\n", mid, low, high)
 	rss, err := env.resident()
 	if err != nil {
