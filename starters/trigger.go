@@ -25,6 +25,10 @@ type (
 	// Trigger takes presses: it commits the row, then starts the workflow at once.
 	// It is safe for concurrent use; Close waits for the starts under way.
 	Trigger struct {
+		// Wake is called when a press is left to the relay; it must not block. It is
+		// set before the first press, or stays nil: the relay then looks by itself.
+		Wake func()
+
 		book     Accepter
 		launcher launcher
 		log      *zap.Logger
@@ -54,7 +58,8 @@ func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error)
 	select {
 	case t.slots <- struct{}{}:
 	default:
-		return accepted, nil // the lease lapses and the relay starts it
+		t.leave(ctx, start)
+		return accepted, nil
 	}
 	ctx = context.WithoutCancel(ctx)
 	t.starts.Go(func() {
@@ -64,6 +69,20 @@ func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error)
 		}
 	})
 	return accepted, nil
+}
+
+// leave makes the relay take a press that finds no slot. Where the release fails
+// the lease lapses.
+func (t *Trigger) leave(ctx context.Context, s run.Start) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
+	if err := t.book.Release(ctx, s.BatchID, 0); err != nil {
+		t.log.Warn("the relay will start the run late", zap.String("run", s.BatchID), zap.Error(err))
+		return
+	}
+	if t.Wake != nil {
+		t.Wake()
+	}
 }
 
 // Close waits until no start is under way.
