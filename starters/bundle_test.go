@@ -22,6 +22,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
 	"patchbay/internal/run"
+	"patchbay/internal/store"
 	"patchbay/internal/store/storetest"
 	"patchbay/starters"
 	"patchbay/workers"
@@ -32,6 +33,7 @@ import (
 // control and worker.
 type bundle struct {
 	*testing.T
+	db       *store.Store
 	plans    *run.Plans
 	book     *run.Book
 	temporal client.Client
@@ -143,7 +145,7 @@ func plan() *flow.Plan {
 func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
 	t.Helper()
 	db := storetest.New(t)
-	b := &bundle{T: t, plans: run.NewPlans(db), outside: &outside{held: map[string]flow.Row{}}}
+	b := &bundle{T: t, db: db, plans: run.NewPlans(db), outside: &outside{held: map[string]flow.Row{}}}
 	b.book = run.NewBook(db, b.plans, run.Options{Lease: time.Second})
 	_, err := b.plans.Apply(t.Context(), []*flow.Plan{p}, nil, "test")
 	require.NoError(t, err)
@@ -153,6 +155,7 @@ func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
 	b.trigger = starters.NewTrigger(b.book, b.temporal, current, zap.NewNop())
 	t.Cleanup(b.trigger.Close)
 	b.relay = starters.NewRelay(b.book, b.temporal, current, zap.NewNop())
+	b.trigger.Wake = b.relay.Wake
 	b.control = starters.NewControl(b.book, b.temporal)
 	b.background(b.book.Run)
 

@@ -2,14 +2,11 @@ package starters
 
 import (
 	"context"
-	"errors"
-	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
-	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/run"
 )
 
 type (
@@ -19,6 +16,7 @@ type (
 		Seal(ctx context.Context, runID, by string) (flow.Run, error)
 		Certificate(ctx context.Context, runID string) (flow.Certificate, error)
 		Watch(ctx context.Context, runID string) (<-chan struct{}, func())
+		closer
 	}
 
 	// Control cancels runs.
@@ -47,7 +45,7 @@ func (c *Control) Cancel(ctx context.Context, by flow.Principal, runID string) (
 	}
 	if !sealed.Status.Final() {
 		// A Temporal that is away hears it from the relay; the seal holds meanwhile.
-		_ = cancelWorkflow(ctx, c.temporal, sealed.WorkflowID)
+		_ = cancelBatch(ctx, c.book, c.temporal, run.Handed{BatchID: run.BatchOf(sealed.WorkflowID), WorkflowID: sealed.WorkflowID})
 	}
 	for !sealed.Status.Final() {
 		select {
@@ -60,16 +58,4 @@ func (c *Control) Cancel(ctx context.Context, by flow.Principal, runID string) (
 		}
 	}
 	return c.book.Certificate(ctx, runID)
-}
-
-// cancelWorkflow asks Temporal to cancel; a workflow that is gone needs none.
-func cancelWorkflow(ctx context.Context, temporal client.Client, workflowID string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	err := temporal.CancelWorkflow(ctx, workflowID, "")
-	var gone *serviceerror.NotFound
-	if err == nil || errors.As(err, &gone) {
-		return nil
-	}
-	return fault.New(fault.Unavailable, "temporal.unavailable", "Temporal did not take the cancel", err)
 }

@@ -1,6 +1,6 @@
 // Package starters is the only code that starts, signals and cancels workflows:
-// the trigger that takes a press, the relay that hands rows to Temporal, and the
-// control that cancels.
+// the trigger that takes a press, the relay that hands rows to Temporal and ends
+// those whose workflow is gone, and the control that cancels.
 //
 // The API and the CLI call it through app. It may import contract, flow, fault,
 // run, ledger, journal, durable and the SDK's client package.

@@ -16,15 +16,24 @@ const (
 	relayBatch = 100
 	// again is how soon a start that failed is tried again.
 	again = time.Second
+
+	// Temporal is asked after runs that it has had for sweepAge, a page each
+	// sweepEvery; the pages of one sweep follow each other by the round.
+	sweepAge   = time.Minute
+	sweepEvery = 30 * time.Second
+	sweepPage  = 100
 )
 
 type (
 	// Backlog is what the relay has to hand over: batches whose lease lapsed
-	// before Temporal took them, and cancels that Temporal may not have heard.
+	// before Temporal took them, and cancels that Temporal may not have heard. And
+	// what it asks after: batches that have been open for long.
 	Backlog interface {
 		// Due may give starts and an error about the rows that it left out.
 		Due(ctx context.Context, limit int) ([]run.Start, error)
 		SealedOpen(ctx context.Context) ([]run.Handed, error)
+		Open(ctx context.Context, age time.Duration, after string, limit int) ([]run.Handed, error)
+		closer
 		marks
 	}
 
@@ -35,6 +44,9 @@ type (
 		log      *zap.Logger
 		wake     chan struct{}
 		away     bool // the last start failed: the next round tries one row
+
+		nextSweep time.Time // zero: now
+		swept     string    // the last batch of the page before; "" begins anew
 	}
 )
 
@@ -71,7 +83,7 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // round does all that is due; what fails keeps nothing else from being done.
 func (r *Relay) round(ctx context.Context) error {
-	return errors.Join(r.start(ctx), r.cancel(ctx))
+	return errors.Join(r.start(ctx), r.cancel(ctx), r.sweep(ctx))
 }
 
 // start hands due rows to Temporal.
@@ -100,10 +112,47 @@ func (r *Relay) cancel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, s := range sealed {
-		if err := cancelWorkflow(ctx, r.launcher.temporal, s.WorkflowID); err != nil {
-			return err
+		err := cancelBatch(ctx, r.book, r.launcher.temporal, s)
+		if away(err) {
+			return errors.Join(failed, err) // for the others, too
 		}
+		failed = errors.Join(failed, err)
 	}
-	return nil
+	return failed
+}
+
+// sweep ends runs whose workflow was terminated, timed out or lost, so that none
+// stays open for ever (promise 4).
+func (r *Relay) sweep(ctx context.Context) error {
+	if time.Now().Before(r.nextSweep) {
+		return nil
+	}
+	r.nextSweep = time.Now().Add(sweepEvery)
+	page, err := r.book.Open(ctx, sweepAge, r.swept, sweepPage)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, h := range page {
+		why, err := fate(ctx, r.launcher.temporal, h.WorkflowID)
+		if err != nil {
+			return errors.Join(failed, err) // the page is asked again
+		}
+		if why == nil {
+			continue
+		}
+		status, err := r.book.Close(ctx, h.BatchID, why)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		r.log.Warn("a workflow left its run open", zap.String("batch", h.BatchID), zap.String("status", string(status)), zap.Error(why))
+	}
+	r.swept = ""
+	if len(page) == sweepPage {
+		r.swept, r.nextSweep = page[sweepPage-1].BatchID, time.Time{}
+	}
+	return failed
 }

@@ -73,7 +73,7 @@ func (l launcher) start(ctx context.Context, s run.Start) error {
 		return nil
 	}
 	if err != nil {
-		return fault.New(fault.Unavailable, "temporal.unavailable", "Temporal did not take the run", err)
+		return fault.New(fault.Unavailable, unavailable, "Temporal did not take the run", err)
 	}
 	return nil
 }
