@@ -40,7 +40,7 @@ func (r *record) scan(row pgx.Row) error {
 
 // show completes the outside view of a row. It needs no plan: a run stays
 // visible when its plan cannot be read.
-func (r record) show() (flow.Run, error) {
+func (r *record) show() (flow.Run, error) {
 	run := r.Run
 	run.WorkflowID = workflowID(r.pattern, run.Flow, r.batchID)
 	run.AcceptedAt, run.DeadlineAt = run.AcceptedAt.UTC(), run.DeadlineAt.UTC()

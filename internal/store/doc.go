@@ -9,11 +9,10 @@
 // A managed database often grants no right to create roles: Migrate then leaves
 // the roles alone and the application works as the role of the URL it was given.
 //
-// Every failure leaves as a fault: store.unavailable when nobody answered, which
-// is decided within two seconds; store.commit-unknown when a commit was sent and
-// its outcome is not known; store.statement when PostgreSQL refused a statement,
-// which is a bug. Whatever else PostgreSQL says, from a wrong password to a missing
-// grant, is Unavailable: people put it right, and runs wait. No text ever holds a URL, a row or PostgreSQL's own message,
-// since that may quote values (promises 5 and 9). Only pgx.ErrNoRows and errors
-// of the caller's context pass as they are.
+// Every failure leaves as a fault: store.unavailable when nobody answered, decided
+// within two seconds; store.commit-unknown when nobody knows if a commit took effect;
+// store.statement when a statement is to blame, a bug. All else, a wrong password or
+// a missing grant, is Unavailable: people put it right, and runs wait. No text ever
+// holds a URL, a row or PostgreSQL's own message (promises 5 and 9). Only
+// pgx.ErrNoRows and errors of the caller's context pass as they are.
 package store

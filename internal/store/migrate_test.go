@@ -161,6 +161,5 @@ func TestTwoInstallationsOnOneClusterLeaveEachOthersRoleAlone(t *testing.T) {
 	}
 	s := storetest.Open(t, first)
 	require.NoError(t, s.Ping(t.Context()))
-	require.Equal(t, store.RoleOf("/home/a/.patchbay", one), store.RoleOf("/home/a/.patchbay", one), "the same one at each start")
 	require.Regexp(t, `^patchbay_dev_[0-9a-f]{8}$`, store.RoleOf("x", "no URL"))
 }

@@ -319,10 +319,10 @@ func TestACallerWhoLeavesCostsTheOthersNoConnection(t *testing.T) {
 		"a statement": func(ctx context.Context) error {
 			return s.Write(ctx, func(c *pgxpool.Conn) error { _, err := c.Exec(ctx, sleep); return err })
 		},
-		"a statement with a deadline of its own": func(context.Context) error {
-			own, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		"a statement with a deadline of its own": func(ctx context.Context) error {
+			own, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
-			return s.Write(t.Context(), func(c *pgxpool.Conn) error { _, err := c.Exec(own, sleep); return err })
+			return s.Write(context.WithoutCancel(ctx), func(c *pgxpool.Conn) error { _, err := c.Exec(own, sleep); return err })
 		},
 		"a transaction": func(ctx context.Context) error {
 			return s.Tx(ctx, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, sleep); return err })
