@@ -54,6 +54,7 @@ type (
 		Step   string      `json:"step"`
 		Target string      `json:"target"` // "dataverse.msx_specification AS54888, Weight"
 		State  EffectState `json:"state"`
+		Reason string      `json:"reason,omitempty"` // why it is in this state, in words that are safe to show
 	}
 
 	// EffectState is the state of an effect in the ledger.

@@ -159,6 +159,9 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 			"": func(r *rapid.T) {
 				got, err := ledger.Effects(b.Context(), b.store.Pool(), cause)
 				require.NoError(r, err)
+				for i := range got {
+					got[i].Reason = "" // words for people; the model has none
+				}
 				want := make([]flow.Effect, len(m.order))
 				for i, k := range m.order {
 					want[i] = flow.Effect{Step: "write", Target: "crm.t label of " + k, State: m.effects[k].state}

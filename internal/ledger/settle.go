@@ -109,11 +109,10 @@ func Effects(ctx context.Context, q Querier, cause string) ([]flow.Effect, error
 // Detail is an effect with what only the books need.
 type Detail struct {
 	flow.Effect
-	Label  string
-	Reason string
+	Label string
 }
 
-// Details is Effects with labels and reasons.
+// Details is Effects with labels.
 func Details(ctx context.Context, q Querier, cause string) ([]Detail, error) {
 	rows, err := q.Query(ctx, `
 		select step, target, label, state, coalesce(reason, '') from effect where cause = $1 order by ordinal, step, target_key`, cause)

@@ -118,6 +118,7 @@ func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []
 // outcome reads from the effects how a run that has written ends.
 func outcome(effects []ledger.Detail) (ending, error) {
 	var refused, doubtful, unchanged int
+	why := map[flow.EffectState]string{} // the first reason of each state
 	for _, e := range effects {
 		switch e.State {
 		case flow.Intent, flow.Attempt:
@@ -130,15 +131,22 @@ func outcome(effects []ledger.Detail) (ending, error) {
 		if e.Reason == string(journal.Unchanged) {
 			unchanged++
 		}
+		if why[e.State] == "" {
+			why[e.State] = e.Reason
+		}
 	}
-	problem := func(code, format string, n int) *flow.Problem {
-		return &flow.Problem{Code: code, Detail: fmt.Sprintf(format, n, len(effects))}
+	problem := func(code, format string, n int, state flow.EffectState) *flow.Problem {
+		p := &flow.Problem{Code: code, Detail: fmt.Sprintf(format, n, len(effects))}
+		if why[state] != "" {
+			p.Detail += ": " + why[state]
+		}
+		return p
 	}
 	switch {
 	case refused > 0:
-		return ending{status: flow.Failed, reason: journal.Rejected, problem: problem("write.refused", "the target refused %d of %d writes", refused)}, nil
+		return ending{status: flow.Failed, reason: journal.Rejected, problem: problem("write.refused", "the target refused %d of %d writes", refused, flow.Refused)}, nil
 	case doubtful > 0:
-		return ending{status: flow.Failed, reason: journal.Failed, problem: problem("write.in-doubt", "the outcome of %d of %d writes is not known", doubtful)}, nil
+		return ending{status: flow.Failed, reason: journal.Failed, problem: problem("write.in-doubt", "the outcome of %d of %d writes is not known", doubtful, flow.Doubtful)}, nil
 	case unchanged > 0 && unchanged == len(effects):
 		return ending{status: flow.Completed, reason: journal.Unchanged}, nil
 	}

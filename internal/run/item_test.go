@@ -169,7 +169,7 @@ func TestRefusedWritesFailTheRunAndSayHowMany(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, flow.Failed, status)
 	got := b.get(r.RunID)
-	require.Equal(t, &flow.Problem{Code: "write.refused", Detail: "the target refused 1 of 2 writes"}, got.Problem)
+	require.Equal(t, &flow.Problem{Code: "write.refused", Detail: "the target refused 1 of 2 writes: too long"}, got.Problem)
 	require.Equal(t, []string{"rejected"}, b.finals(r.RunID))
 	cert, err := b.book.Certificate(t.Context(), r.RunID)
 	require.NoError(t, err)
