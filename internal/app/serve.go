@@ -93,7 +93,7 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 }
 
 // quietFor is how long a wait may be before a person is told of it.
-const quietFor = 500 * time.Millisecond
+const quietFor = time.Second
 
 // promote makes this build current within wait, and says what it waits for.
 func promote(ctx context.Context, c *core, wait time.Duration, out io.Writer) error {

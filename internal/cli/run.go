@@ -20,9 +20,10 @@ import (
 
 func runCommand() *cli.Command {
 	return &cli.Command{
-		Name:      "run",
-		Usage:     "start a run of a flow and show its progress",
-		ArgsUsage: "FLOW [name=value …]",
+		Name:        "run",
+		Usage:       "start a run of a flow and show its progress",
+		ArgsUsage:   "FLOW [name=value …]",
+		Description: "For example: patchbay run product-specs product_id=AS54888. The rows go to standard output, progress to standard error.",
 		Flags: append(serverFlags(),
 			&cli.BoolFlag{Name: "no-wait", Usage: "return once the press is accepted"},
 			&cli.StringFlag{Name: "idempotency-key", Usage: "press once: the same `KEY` again gives the same run"},

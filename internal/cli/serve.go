@@ -15,7 +15,7 @@ import (
 // productionFlags are shared by the processes of a production installation.
 func productionFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "database", Usage: "PostgreSQL `URL`, as text or as a reference such as ${file:PATH}", Sources: cli.EnvVars("PATCHBAY_DATABASE"), Required: true},
+		&cli.StringFlag{Name: "database", Usage: "PostgreSQL `URL`, as text or as a reference such as ${file:PATH}; required", Sources: cli.EnvVars("PATCHBAY_DATABASE"), Required: true},
 		&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of Temporal (default: the environment configuration of its SDK)"},
 		&cli.StringFlag{Name: "namespace", Usage: "Temporal `NAMESPACE`"},
 	}
@@ -38,7 +38,7 @@ func serveCommand() *cli.Command {
 		Usage: "run API, console and relay of a production installation",
 		Flags: append(productionFlags(),
 			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8080", Usage: "`HOST:PORT` to listen on"},
-			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys: name, SHA-256, role", Required: true},
+			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys, a line each: name, SHA-256, role; required", Required: true},
 			&cli.StringSliceFlag{Name: "host", Usage: "serve only this `HOST` header; may be repeated"},
 			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
 			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
