@@ -97,13 +97,11 @@ func TestSetCurrentGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	b.worker("one", registerCall(1, echo))
-	for deployment, wait := range map[string]time.Duration{
-		b.deployment:                5 * time.Second, // the server's first answer may take two
-		b.deployment + "-of-nobody": time.Second,
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), wait)
+	for _, deployment := range []string{b.deployment, b.deployment + "-of-nobody"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		err := durable.SetCurrent(ctx, b.client, deployment, "nobody")
+		// By the third look it has heard twice that there is none.
+		err := durable.SetCurrent(ctx, &impatient{Client: b.client, looks: 3, end: cancel}, deployment, "nobody")
 		require.Equal(t, durable.NoVersion, fault.Of(err).Code)
 		require.Contains(t, fault.Of(err).Text, "no worker of build nobody")
 	}
@@ -113,6 +111,38 @@ func TestSetCurrentGivesUpWithItsContext(t *testing.T) {
 	current, err = durable.Current(t.Context(), b.client, b.deployment+"-of-nobody")
 	require.NoError(t, err)
 	require.Empty(t, current)
+}
+
+// impatient ends a context when a deployment is looked at for the last time.
+type impatient struct {
+	client.Client
+	looks int
+	end   func()
+}
+
+func (i *impatient) WorkerDeploymentClient() client.WorkerDeploymentClient {
+	return impatientDeployments{i.Client.WorkerDeploymentClient(), i}
+}
+
+type impatientDeployments struct {
+	client.WorkerDeploymentClient
+	by *impatient
+}
+
+func (d impatientDeployments) GetHandle(name string) client.WorkerDeploymentHandle {
+	return impatientHandle{d.WorkerDeploymentClient.GetHandle(name), d.by}
+}
+
+type impatientHandle struct {
+	client.WorkerDeploymentHandle
+	by *impatient
+}
+
+func (h impatientHandle) Describe(ctx context.Context, o client.WorkerDeploymentDescribeOptions) (client.WorkerDeploymentDescribeResponse, error) {
+	if h.by.looks--; h.by.looks == 0 {
+		h.by.end()
+	}
+	return h.WorkerDeploymentHandle.Describe(ctx, o)
 }
 
 // Waiting mends neither a namespace that is not there nor credentials.
