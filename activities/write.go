@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -149,8 +150,16 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	}
 	ctx, done := committed(ctx) // the attempt is on record: it is carried to its end
 	defer done()
-	outcomes, send, err := a.settle(ctx, plan, open, rows)
-	if err != nil || len(send) == 0 {
+	var send, unsure []ledger.Open
+	for _, o := range open {
+		if o.Retried {
+			unsure = append(unsure, o)
+		} else {
+			send = append(send, o)
+		}
+	}
+	outcomes, missing, err := a.readBack(ctx, plan, unsure, rows)
+	if send = append(send, missing...); err != nil || len(send) == 0 {
 		return outcomes, err
 	}
 	batch := make([]flow.Row, len(send))
@@ -164,7 +173,8 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 			results[i] = whole
 		}
 	}
-	var again error
+	var again, doubt error
+	unsure = nil
 	for i, o := range send {
 		f := fault.Of(results[i])
 		outcome := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
@@ -173,51 +183,54 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		case refused(f) && whole == nil:
 			outcome.State, outcome.Reason = flow.Refused, f.Code+": "+f.Text
 		case f.Class == fault.InDoubt:
-			again = results[i]
-			continue // the attempt stays open; the next one reads back
+			doubt, unsure = results[i], append(unsure, o)
+			continue
 		default:
 			again = results[i]
 			outcome.State = flow.Intent // it certainly did not take effect
 		}
 		outcomes = append(outcomes, outcome)
 	}
-	if again == nil {
+	// Looking at once settles most doubts, before a cancel or a kill makes them
+	// last. What is not there yet says nothing: its attempt stays open, and the
+	// next one looks again.
+	held, missing, err := a.readBack(ctx, plan, unsure, rows)
+	outcomes = append(outcomes, held...)
+	if err == nil && len(missing) == 0 {
+		doubt = nil
+	}
+	if again == nil && doubt == nil {
 		return outcomes, nil
 	}
 	// What is known is kept; the next attempt asks for the rest only.
 	if _, err := a.Effects.Record(ctx, item.RunID, writeStep, outcomes); err != nil {
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
-	return nil, fmt.Errorf("writing: %w", again)
+	return nil, fmt.Errorf("writing: %w", cmp.Or(again, doubt))
 }
 
-// settle reads back what an earlier attempt may have written: rows that hold
-// what was to be written are confirmed, the others are sent.
-func (a *Writer) settle(ctx context.Context, plan *flow.Plan, open []ledger.Open, rows map[string]flow.Row) (outcomes []ledger.Outcome, send []ledger.Open, err error) {
-	var doubtful []ledger.Open
-	var sent []flow.Row
-	for _, o := range open {
-		if !o.Retried {
-			send = append(send, o)
-			continue
-		}
-		doubtful, sent = append(doubtful, o), append(sent, rows[o.Key])
+// readBack looks which of the rows the target holds as they were to be written:
+// those are confirmed, missing are the others.
+func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.Open, rows map[string]flow.Row) (held []ledger.Outcome, missing []ledger.Open, err error) {
+	if len(unsure) == 0 {
+		return nil, nil, nil
 	}
-	if len(doubtful) == 0 {
-		return nil, send, nil
+	sent := make([]flow.Row, len(unsure))
+	for i, o := range unsure {
+		sent[i] = rows[o.Key]
 	}
 	found, err := a.Target.ReadBack(ctx, plan, sent)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading back: %w", err)
 	}
-	for i, o := range doubtful {
+	for i, o := range unsure {
 		if found[i] != nil && holds(found[i], sent[i]) {
-			outcomes = append(outcomes, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed, Reason: "read back"})
-			continue
+			held = append(held, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed, Reason: "read back"})
+		} else {
+			missing = append(missing, o)
 		}
-		send = append(send, o)
 	}
-	return outcomes, send, nil
+	return held, missing, nil
 }
 
 // freeze makes ledger members of rows. Rows that are one to the target are

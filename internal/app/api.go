@@ -53,6 +53,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	a.trigger = starters.NewTrigger(c.book, c.temporal, eager, c.Log)
 	a.relay = starters.NewRelay(c.book, c.temporal, eager, c.Log)
+	a.trigger.Wake = a.relay.Wake
 	flows := catalogue{c.plans}
 	console := web.Options{
 		Runs: c.book, Flows: flows, Explainer: c.journal,
