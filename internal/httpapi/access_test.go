@@ -41,7 +41,9 @@ func TestServeKnowsNobodyWithoutAKey(t *testing.T) {
 			require.Contains(t, r.header.Get("WWW-Authenticate"), "Bearer", name)
 		}
 	}
-	require.Equal(t, 401, b.do(http.MethodGet, "/", "").status, "the console is behind the same gate")
+	for _, path := range []string{"/", "/connector.json"} {
+		require.Equal(t, 401, b.do(http.MethodGet, path, "").status, "%s is behind the same gate", path)
+	}
 	for _, path := range []string{"/healthz", "/readyz", "/openapi.json", "/docs"} {
 		require.Equal(t, 200, b.do(http.MethodGet, path, "").status, path)
 	}
@@ -101,12 +103,15 @@ func TestSomebodyElsesRunDoesNotExist(t *testing.T) {
 	b := newBundle(t, serve)
 	pressed := b.do(http.MethodPost, pressPath, product, "Authorization", "Bearer app", "Prefer", "wait=0")
 	require.Equal(t, 202, pressed.status, pressed.body)
-	path := pressed.header.Get("Location")
+	path := "/v1/runs/" + pressed.run(t).RunID
 	b.book.cancel = func(_ context.Context, id string) (flow.Certificate, error) { return flow.Certificate{RunID: id}, nil }
 
 	for token, status := range map[string]int{"app": 200, "ops": 200, "other": 404} {
 		as := []string{"Authorization", "Bearer " + token}
-		for _, r := range []reply{b.do(http.MethodGet, path, "", as...), b.do(http.MethodPost, path+"/cancel", "", as...)} {
+		for _, r := range []reply{
+			b.do(http.MethodGet, path, "", as...), b.do(http.MethodGet, path+"/progress", "", as...),
+			b.do(http.MethodGet, path+"/rows", "", as...), b.do(http.MethodPost, path+"/cancel", "", as...),
+		} {
 			require.Equal(t, status, r.status, token)
 			if status == 404 {
 				require.Equal(t, "run.not-found", r.problem(t).Code)

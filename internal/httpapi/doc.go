@@ -1,5 +1,5 @@
-// Package httpapi is the way in over HTTP: the API with its OpenAPI document,
-// live events, health, and the gate in front of the console.
+// Package httpapi is the way in over HTTP: the API, its descriptions (OpenAPI,
+// Power Platform), live events, health, and the gate in front of the console.
 //
 // It owns everything a caller sees of HTTP: routes, authentication, limits, the
 // mapping of faults to problem+json, and nothing else. What the routes do is

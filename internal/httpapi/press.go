@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -27,12 +26,13 @@ type pressInput struct {
 	Flow   string `path:"flow" doc:"Name of an applied flow" example:"product-specs"`
 	Key    string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters. The same key with the same body is the same run, for 30 days; with another body it is 409 idem.reused."`
 	Prefer string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait." example:"wait=20"`
+	Wait   string `query:"wait" doc:"none: do not wait, and answer 201 with a plain Location instead of 202, for a client that would follow a 202 by itself and wants to show progress meanwhile"`
 }
 
 // runOutput is a run, with what a client needs to follow it.
 type runOutput struct {
 	Status     int
-	Location   string `header:"Location" doc:"Absolute path of the run"`
+	Location   string `header:"Location" doc:"Where the run is. With 202 the address answers 202 again until there is an answer, then 200"`
 	RetryAfter string `header:"Retry-After" doc:"Seconds until asking again is worth it; with 202"`
 	Replayed   string `header:"Idempotency-Replayed" doc:"true when the key had been pressed before"`
 	Applied    string `header:"Preference-Applied"`
@@ -46,6 +46,9 @@ func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Wait != "" && in.Wait != waitNone {
+		return nil, badQuery("wait", "must be none, or absent")
+	}
 	values, err := params(in.r)
 	if err != nil {
 		return nil, err
@@ -57,9 +60,15 @@ func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
 		return nil, err
 	}
 	wait, asked := preferredWait(in.r.Header)
+	if in.Wait == waitNone {
+		wait, asked = 0, false
+	}
 	replayed := run.Replayed
-	run = a.await(ctx, run, wait)
-	out := answer(run)
+	run = a.await(ctx, run, wait, answered)
+	out := reply(in.r, run, waitAnswer)
+	if out.Status == http.StatusAccepted && in.Wait == waitNone {
+		out.Status, out.Location, out.RetryAfter = http.StatusCreated, location(run.RunID), ""
+	}
 	if replayed {
 		out.Replayed = "true"
 	}
@@ -74,23 +83,21 @@ func answered(run flow.Run) bool {
 	return run.Status.Final() || run.AnsweredAt != nil || run.Result != nil
 }
 
-// answer is 200 when the run has its answer or never will, else 202.
-func answer(run flow.Run) *runOutput {
+// reply is 200 when the run has come as far as wait asks, else 202 with the
+// address to poll.
+func reply(r *http.Request, run flow.Run, wait string) *runOutput {
 	out := &runOutput{Status: http.StatusOK, Location: location(run.RunID), Body: whole(run)}
-	if !answered(run) {
-		out.Status = http.StatusAccepted
-		out.RetryAfter = "1"
+	if enough, _ := reached(wait); !enough(run) {
+		out.Status, out.Location, out.RetryAfter = http.StatusAccepted, polling(r, run.RunID, wait), "1"
 	}
 	return out
 }
 
-func location(id string) string { return "/v1/runs/" + url.PathEscape(id) }
-
-// await returns the run as soon as it is answered, or as it is when the wait,
-// the client or the server ends. A store that fails meanwhile costs nothing but
+// await returns the run as soon as it is enough, or as it is when the wait, the
+// client or the server ends. A store that fails meanwhile costs nothing but
 // freshness.
-func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration) flow.Run {
-	if answered(run) || wait <= 0 {
+func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enough func(flow.Run) bool) flow.Run {
+	if enough(run) || wait <= 0 {
 		return run
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -102,7 +109,7 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration) flow.
 	for {
 		now, err := a.o.Runs.Get(ctx, run.RunID)
 		switch {
-		case err == nil && answered(now):
+		case err == nil && enough(now):
 			return now
 		case err == nil:
 			run = now
@@ -186,9 +193,10 @@ func pressOperation() huma.Operation {
 		Summary: "Start a run of a flow",
 		Description: "The body holds the flow's parameters; GET /v1/flows/{flow} lists them. 200: the answer exists and is " +
 			"committed, a final failure included (status failed, with a problem). 202: accepted and durable, not answered " +
-			"yet; follow Location.",
+			"yet; poll Location, which answers in the same two ways. With wait=none a 201 takes the place of the 202.",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "The run with its answer"},
+			"201": {Description: "The run, accepted and not answered yet; wait=none was asked for"},
 			"202": {Description: "The run, accepted and not answered yet"},
 		},
 	}

@@ -57,8 +57,9 @@ func TestPressAnswers202WithALocationWhenTheWaitIsOver(t *testing.T) {
 		run := r.run(t)
 		require.Equal(t, flow.Accepted, run.Status)
 		require.Nil(t, run.Result)
-		polled := b.do(http.MethodGet, r.header.Get("Location"), "")
-		require.Equal(t, http.StatusOK, polled.status, "a run that exists is always 200")
+		require.Equal(t, "/v1/runs/"+run.RunID+"?wait=answer", r.header.Get("Location"))
+		polled := b.do(http.MethodGet, "/v1/runs/"+run.RunID, "")
+		require.Equal(t, http.StatusOK, polled.status, "a run that exists is always 200 for who does not wait")
 		require.Equal(t, run.RunID, polled.run(t).RunID)
 	}
 }
@@ -108,6 +109,8 @@ func TestPressRefusesBadInputWithAStableCode(t *testing.T) {
 		"unknown flow":            {path: "/v1/flows/none/runs", body: product, status: 404, code: "flow.not-found"},
 		"missing parameter":       {body: `{}`, status: 422, code: "params.invalid"},
 		"no body":                 {status: 422, code: "params.invalid"},
+		"no body, but its type":   {header: []string{"Content-Type", "application/json"}, status: 422, code: "params.invalid"},
+		"no body, another type":   {header: []string{"Content-Type", "text/plain"}, status: 415, code: "body.media_type"},
 		"wrong type":              {body: `{"product_id":7}`, status: 422, code: "params.invalid"},
 		"against the pattern":     {body: `{"product_id":"a b"}`, status: 422, code: "params.invalid"},
 		"unknown parameter":       {body: `{"product_id":"AS1","x":1}`, status: 422, code: "params.invalid"},
@@ -130,6 +133,7 @@ func TestPressRefusesBadInputWithAStableCode(t *testing.T) {
 		"empty key":               {body: product, header: []string{"Idempotency-Key", ""}, status: 400, code: "idem.malformed"},
 		"key that is not ASCII":   {body: product, header: []string{"Idempotency-Key", "schlüssel"}, status: 400, code: "idem.malformed"},
 		"two keys":                {body: product, header: []string{"Idempotency-Key", "a", "Idempotency-Key", "b"}, status: 400, code: "idem.malformed"},
+		"unknown wait":            {path: pressPath + "?wait=answer", body: product, status: 400, code: "query.invalid"},
 		"method override":         {body: product, header: []string{"X-HTTP-Method-Override", "DELETE"}, status: 405, code: "method.not_allowed"},
 		"dot segments, twice":     {path: "/v1/flows/%252e%252e/runs", body: product, status: 400, code: "path.invalid"},
 		"a NUL in the path":       {path: "/v1/flows/a%00b/runs", body: product, status: 400, code: "path.invalid"},

@@ -45,8 +45,10 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 		Transformers: []huma.Transformer{ownProblems},
 	})
 	a.runRoutes()
+	a.progressRoutes()
 	a.eventRoute()
 	a.flowRoutes()
+	a.connectorRoute()
 	a.explainRoute()
 
 	mux.HandleFunc("GET /healthz", health)

@@ -23,6 +23,13 @@ type runInput struct {
 	ID string `path:"id" doc:"The run_id of a run" example:"mzxw6ytboi2gk3tuobqwg2dcmf"`
 }
 
+type runOneInput struct {
+	Call
+	ID     string `path:"id" doc:"The run_id of a run" example:"mzxw6ytboi2gk3tuobqwg2dcmf"`
+	Wait   string `query:"wait" doc:"answer or final: wait for the answer, or for the end. 202 with Location and Retry-After while there is none, 200 then"`
+	Prefer string `header:"Prefer" doc:"wait=N: with the query parameter wait, hold the answer for up to N seconds (10, at most 60)"`
+}
+
 type listInput struct {
 	Call
 	Flow   string `query:"flow" doc:"Only runs of this flow"`
@@ -30,8 +37,6 @@ type listInput struct {
 	Before string `query:"before" doc:"The next of the page before"`
 	Limit  string `query:"limit" doc:"Runs on a page: 1 to 200, 50 where absent"`
 }
-
-type runOneOutput struct{ Body flow.Run }
 
 type listOutput struct {
 	Body struct {
@@ -59,8 +64,14 @@ func (a *api) runRoutes() {
 	a.huma.OpenAPI().Paths[pressOperation().Path].Post.RequestBody = pressBody()
 	route(a, huma.Operation{
 		OperationID: "run", Method: http.MethodGet, Path: "/v1/runs/{id}", Tags: []string{"runs"},
-		Summary:     "One run",
-		Description: "Always 200 for a run that exists: its status says where it stands.",
+		Summary: "One run",
+		Description: "Always 200 for a run that exists: its status says where it stands. With the query parameter wait, which the " +
+			"Location of a 202 has, the status of HTTP says it too: 202 with Location and Retry-After until there is what was " +
+			"waited for, then 200.",
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The run"},
+			"202": {Description: "The run; what wait asks for is not there yet"},
+		},
 	}, a.run)
 	route(a, huma.Operation{
 		OperationID: "runs", Method: http.MethodGet, Path: "/v1/runs", Tags: []string{"runs"},
@@ -76,7 +87,8 @@ func (a *api) runRoutes() {
 			"began and what is in doubt; asking again gives the same one, and a run that had ended gets one of how it ended.",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "The certificate", Content: map[string]*huma.MediaType{"application/json": {Schema: certificate}}},
-			"202": {Description: "Sealed; a write that had begun is not settled yet. Ask again, or follow Location.",
+			"202": {Description: "Sealed; a write that had begun is not settled yet. Ask again, or poll Location: it answers 202 until " +
+				"the run has ended, then 200 with the run.",
 				Content: map[string]*huma.MediaType{"application/json": {Schema: accepted}}},
 		},
 	}, a.cancel)
@@ -94,12 +106,24 @@ func (a *api) visible(ctx context.Context, p flow.Principal, id string) (flow.Ru
 	return run, nil
 }
 
-func (a *api) run(ctx context.Context, in *runInput) (*runOneOutput, error) {
+func (a *api) run(ctx context.Context, in *runOneInput) (*runOutput, error) {
+	enough, ok := reached(in.Wait)
+	if !ok && in.Wait != "" {
+		return nil, badQuery("wait", "must be answer or final, or absent")
+	}
 	run, err := a.visible(ctx, in.principal(), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &runOneOutput{Body: whole(run)}, nil
+	if !ok {
+		return &runOutput{Status: http.StatusOK, Body: whole(run)}, nil
+	}
+	wait, asked := preferredWait(in.r.Header)
+	out := reply(in.r, a.await(ctx, run, wait, enough), in.Wait)
+	if asked {
+		out.Applied = "wait=" + strconv.Itoa(int(wait/time.Second))
+	}
+	return out, nil
 }
 
 func (a *api) list(ctx context.Context, in *listInput) (*listOutput, error) {
@@ -160,7 +184,7 @@ func (a *api) cancel(ctx context.Context, in *cancelInput) (*cancelOutput, error
 	if !run.Cancelling && !run.Status.Final() {
 		return nil, fault.New(fault.Unavailable, "cancel.unconfirmed", "the cancel could not be recorded in time; ask again", err)
 	}
-	return &cancelOutput{Status: http.StatusAccepted, Location: location(in.ID), RetryAfter: "1", Body: whole(run)}, nil
+	return &cancelOutput{Status: http.StatusAccepted, Location: polling(in.r, in.ID, waitFinal), RetryAfter: "1", Body: whole(run)}, nil
 }
 
 func full(c flow.Certificate) flow.Certificate {

@@ -147,7 +147,7 @@ func TestCancelAnswers202WhileAWriteIsOpenAnd503WithoutASeal(t *testing.T) {
 	b.book.change(id, func(r *flow.Run) { r.Cancelling = true })
 	sealed := b.do(http.MethodPost, "/v1/runs/"+id+"/cancel", "", "Prefer", "wait=1")
 	require.Equal(t, http.StatusAccepted, sealed.status)
-	require.Equal(t, "/v1/runs/"+id, sealed.header.Get("Location"))
+	require.Equal(t, "/v1/runs/"+id+"?wait=final", sealed.header.Get("Location"))
 	require.True(t, sealed.run(t).Cancelling)
 }
 
@@ -216,6 +216,7 @@ func TestTheOpenAPIDocumentIsValidAndComplete(t *testing.T) {
 	}
 	require.ElementsMatch(t, []string{
 		"POST /v1/flows/{flow}/runs", "GET /v1/runs", "GET /v1/runs/{id}", "GET /v1/runs/{id}/events",
+		"GET /v1/runs/{id}/progress", "GET /v1/runs/{id}/rows", "GET /connector.json",
 		"POST /v1/runs/{id}/cancel", "GET /v1/flows", "GET /v1/flows/{flow}", "GET /v1/explain/{key}",
 	}, got)
 
