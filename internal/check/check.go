@@ -38,6 +38,8 @@ type (
 		Flows []Flow `json:"-"`
 		// Connections are what connections.yaml declares.
 		Connections []flow.Connection `json:"-"`
+		// Files counts the files that were read.
+		Files int `json:"-"`
 	}
 
 	// Summary counts flow tests.
@@ -195,6 +197,7 @@ func (c *checker) read(name string) (flowfile.File, error) {
 		}
 		return flowfile.File{}, fmt.Errorf("reading %s: %w", c.name(name), err)
 	}
+	c.report.Files++
 	return flowfile.File{Name: c.name(name), Data: data}, nil
 }
 

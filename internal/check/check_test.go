@@ -59,6 +59,7 @@ func TestTheExamplesAreClean(t *testing.T) {
 	require.Positive(t, report.Tests.Passed)
 	require.Equal(t, "product-specs", report.Flows[0].Plan.Flow)
 	require.Len(t, report.Connections, 2)
+	require.Equal(t, 3, report.Files)
 
 	b, err := json.Marshal(run(t, flows.Files, check.Options{}))
 	require.NoError(t, err)
@@ -74,8 +75,8 @@ func TestEveryFileIsReportedInOnePass(t *testing.T) {
 		"product-specs_test.yaml": "tests:\n  - name: wrong\n    given: []\n    params: { product_id: AS54888 }\n    expect: { rows: [{ a: 1 }] }\n",
 	})
 	require.Equal(t, []string{
-		`flows/broken.yaml:1:1: summary is missing; add summary: Technical specifications of one product, from Oracle PLM into Dataverse (flow.required)`,
-		`flows/broken.yaml:1:1: read is missing; add read: … (flow.required)`,
+		`flows/broken.yaml:1:1: summary is missing; add summary: one sentence that says what the flow does (flow.required)`,
+		`flows/broken.yaml:1:1: read is missing; add read: { from: CONNECTION.TABLE, select: [COLUMN, …] } (flow.required)`,
 		`flows/orphan_test.yaml:1:1: there is no flow file orphan.yaml to test; name the tests of FLOW.yaml FLOW_test.yaml (flow.unknown_ref)`,
 		`flows/other.yml:1:1: the file ends in .yml and is not read; rename it to .yaml (warning) (flow.unused)`,
 		"flows/product-specs_test.yaml:2:5: the test \"wrong\" fails (- expected, + given):\n- row 0 {\"a\":1} (flow.test_failed)",

@@ -69,7 +69,7 @@ func (d *connectionsDoc) fields() []field {
 func (d *connectionDoc) fields() []field {
 	return []field{
 		{key: "system", into: &d.system, required: true, enum: systems, example: "oracle", doc: "The connector that speaks with the system."},
-		{key: "url", into: &d.url, required: true, example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https, without user, query or path of an API. References are resolved by the process that dials."},
+		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https, without user, query or path of an API. References are resolved by the process that dials."},
 		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
 		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
 		{key: "options", into: &d.options, doc: "What the connector documents."},
@@ -101,7 +101,7 @@ func (d *connectionLimitsDoc) fields() []field {
 
 func (d *tableDoc) fields() []field {
 	return []field{
-		{key: "path", into: &d.path, required: true, example: "itemsV2", doc: "What the system calls the resource in addresses."},
+		{key: "path", into: &d.path, required: true, advice: "what the system calls the table in addresses", example: "itemsV2", doc: "What the system calls the resource in addresses."},
 		{key: "where", into: &d.where, keys: &columnKeys, example: object{"OrganizationCode": "V1"}, doc: "Column: text. Every read is restricted to these rows; keys are unique within them."},
 		{key: "keys", into: &d.keys, example: [][]string{{"msx_productnumber", "msx_attribute"}}, doc: "Keys that the system keeps unique, each a list of columns."},
 		{key: "columns", into: &d.columns, keys: &columnKeys, enum: types, example: object{"ItemNumber": "string"}, doc: "Column: type. Without it the schema is unknown, and nothing is checked before a run."},

@@ -36,6 +36,7 @@ type (
 		required bool
 		doc      string
 		example  any
+		advice   string   // what to write where nothing stands; else the example
 		enum     []string // of a word
 		keys     *keyRule // of a dict
 		min, max int64    // of a whole number or of the items of a list; max 0 is none
@@ -136,6 +137,8 @@ func joined(parent, key string) string {
 
 func hint(f field) string {
 	switch {
+	case f.advice != "":
+		return f.advice
 	case len(f.enum) > 0:
 		return strings.Join(f.enum, " or ")
 	case f.example != nil:

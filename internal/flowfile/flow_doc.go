@@ -77,12 +77,12 @@ type (
 
 func (d *flowDoc) fields() []field {
 	return []field{
-		{key: "flow", into: &d.flow, required: true, example: "product-specs", doc: "Name of the flow, unique in the directory. It stands in addresses and IDs and is never reused."},
+		{key: "flow", into: &d.flow, required: true, advice: "a name that no other flow has", example: "product-specs", doc: "Name of the flow, unique in the directory. It stands in addresses and IDs and is never reused."},
 		{key: "pattern", into: &d.pattern, required: true, example: "instant", doc: "How the flow is started and carried out; it chooses the sections. This version runs: " + strings.Join(patterns, ", ") + "."},
-		{key: "summary", into: &d.summary, required: true, example: "Technical specifications of one product, from Oracle PLM into Dataverse", doc: "What the flow does, in one sentence for its users."},
+		{key: "summary", into: &d.summary, required: true, advice: "one sentence that says what the flow does", example: "Technical specifications of one product, from Oracle PLM into Dataverse", doc: "What the flow does, in one sentence for its users."},
 		{key: "why", into: &d.why, example: "Users must not need an Oracle licence to read a specification", doc: "Why the flow exists."},
 		{key: "params", into: &d.params, keys: &identifiers, doc: "What a caller gives. The console makes its form and the API its checks from this."},
-		{key: "read", into: &d.read, required: true, doc: "What is read, from one table of one connection."},
+		{key: "read", into: &d.read, required: true, advice: "{ from: CONNECTION.TABLE, select: [COLUMN, …] }", doc: "What is read, from one table of one connection."},
 		{key: "each", into: &d.each, example: "row.specs", doc: "CEL list over row and params: one target row is made of each item. Without it, one of each row."},
 		{key: "map", into: &d.mapping, keys: &columnKeys, example: object{"msx_productnumber": "row.ItemNumber"}, doc: "Target column: CEL over row, item and params. Without it rows pass as they are."},
 		{key: "write", into: &d.write, doc: "Where the rows are written. Without it the flow only answers."},
@@ -108,16 +108,16 @@ func (d *paramDoc) fields() []field {
 
 func (d *readDoc) fields() []field {
 	return []field{
-		{key: "from", into: &d.from, required: true, example: "oracle-plm.items", doc: "connection.table, as in connections.yaml."},
+		{key: "from", into: &d.from, required: true, advice: "CONNECTION.TABLE", example: "oracle-plm.items", doc: "connection.table, as in connections.yaml."},
 		{key: "where", into: &d.where, keys: &columnKeys, example: object{"ItemNumber": "params.product_id"}, doc: "Column: CEL over params. All must be equal."},
-		{key: "select", into: &d.columns, required: true, example: []string{"ItemNumber", "ItemDescription"}, doc: "The columns that are read, each by name. No other leaves the system."},
+		{key: "select", into: &d.columns, required: true, advice: "[COLUMN, …]", example: []string{"ItemNumber", "ItemDescription"}, doc: "The columns that are read, each by name. No other leaves the system."},
 		{key: "expand", into: &d.expand, keys: &identifiers, example: object{"specs": "ItemEffCategory"}, doc: "Name in the row: path of child rows, which become a list."},
 	}
 }
 
 func (d *writeDoc) fields() []field {
 	return []field{
-		{key: "to", into: &d.to, required: true, example: "dataverse.msx_specification", doc: "connection.table, as in connections.yaml."},
+		{key: "to", into: &d.to, required: true, advice: "CONNECTION.TABLE", example: "dataverse.msx_specification", doc: "connection.table, as in connections.yaml."},
 		{key: "key", into: &d.key, example: []string{"msx_productnumber", "msx_attribute"}, doc: "Target columns that identify a row: a key that the table declares, so that a repeated write changes nothing."},
 		{key: "repeat", into: &d.repeat, enum: []string{"accepted"}, doc: "accepted: the table declares no such key, and a row that is written twice does no harm."},
 	}

@@ -58,7 +58,7 @@ func (d *testsDoc) fields() []field {
 
 func (d *testDoc) fields() []field {
 	return []field{
-		{key: "name", into: &d.name, required: true, example: "each specification becomes one row", doc: "What is tested, as a sentence."},
+		{key: "name", into: &d.name, required: true, advice: "one sentence that says what is tested", example: "each specification becomes one row", doc: "What is tested, as a sentence."},
 		{key: "params", into: &d.params, example: object{"product_id": "AS54888"}, doc: "What the caller gives."},
 		{key: "given", into: &d.rows, doc: "The rows of the source as the connector gives them: selected columns and expanded child rows."},
 		{key: "expect", into: &d.expect, doc: "What must come out."},

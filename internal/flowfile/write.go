@@ -38,8 +38,8 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 			return // what is wrong with them has been said
 		}
 		fix := "add key: with the columns that identify a row"
-		if table != nil && len(table.Keys) > 0 {
-			fix = fmt.Sprintf("add key: [%s]", strings.Join(table.Keys[0], ", "))
+		if key, before := c.declaredKey(table); key != "" {
+			fix = before + "add " + key
 		}
 		c.add(d.at, CodeRetryUnsafe, "write has no key, so a retry would write each row again", fix)
 		return
@@ -53,10 +53,33 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 		}
 	}
 	fix := "declare the key in connections.yaml if the system keeps it unique, else write repeat: accepted"
-	if len(table.Keys) > 0 {
-		fix = fmt.Sprintf("use key: [%s], or write repeat: accepted", strings.Join(table.Keys[0], ", "))
+	if key, before := c.declaredKey(table); key != "" {
+		fix = before + "use " + key + ", or write repeat: accepted"
 	}
 	c.add(d.key.at, CodeRetryUnsafe, fmt.Sprintf("%s declares no key of %s, so a retry may write a row twice", table.Name, strings.Join(write.Key, ", ")), fix)
+}
+
+// declaredKey proposes a key that the table declares: one that map fills, else
+// the first, with what to do before it can be used.
+func (c *compiler) declaredKey(table *flow.Table) (key, before string) {
+	if table == nil || len(table.Keys) == 0 {
+		return "", ""
+	}
+	filled := map[string]bool{}
+	for _, e := range c.doc.mapping.entries {
+		filled[e.key] = true
+	}
+	missing := func(key []string) []string {
+		return slices.DeleteFunc(slices.Clone(key), func(column string) bool { return filled[column] })
+	}
+	best := table.Keys[0]
+	if i := slices.IndexFunc(table.Keys, func(key []string) bool { return len(missing(key)) == 0 }); i >= 0 {
+		best = table.Keys[i]
+	}
+	if add := missing(best); len(add) > 0 {
+		before = fmt.Sprintf("add %s to map and ", strings.Join(add, ", "))
+	}
+	return fmt.Sprintf("key: [%s]", strings.Join(best, ", ")), before
 }
 
 func sameColumns(a, b []string) bool {
