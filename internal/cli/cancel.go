@@ -53,19 +53,30 @@ func (r *remote) cancelRun(ctx context.Context, c *cli.Command, id string) error
 	}
 }
 
+// printCertificate fails when the run had ended before it could be cancelled.
 func printCertificate(c *cli.Command, certificate flow.Certificate) error {
 	out := c.Root().Writer
 	if c.Bool("json") {
-		return printJSON(out, certificate)
-	}
-	fmt.Fprintf(out, "%s: %d done, %d undone, %d in doubt\n", certificate.Status, len(certificate.Done), len(certificate.Undone), len(certificate.InDoubt))
-	for _, part := range []struct {
-		name    string
-		effects []flow.Effect
-	}{{"done", certificate.Done}, {"undone", certificate.Undone}, {"in doubt", certificate.InDoubt}} {
-		for _, e := range part.effects {
-			fmt.Fprintf(out, "  %-8s  %s  %s\n", part.name, e.Step, e.Target)
+		if err := printJSON(out, certificate); err != nil {
+			return err
 		}
+	} else {
+		fmt.Fprintf(out, "%s: %d done, %d undone, %d in doubt\n", certificate.Status, len(certificate.Done), len(certificate.Undone), len(certificate.InDoubt))
+		for _, part := range []struct {
+			name    string
+			effects []flow.Effect
+		}{{"done", certificate.Done}, {"undone", certificate.Undone}, {"in doubt", certificate.InDoubt}} {
+			for _, e := range part.effects {
+				line := fmt.Sprintf("  %-8s  %s  %s", part.name, e.Step, e.Target)
+				if e.Reason != "" {
+					line += ": " + e.Reason
+				}
+				fmt.Fprintln(out, plain(line))
+			}
+		}
+	}
+	if certificate.Status != flow.Cancelled {
+		return failure{status: exitFailed, text: fmt.Sprintf("the cancel came too late: the run had %s", certificate.Status)}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/urfave/cli/v3"
 
@@ -19,6 +20,7 @@ func checkCommand() *cli.Command {
 		Usage:     "validate flow files; exit 0 clean, 1 warnings with --strict, 2 errors",
 		ArgsUsage: "[DIR]",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "examples", Usage: "check the flows in the binary instead of a directory"},
 			&cli.BoolFlag{Name: "test", Usage: "also run the flow tests (*_test.yaml)"},
 			&cli.BoolFlag{Name: "strict", Usage: "warnings count"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
@@ -32,13 +34,9 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 	if c.Args().Len() > 1 {
 		return usage("check takes one directory, not %d", c.Args().Len())
 	}
-	files, err := flowFiles(dir)
+	files, name, err := flowsToCheck(dir, c.Bool("examples"))
 	if err != nil {
 		return err
-	}
-	name := dir
-	if name == "" {
-		name = "flows"
 	}
 	report, err := check.Dir(files, check.Options{Name: name, Tests: c.Bool("test")})
 	var f *fault.Fault
@@ -65,7 +63,7 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 		for _, p := range report.Problems {
 			fmt.Fprintf(out, "%s: %s\n", p.Severity, app.Line(p))
 		}
-		fmt.Fprintf(c.Root().ErrWriter, "%d flows, %d errors, %d warnings", len(report.Flows), errs, warnings)
+		fmt.Fprintf(c.Root().ErrWriter, "%s, %s, %s, %s", count(report.Files, "file"), count(len(report.Flows), "flow"), count(errs, "error"), count(warnings, "warning"))
 		if report.Tests != nil {
 			fmt.Fprintf(c.Root().ErrWriter, "; flow tests: %d passed, %d failed", report.Tests.Passed, report.Tests.Failed)
 		}
@@ -78,6 +76,22 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 		return failure{status: exitFailed}
 	}
 	return nil
+}
+
+// flowsToCheck opens what is to be checked; name stands before file names.
+func flowsToCheck(dir string, examples bool) (files fs.FS, name string, err error) {
+	switch {
+	case examples && dir != "":
+		return nil, "", usage("--examples takes no directory; leave out one of the two")
+	case examples:
+		return app.Examples(), "examples", nil
+	case dir == "" && !isDir(ownFlows):
+		return nil, "", usage("there is no ./%s here; give a directory: patchbay check DIR, or check those in the binary: patchbay check --examples", ownFlows)
+	case dir == "":
+		dir = ownFlows
+	}
+	files, err = flowDir(dir)
+	return files, dir, err
 }
 
 func schemaCommand() *cli.Command {

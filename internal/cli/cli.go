@@ -37,7 +37,7 @@ func usage(format string, args ...any) error {
 
 // Main runs the command line and returns the exit status of the process.
 func Main(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return execute(ctx, args, stdout, stderr)
 }
@@ -48,7 +48,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Name:           "patchbay",
 		Usage:          "durable integrations between business systems",
 		Description:    "patchbay COMMAND --help says more of a command. Exit status: 0 done, 1 it did not succeed, 2 the arguments or the files are wrong.",
-		Version:        version(),
+		Version:        strings.TrimPrefix(version(), "build "), // it is printed after the word "version"
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},

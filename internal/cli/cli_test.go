@@ -85,10 +85,15 @@ func TestAMistakeInTheArgumentsIsOneLineAndStatus2(t *testing.T) {
 		"--nope":                     "there is no flag --nope; see patchbay --help",
 		"dev --nope":                 "there is no flag --nope; see patchbay dev --help",
 		"dev --http":                 "flag needs an argument: --http; see patchbay dev --help",
-		"dev extra":                  `patchbay dev takes no argument "extra"; see patchbay dev --help`,
+		"dev extra":                  `dev takes no argument "extra"; see patchbay dev --help`,
 		"runs --limit x":             `invalid value "x" for --limit; see patchbay runs --help`,
 		"apply --wait soon":          `invalid value "soon" for --wait`,
 		"serve --database x":         `give the required flag "keys"; see patchbay serve --help`,
+		"runs --limit 0":             "--limit 0: give a whole number from 1 to 200",
+		"runs --status done":         "--status done: give one of accepted, running, parked, completed, failed, cancelled",
+		"check":                      "there is no ./flows here; give a directory: patchbay check DIR, or check those in the binary: patchbay check --examples",
+		"check --examples flows":     "--examples takes no directory; leave out one of the two",
+		"apply --database x":         "there is no ./flows here; give the directory of the flows: patchbay apply DIR",
 		"nosuch":                     `there is no command "nosuch"; patchbay --help lists them`,
 		"help nosuch":                "there is no such command; patchbay --help lists them",
 		"runs --cancel":              "name the run to cancel: patchbay runs --cancel RUN",
@@ -104,6 +109,20 @@ func TestAMistakeInTheArgumentsIsOneLineAndStatus2(t *testing.T) {
 			require.True(t, strings.HasPrefix(note.String(), "patchbay: "+want), note.String())
 		})
 	}
+}
+
+func TestAnEmptyKeyIsNoKey(t *testing.T) {
+	t.Parallel()
+	var out, note bytes.Buffer
+	require.Equal(t, exitUsage, execute(t.Context(), []string{"patchbay", "explain", ""}, &out, &note))
+	require.Equal(t, "patchbay: name one key, for example: patchbay explain AS54888\n", note.String())
+}
+
+func TestTheVersionIsOneLine(t *testing.T) {
+	t.Parallel()
+	var out, note bytes.Buffer
+	require.Zero(t, execute(t.Context(), []string{"patchbay", "--version"}, &out, &note))
+	require.Regexp(t, `^patchbay version \S+\n$`, out.String())
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {

@@ -58,12 +58,13 @@ func (e *apiError) Error() string {
 	if text == "" {
 		text = e.Title
 	}
+	text = e.Code + ": " + plain(text)
 	for _, f := range e.Errors {
 		if f.Fix != "" {
-			text += "\n  " + firstOf(f.Path, f.Location) + ": " + f.Fix
+			text += "\n  " + plain(strings.TrimPrefix(firstOf(f.Path, f.Location), "params.")+": "+f.Fix)
 		}
 	}
-	return fmt.Sprintf("%s (%s)", text, e.Code)
+	return text
 }
 
 func firstOf(values ...string) string {
@@ -142,7 +143,7 @@ func (r *remote) decode(answer []byte, out any) error {
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
 	if err := d.Decode(out); err != nil {
-		return fmt.Errorf("%s did not answer as a Patchbay does: %w", r.base, err)
+		return r.stranger()
 	}
 	return nil
 }
@@ -173,10 +174,18 @@ func (r *remote) send(ctx context.Context, method, path string, header http.Head
 	defer resp.Body.Close()
 	problem := &apiError{Status: resp.StatusCode}
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if json.Unmarshal(b, problem) != nil || problem.Code == "" {
+	switch {
+	case json.Unmarshal(b, problem) == nil && problem.Code != "":
+		return nil, problem
+	case resp.StatusCode >= http.StatusInternalServerError: // perhaps a proxy in front of one
 		return nil, fmt.Errorf("%s answered %s", r.base, resp.Status)
 	}
-	return nil, problem
+	return nil, r.stranger()
+}
+
+// stranger says that what answers is something else.
+func (r *remote) stranger() error {
+	return fmt.Errorf("this is no Patchbay: %s; name one with --server", r.base)
 }
 
 // follow calls each with every state of the run until it is final or each

@@ -60,25 +60,40 @@ func runDev(ctx context.Context, c *cli.Command) error {
 	})
 }
 
+// ownFlows is the directory of flows that commands use when none is named.
+const ownFlows = "flows"
+
 // flowFiles opens a directory of flows; with no name the one at hand, else the
 // examples.
 func flowFiles(dir string) (fs.FS, error) {
 	if dir == "" {
-		if _, err := os.Stat(filepath.Join("flows", "connections.yaml")); err != nil {
+		if _, err := os.Stat(filepath.Join(ownFlows, "connections.yaml")); err != nil {
 			return app.Examples(), nil
 		}
-		dir = "flows"
+		dir = ownFlows
 	}
-	info, err := os.Stat(dir)
-	if err != nil || !info.IsDir() {
-		return nil, usage("%s is no directory of flow files", dir)
+	return flowDir(dir)
+}
+
+// flowDir opens a directory of flows.
+func flowDir(dir string) (fs.FS, error) {
+	if isDir(dir) {
+		return os.DirFS(dir), nil
 	}
-	return os.DirFS(dir), nil
+	if _, err := os.Stat(dir); err == nil {
+		return nil, usage("%s is one file; a flow is read with its connections, so give the directory: %s", dir, filepath.Dir(dir))
+	}
+	return nil, usage("%s is no directory of flow files", dir)
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 func noArguments(c *cli.Command) error {
 	if c.Args().Present() {
-		return usage("%s takes no argument %q; see %s --help", c.FullName(), c.Args().First(), c.FullName())
+		return usage("%s takes no argument %q; see %s --help", c.Name, c.Args().First(), c.FullName())
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,8 +22,8 @@ func runsCommand() *cli.Command {
 		ArgsUsage: "[RUN]",
 		Flags: append(serverFlags(),
 			&cli.StringFlag{Name: "flow", Usage: "only runs of `FLOW`"},
-			&cli.StringFlag{Name: "status", Usage: "only runs in this `STATUS`"},
-			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most `N` runs"},
+			&cli.StringFlag{Name: "status", Usage: "only runs in this `STATUS`: " + strings.Join(statuses, ", ")},
+			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most `N` runs, 1 to 200"},
 			&cli.BoolFlag{Name: "cancel", Usage: "cancel RUN, wait until its writes are settled and print the certificate"},
 		),
 		Action: showRuns,
@@ -46,13 +48,42 @@ func showRuns(ctx context.Context, c *cli.Command) error {
 		if err := r.call(ctx, http.MethodGet, "/v1/runs/"+url.PathEscape(id), nil, nil, &run); err != nil {
 			return err
 		}
-		if c.Bool("json") {
-			return printJSON(c.Root().Writer, run)
+		return r.showRun(ctx, c, run)
+	}
+	return r.listRuns(ctx, c)
+}
+
+// showRun succeeds however the run ended: it was found.
+func (r *remote) showRun(ctx context.Context, c *cli.Command, run flow.Run) error {
+	out, note := c.Root().Writer, c.Root().ErrWriter
+	if !c.Bool("json") {
+		for i := range run.Progress {
+			fmt.Fprintln(out, step(run, i))
 		}
-		for _, s := range run.Progress {
-			fmt.Fprintf(c.Root().Writer, "%8s  %-9s %s\n", seconds(s.At.Sub(run.AcceptedAt)), s.Name, s.Note)
+		if run.Waiting != "" {
+			fmt.Fprintln(note, plain(run.Waiting))
 		}
-		return printRun(c.Root().Writer, c.Root().ErrWriter, r.base, run)
+	}
+	if err := r.printRun(ctx, c, run); err != nil {
+		return err
+	}
+	if text := unsuccessful(run); text != "" && !c.Bool("json") {
+		fmt.Fprintln(note, text)
+	}
+	return nil
+}
+
+var statuses = []string{
+	string(flow.Accepted), string(flow.Running), string(flow.Parked),
+	string(flow.Completed), string(flow.Failed), string(flow.Cancelled),
+}
+
+func (r *remote) listRuns(ctx context.Context, c *cli.Command) error {
+	if n := c.Int("limit"); n < 1 || n > 200 {
+		return usage("--limit %d: give a whole number from 1 to 200", n)
+	}
+	if s := c.String("status"); s != "" && !slices.Contains(statuses, s) {
+		return usage("--status %s: give one of %s", s, strings.Join(statuses, ", "))
 	}
 	q := url.Values{"limit": {fmt.Sprint(c.Int("limit"))}}
 	for _, filter := range []string{"flow", "status"} {
@@ -70,8 +101,7 @@ func showRuns(ctx context.Context, c *cli.Command) error {
 		return printJSON(c.Root().Writer, page)
 	}
 	if len(page.Runs) == 0 {
-		fmt.Fprintln(c.Root().ErrWriter, "No runs yet; start one with `patchbay run FLOW name=value`.")
-		return nil
+		return r.noRuns(ctx, c)
 	}
 	t := tabwriter.NewWriter(c.Root().Writer, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "RUN\tFLOW\tSTATUS\tACCEPTED\tTOOK")
@@ -85,40 +115,18 @@ func showRuns(ctx context.Context, c *cli.Command) error {
 	return t.Flush()
 }
 
-func explainCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "explain",
-		Usage:     "tell everything that happened to a business key or a run",
-		ArgsUsage: "KEY",
-		Flags:     serverFlags(),
-		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.Args().Len() != 1 {
-				return usage("name one key, for example: patchbay explain AS54888")
-			}
-			r, err := dial(c)
-			if err != nil {
-				return err
-			}
-			var story struct {
-				Key     string       `json:"key"`
-				Entries []flow.Entry `json:"entries"`
-			}
-			if err := r.call(ctx, http.MethodGet, "/v1/explain/"+url.PathEscape(c.Args().First()), nil, nil, &story); err != nil {
-				return err
-			}
-			if c.Bool("json") {
-				return printJSON(c.Root().Writer, story)
-			}
-			if len(story.Entries) == 0 {
-				fmt.Fprintf(c.Root().ErrWriter, "Nothing is known of %q.\n", story.Key)
-				return nil
-			}
-			t := tabwriter.NewWriter(c.Root().Writer, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(t, "AT\tFLOW\tRUN\tWHAT\tREASON")
-			for _, e := range story.Entries {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05.000"), e.Flow, e.Run, e.What, e.Reason)
-			}
-			return t.Flush()
-		},
+// noRuns says why a list is empty.
+func (r *remote) noRuns(ctx context.Context, c *cli.Command) error {
+	text := "No runs yet; start one with `patchbay run FLOW name=value`."
+	if name := c.String("flow"); name != "" {
+		if err := r.call(ctx, http.MethodGet, "/v1/flows/"+url.PathEscape(name), nil, nil, &struct{}{}); err != nil {
+			return err // most likely that there is no such flow
+		}
+		text = fmt.Sprintf("No run of %s yet; start one with `patchbay run %s name=value`.", name, name)
 	}
+	if status := c.String("status"); status != "" {
+		text = "No such run is " + status + "."
+	}
+	fmt.Fprintln(c.Root().ErrWriter, text)
+	return nil
 }

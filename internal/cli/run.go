@@ -5,13 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"sort"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v3"
 
@@ -65,10 +61,13 @@ func pressFlow(ctx context.Context, c *cli.Command) error {
 			return err
 		}
 	}
-	if c.Bool("json") {
-		return printJSON(c.Root().Writer, state)
+	if err := r.printRun(ctx, c, state); err != nil || !state.Status.Final() {
+		return err
 	}
-	return printRun(c.Root().Writer, c.Root().ErrWriter, r.base, state)
+	if text := unsuccessful(state); text != "" {
+		return failure{status: exitFailed, text: text}
+	}
+	return nil
 }
 
 // params reads name=value arguments. Types come from the flow itself, so that
@@ -109,86 +108,4 @@ func (r *remote) params(ctx context.Context, name string, args []string) (map[st
 		}
 	}
 	return params, nil
-}
-
-// printRun prints the rows to out, and what else a person wants to know to note.
-func printRun(out, note io.Writer, base string, r flow.Run) error {
-	if r.Result != nil {
-		printRows(out, r.Result.Rows)
-	}
-	counts := map[flow.EffectState]int{}
-	for _, e := range r.Effects {
-		counts[e.State]++
-	}
-	var effects []string
-	for _, state := range []flow.EffectState{flow.Confirmed, flow.Settled, flow.Attempt, flow.Doubtful, flow.Refused} {
-		if n := counts[state]; n > 0 {
-			effects = append(effects, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(state), "_", " ")))
-		}
-	}
-	line := string(r.Status)
-	if len(effects) > 0 {
-		line += "; effects: " + strings.Join(effects, ", ")
-	}
-	fmt.Fprintf(note, "%s  %s/runs/%s\n", line, base, r.RunID)
-	if r.Status == flow.Failed || r.Status == flow.Cancelled {
-		text := ""
-		if r.Problem != nil {
-			text = r.Problem.Detail + " (" + r.Problem.Code + ")"
-			if r.Problem.Retry {
-				text += "; trying again may help"
-			}
-		}
-		return failure{status: exitFailed, text: text}
-	}
-	return nil
-}
-
-// printRows prints rows as a table whose columns are in alphabetical order.
-func printRows(out io.Writer, rows []flow.Row) {
-	if len(rows) == 0 {
-		return
-	}
-	columns := make([]string, 0, len(rows[0]))
-	for column := range rows[0] {
-		columns = append(columns, column)
-	}
-	sort.Strings(columns)
-	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join(columns, "\t"))
-	for _, row := range rows {
-		cells := make([]string, len(columns))
-		for i, column := range columns {
-			if v := row[column]; v != nil {
-				cells[i] = strings.Map(printable, fmt.Sprint(v))
-			}
-		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
-	}
-	_ = t.Flush() // a broken pipe shows at the next command
-}
-
-// printable keeps what a terminal shows as text and drops what it obeys.
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-		return ' '
-	}
-	return r
-}
-
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// isTerminal reports whether w is a terminal, so that a bar may redraw its line.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/user"
@@ -99,7 +100,11 @@ func applyCommand() *cli.Command {
 			if c.Duration("wait") <= 0 {
 				return usage("--wait %s: give a time such as 2m", c.Duration("wait"))
 			}
-			files, err := flowFiles(c.Args().First())
+			dir := cmp.Or(c.Args().First(), ownFlows)
+			if !c.Args().Present() && !isDir(dir) {
+				return usage("there is no ./%s here; give the directory of the flows: patchbay apply DIR", dir)
+			}
+			files, err := flowDir(dir)
 			if err != nil {
 				return err
 			}
