@@ -1,20 +1,18 @@
 package sandbox
 
 import (
-	"bytes"
-	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
 	"patchbay/internal/sandbox/faults"
-	"patchbay/internal/sandbox/record"
 	"patchbay/internal/sandbox/seed"
 )
 
@@ -23,35 +21,49 @@ const (
 	maxCalls     = 10_000
 )
 
-//go:embed index.html
-var indexHTML string
-
-var indexPage = template.Must(template.New("index").Parse(indexHTML))
-
 // samples are parameters with which an example flow works at once.
 var samples = map[string]any{
 	"product-specs": map[string]any{"product_id": seed.Laptop},
 }
 
-// controls are the routes that tests and demos use; no system has them.
+// control is one route that tests, demos and people use; no system has it.
+type control struct {
+	pattern, says string
+	serve         http.HandlerFunc
+}
+
+func (s *Server) routes() []control {
+	return []control{
+		{"GET /_sandbox/{$}", "the systems, their faults and the latest calls", s.index},
+		{"GET /_sandbox/rows", "the rows of a Dataverse table: ?table=&q=&limit=", s.rowsPage},
+		{"GET /_sandbox/calls", "the latest calls: ?system=&limit=", s.callsPage},
+		{"GET /_sandbox/calls/{system}", "the calls of a system as JSON, oldest first: ?since=&limit=", s.named(s.calls)},
+		{"GET /_sandbox/faults", "every fault that is set", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.faults.All()) }},
+		{"GET /_sandbox/faults/{system}", "the fault of a system, and how often it has struck", s.named(s.getFault)},
+		{"PUT /_sandbox/faults/{system}", "set the fault of a system", s.named(s.putFault)},
+		{"DELETE /_sandbox/faults/{system}", "clear it", s.named(s.clearFault)},
+		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
+		{"POST /_sandbox/reset", "bring back the first rows; clear faults and calls", s.postReset},
+	}
+}
+
 func (s *Server) controls() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_sandbox/{$}", s.index)
-	mux.HandleFunc("GET /_sandbox/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.faults.All()) })
-	mux.HandleFunc("GET /_sandbox/faults/{system}", s.named(s.getFault))
-	mux.HandleFunc("PUT /_sandbox/faults/{system}", s.named(s.putFault))
-	mux.HandleFunc("DELETE /_sandbox/faults/{system}", s.named(s.clearFault))
-	mux.HandleFunc("GET /_sandbox/calls/{system}", s.named(s.calls))
-	mux.HandleFunc("GET /_sandbox/samples/{flow}", s.sample)
-	mux.HandleFunc("POST /_sandbox/reset", s.postReset)
-	mux.HandleFunc("/_sandbox/", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusNotFound, problem{"there is no such control"})
+	list := s.routes()
+	known := make([]string, len(list))
+	for i, c := range list {
+		mux.HandleFunc(c.pattern, c.serve)
+		known[i] = strings.TrimSuffix(c.pattern, "{$}") + ": " + c.says
+	}
+	mux.HandleFunc("/_sandbox/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, problem{Error: "there is no control " + r.Method + " " + r.URL.Path, Controls: known})
 	})
 	return mux
 }
 
 type problem struct {
-	Error string `json:"error"`
+	Error    string   `json:"error"`
+	Controls []string `json:"controls,omitempty"`
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -65,12 +77,16 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // the caller is gone
 }
 
+func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+	writeJSON(w, status, problem{Error: fmt.Sprintf(format, args...)})
+}
+
 // named answers 404 for a system that the sandbox does not have.
 func (s *Server) named(next func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("system")
 		if !slices.Contains(s.names, name) {
-			writeJSON(w, http.StatusNotFound, problem{fmt.Sprintf("there is no system %q; the sandbox has %v", name, s.names)})
+			refuse(w, http.StatusNotFound, "there is no system %q; the sandbox has %s", name, strings.Join(s.names, ", "))
 			return
 		}
 		next(w, r, name)
@@ -87,19 +103,23 @@ func (s *Server) getFault(w http.ResponseWriter, _ *http.Request, name string) {
 }
 
 func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
-	dec := json.NewDecoder(io.LimitReader(r.Body, 64<<10))
-	dec.DisallowUnknownFields()
-	var rule faults.Rule
-	if err := dec.Decode(&rule); err != nil {
-		writeJSON(w, http.StatusBadRequest, problem{"the fault cannot be read: " + err.Error()})
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "the fault cannot be read: it did not arrive whole, or is larger than 64 KiB")
 		return
 	}
-	if err := rule.Validate(); err != nil {
-		writeJSON(w, http.StatusUnprocessableEntity, problem{err.Error()})
-		return
+	rule, err := faults.Read(body)
+	switch {
+	case errors.Is(err, faults.ErrRead):
+		refuse(w, http.StatusBadRequest, "%v", err)
+	case err != nil:
+		refuse(w, http.StatusUnprocessableEntity, "%v", err)
+	case rule.HasMoreLies && name != "oracle":
+		refuse(w, http.StatusUnprocessableEntity, "has_more_lies: pages that say hasMore are Oracle's alone")
+	default:
+		s.faults.Put(name, rule)
+		s.getFault(w, r, name)
 	}
-	s.faults.Put(name, rule)
-	s.getFault(w, r, name)
 }
 
 func (s *Server) clearFault(w http.ResponseWriter, _ *http.Request, name string) {
@@ -107,24 +127,20 @@ func (s *Server) clearFault(w http.ResponseWriter, _ *http.Request, name string)
 	w.WriteHeader(http.StatusNoContent)
 }
 
+const noRecord = "the lean sandbox keeps no record"
+
 func (s *Server) calls(w http.ResponseWriter, r *http.Request, name string) {
 	if s.book == nil {
-		writeJSON(w, http.StatusNotFound, problem{"the lean sandbox keeps no record"})
+		refuse(w, http.StatusNotFound, noRecord)
 		return
 	}
-	since, limit := int64(0), defaultCalls
-	var err error
-	if text := r.URL.Query().Get("since"); text != "" {
-		since, err = strconv.ParseInt(text, 10, 64)
-	}
-	if text := r.URL.Query().Get("limit"); err == nil && text != "" {
-		limit, err = strconv.Atoi(text)
-	}
-	if err != nil || since < 0 || limit < 1 {
-		writeJSON(w, http.StatusBadRequest, problem{"since is a number from 0 on, limit one from 1 on"})
+	since, err := numberIn(r, "since", 0)
+	limit, err2 := numberIn(r, "limit", defaultCalls)
+	if err != nil || err2 != nil || limit < 1 {
+		refuse(w, http.StatusBadRequest, "since is a number from 0 on, limit one from 1 on")
 		return
 	}
-	list, err := s.book.Since(r.Context(), name, since, min(limit, maxCalls))
+	list, err := s.book.Since(r.Context(), name, since, int(min(limit, maxCalls)))
 	if err != nil {
 		s.broken(w, err)
 		return
@@ -132,15 +148,30 @@ func (s *Server) calls(w http.ResponseWriter, r *http.Request, name string) {
 	writeJSON(w, http.StatusOK, list)
 }
 
+var errNumber = errors.New("not a number from 0 on")
+
+// numberIn is a number of the query, or what is meant when it is left out.
+func numberIn(r *http.Request, name string, otherwise int64) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, errNumber
+	}
+	return n, nil
+}
+
 func (s *Server) broken(w http.ResponseWriter, err error) {
 	s.opts.Logger.Error("serving a control", zap.Error(err))
-	writeJSON(w, http.StatusInternalServerError, problem{"the sandbox cannot reach its database"})
+	refuse(w, http.StatusInternalServerError, "the sandbox cannot reach its database")
 }
 
 func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		writeJSON(w, http.StatusNotFound, problem{"there are no samples for this flow"})
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs has them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)
@@ -152,46 +183,4 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// line is one system as the index page shows it.
-type line struct {
-	Name  string
-	Calls int64
-	Fault string
-}
-
-func (s *Server) index(w http.ResponseWriter, r *http.Request) {
-	view := struct {
-		Lean    bool
-		Speed   float64
-		Systems []line
-		Calls   []record.Entry
-	}{Lean: s.opts.Lean, Speed: s.opts.Speed}
-	for _, name := range s.names {
-		l := line{Name: name}
-		if s.book != nil {
-			l.Calls = s.book.Count(name)
-		}
-		if state, ok := s.faults.Get(name); ok {
-			text, _ := json.Marshal(state) // plain fields
-			l.Fault = string(text)
-		}
-		view.Systems = append(view.Systems, l)
-	}
-	if s.book != nil {
-		var err error
-		if view.Calls, err = s.book.Latest(r.Context(), 50); err != nil {
-			s.broken(w, err)
-			return
-		}
-	}
-	var page bytes.Buffer
-	if err := indexPage.Execute(&page, view); err != nil {
-		s.broken(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_, _ = w.Write(page.Bytes())
 }

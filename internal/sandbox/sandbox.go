@@ -63,7 +63,8 @@ type (
 		faults    *faults.Board
 		authority *login.Authority
 		env       *dataverse.Environment
-		names     []string // of the systems, in order
+		names     []string       // of the systems, in order
+		products  []seed.Product // to try, on the index page
 		lines     map[string]http.Handler
 	}
 
@@ -92,6 +93,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		opts.Logger = zap.NewNop()
 	}
 	s := &Server{opts: opts, faults: faults.New(opts.Seed), authority: login.New(opts.Seed, opts.Speed), lines: map[string]http.Handler{}}
+	s.products = seed.NewCatalogue(opts.Seed, min(opts.Products, 200)).Varied(6)
 	s.env = dataverse.Build("dataverse", "883278f5-07af-45eb-a0bc-3fea67caa544", dataverse.Tables())
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

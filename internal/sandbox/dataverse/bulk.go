@@ -214,7 +214,7 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 		updates, after = append(updates, delta), append(after, now)
 	}
 	if err := s.free(ctx, tx, t, append(after, inserts...)...); err != nil {
-		return err
+		return raced(ctx, tx, t, tuples, len(rows), err)
 	}
 	if len(inserts) > 0 {
 		if err := tx.Insert(ctx, t.rows, inserts...); err != nil {

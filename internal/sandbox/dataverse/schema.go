@@ -83,6 +83,10 @@ type (
 	}
 )
 
+// writesColumn counts the committed writes to a row since the sandbox made its
+// first rows. It is no column of Dataverse: only the sandbox's own pages show it.
+const writesColumn = "writes"
+
 // kinds is how values of a type are stored.
 var kinds = map[Type]storage.Kind{
 	String: storage.Text, Memo: storage.Text, Integer: storage.Int, BigInt: storage.Int, Decimal: storage.Decimal, Money: storage.Decimal,
@@ -137,6 +141,7 @@ func Build(name, id string, tables []Table) *Environment {
 		for _, k := range t.Keys {
 			def.Unique = append(def.Unique, t.properties(k.Columns))
 		}
+		def.Columns = append(def.Columns, storage.Column{Name: writesColumn, Kind: storage.Int})
 		t.rows = storage.NewTable(def)
 		e.Tables = append(e.Tables, &t)
 		e.bySet[t.Set], e.byLogical[t.Logical] = &t, &t

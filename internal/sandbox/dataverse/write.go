@@ -3,6 +3,7 @@ package dataverse
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -51,7 +52,7 @@ func (s *System) upsert(ctx context.Context, tx storage.Tx, r *request, t *Table
 		at.complete(payload)
 		made, err := s.insert(ctx, tx, r, t, payload, nil)
 		if err != nil {
-			return exchange.Answer{}, err
+			return exchange.Answer{}, raced(ctx, tx, t, at.where(), 0, err)
 		}
 		return s.written(ctx, tx, r, t, made, http.StatusCreated, at.text)
 	}
@@ -61,6 +62,23 @@ func (s *System) upsert(ctx context.Context, tx storage.Tx, r *request, t *Table
 		return exchange.Answer{}, err
 	}
 	return s.written(ctx, tx, r, t, now, http.StatusOK, at.text)
+}
+
+// raced tells a key that another row has from a row that an upsert looked for in
+// vain and that somebody made since: the upsert would change it now.
+func raced(ctx context.Context, tx storage.Tx, t *Table, where storage.Expr, found int, refusal error) error {
+	var p *problem
+	if !errors.As(refusal, &p) || p.status != http.StatusPreconditionFailed {
+		return refusal
+	}
+	now, err := tx.Count(ctx, t.rows, where)
+	if err != nil {
+		return fmt.Errorf("looking for a row once more: %w", err)
+	}
+	if now > found {
+		return storage.ErrRace
+	}
+	return refusal
 }
 
 // complete copies what only the address knows into the payload of a new row.
@@ -232,7 +250,7 @@ func (s *System) newRow(r *request, t *Table, set storage.Row, version int64) (s
 	}
 	made["createdon"], made["modifiedon"] = orElse(made["overriddencreatedon"], now), now
 	made["_createdby_value"], made["_modifiedby_value"] = r.User.ID, r.User.ID
-	made["versionnumber"] = version
+	made["versionnumber"], made[writesColumn] = version, int64(1)
 	if t.Owned && made["_ownerid_value"] == nil {
 		made["_ownerid_value"] = r.User.ID
 	}
@@ -265,6 +283,9 @@ func (s *System) changedRow(r *request, t *Table, old, set storage.Row, version 
 	}
 	for name := range set {
 		delta[name] = now[name]
+	}
+	if n, counted := old[writesColumn].(int64); counted {
+		now[writesColumn], delta[writesColumn] = n+1, n+1
 	}
 	return now, delta, nil
 }

@@ -40,13 +40,15 @@ const (
 type (
 	// Call is one request as a system sees it. Path is decoded and below the
 	// system's prefix; Base is the address of that prefix as the caller wrote it,
-	// for links.
+	// for links. Short asks for pages that are shorter than they could be and claim
+	// that there is more; a system without such pages leaves it alone.
 	Call struct {
 		Method, Path, RawPath, RawQuery, Base string
 		Header                                http.Header
 		Body                                  []byte
 		User                                  *login.User
 		At                                    time.Time
+		Short                                 bool
 	}
 
 	// Answer is what a system says. What it wrote stays when Status is below 400,
@@ -120,6 +122,11 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.send(w, l.finish(ctx, c, refusal, "status"))
 	case rule.Body != "":
 		l.garble(w, rule.Body, l.serve(ctx, c, "body"))
+	case rule.HasMoreLies:
+		c.Short = true
+		l.send(w, l.serve(ctx, c, "has_more"))
+	case rule.LatencyMS > 0:
+		l.send(w, l.serve(ctx, c, "latency"))
 	default:
 		l.send(w, l.serve(ctx, c, ""))
 	}

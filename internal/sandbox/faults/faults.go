@@ -8,11 +8,9 @@
 package faults
 
 import (
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +29,7 @@ type (
 	// query has Path in it, to the share Rate of them (0 and 1: all), at most Count
 	// times (0: no end). Status answers instead of the system; DropAfterCommit
 	// serves the call and then cuts the connection without an answer, whatever
-	// Status says; LatencyMS waits first.
+	// Status says; HasMoreLies shortens Oracle's pages; LatencyMS waits first.
 	Rule struct {
 		Status          int     `json:"status,omitempty"`
 		Rate            float64 `json:"rate,omitempty"`
@@ -39,6 +37,7 @@ type (
 		RetryAfter      int     `json:"retry_after,omitempty"`
 		DropAfterCommit bool    `json:"drop_after_commit,omitempty"`
 		Count           int     `json:"count,omitempty"`
+		HasMoreLies     bool    `json:"has_more_lies,omitempty"`
 		Body            string  `json:"body,omitempty"`
 		Method          string  `json:"method,omitempty"`
 		Path            string  `json:"path,omitempty"`
@@ -62,26 +61,6 @@ type (
 
 // New returns a board without rules.
 func New(seed uint64) *Board { return &Board{seed: seed, rules: map[string]*State{}} }
-
-// Validate lists everything wrong with a rule.
-func (r Rule) Validate() error {
-	var all []error
-	check := func(ok bool, format string, args ...any) {
-		if !ok {
-			all = append(all, fmt.Errorf(format, args...))
-		}
-	}
-	check(r.Status == 0 || r.Status >= 300 && r.Status <= 599, "status: %d is not between 300 and 599", r.Status)
-	check(r.Rate >= 0 && r.Rate <= 1, "rate: %v is not between 0 and 1", r.Rate)
-	check(r.LatencyMS >= 0 && r.LatencyMS <= 600_000, "latency_ms: %d is not between 0 and 600000", r.LatencyMS)
-	check(r.RetryAfter >= 0, "retry_after: %d is below 0", r.RetryAfter)
-	check(r.Count >= 0, "count: %d is below 0", r.Count)
-	check(r.Body == "" || slices.Contains([]string{Malformed, Truncated, HTML, Login}, r.Body),
-		"body: %q is none of malformed, truncated, html, login", r.Body)
-	check(r.Status != 0 || r.LatencyMS != 0 || r.DropAfterCommit || r.Body != "",
-		"the rule does nothing: give status, latency_ms, drop_after_commit or body")
-	return errors.Join(all...)
-}
 
 // Put sets the rule of a system, replacing the one before.
 func (b *Board) Put(system string, r Rule) {

@@ -35,7 +35,7 @@ var Calls = storage.NewTable(storage.Table{
 
 type (
 	// Entry is one call. Status is what was, or would have been, sent; Fault names
-	// what was done to the answer on purpose: "status", "drop", "body", "latency".
+	// what was done to the answer on purpose: "status", "drop", "body", "has_more", "latency".
 	Entry struct {
 		System     string    `json:"-"`
 		N          int64     `json:"n"`
@@ -119,9 +119,14 @@ func (b *Book) Since(ctx context.Context, system string, since int64, limit int)
 	return b.find(ctx, storage.Query{Where: where, Limit: limit})
 }
 
-// Latest lists the newest entries of all systems, newest first.
-func (b *Book) Latest(ctx context.Context, limit int) ([]Entry, error) {
-	return b.find(ctx, storage.Query{Order: []storage.Order{{Column: "at", Desc: true}}, Limit: limit})
+// Latest lists the newest entries of a system, or of all when it has no name,
+// newest first.
+func (b *Book) Latest(ctx context.Context, system string, limit int) ([]Entry, error) {
+	q := storage.Query{Order: []storage.Order{{Column: "at", Desc: true}}, Limit: limit}
+	if system != "" {
+		q.Where, q.Order = of(system), []storage.Order{{Column: "n", Desc: true}}
+	}
+	return b.find(ctx, q)
 }
 
 // Count is the number of calls a system has answered.

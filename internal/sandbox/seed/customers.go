@@ -46,7 +46,7 @@ func (c Catalogue) Customers(seed uint64, users []User) map[string]iter.Seq[stor
 // stamp adds the columns every row has; versions rise with n.
 func stamp(row storage.Row, user string, n int, owned bool) storage.Row {
 	at := epoch.Add(time.Duration(n) * 7 * time.Minute)
-	maps.Copy(row, storage.Row{"createdon": at, "modifiedon": at, "_createdby_value": user, "_modifiedby_value": user, "versionnumber": int64(n + 1)})
+	maps.Copy(row, storage.Row{"createdon": at, "modifiedon": at, "_createdby_value": user, "_modifiedby_value": user, "versionnumber": int64(n + 1), "writes": int64(0)})
 	if owned {
 		row["_ownerid_value"] = user
 	}

@@ -79,6 +79,19 @@ func NewCatalogue(seed uint64, n int) Catalogue {
 	return list
 }
 
+// Varied picks up to n products in use, the laptop first and no two of a class.
+func (c Catalogue) Varied(n int) []Product {
+	var list []Product
+	classes := map[string]bool{}
+	for _, p := range c {
+		if len(list) < n && !classes[p.Class] && p.Status == "Active" && p.Phase == "Production" {
+			classes[p.Class] = true
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // Rows are the rows of Oracle's resources by the name of the resource.
 func (c Catalogue) Rows(seed uint64) map[string]iter.Seq[storage.Row] {
 	return map[string]iter.Seq[storage.Row]{

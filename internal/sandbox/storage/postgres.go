@@ -56,22 +56,56 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 // Close ends the connections.
 func (p *Postgres) Close() { p.pool.Close() }
 
-// Create makes the tables that are missing.
+// Create makes the tables that are missing, and the columns that an older
+// sandbox's tables lack.
 func (p *Postgres) Create(ctx context.Context, tables ...*Table) error {
 	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
 		// Two sandboxes on one database take turns; IF NOT EXISTS alone races.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7252801)"); err != nil {
 			return fmt.Errorf("locking the schema: %w", err)
 		}
+		present, err := columnsOf(ctx, tx)
+		if err != nil {
+			return err
+		}
 		ddl := "CREATE SEQUENCE IF NOT EXISTS row_version;\n"
 		for _, t := range tables {
-			ddl += t.ddl()
+			ddl += t.ddl(lacking(t, present[t.id()]))
 		}
 		if _, err := tx.Exec(ctx, ddl); err != nil {
 			return fmt.Errorf("creating the tables: %w", err)
 		}
 		return nil
 	})
+}
+
+// columnsOf lists the columns of every table that is there, by the table's id.
+func columnsOf(ctx context.Context, tx pgx.Tx) (map[string][]string, error) {
+	rows, err := tx.Query(ctx, `SELECT table_schema || '.' || table_name, array_agg(column_name::text)
+		FROM information_schema.columns WHERE table_schema NOT IN ('pg_catalog', 'information_schema') GROUP BY 1`)
+	if err != nil {
+		return nil, fmt.Errorf("looking at the tables: %w", err)
+	}
+	present := map[string][]string{}
+	var id string
+	var names []string
+	_, err = pgx.ForEachRow(rows, []any{&id, &names}, func() error {
+		present[id] = names
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking at the tables: %w", err)
+	}
+	return present, nil
+}
+
+// lacking are the columns of t that its table in the database does not have;
+// none when there is no such table yet.
+func lacking(t *Table, present []string) []Column {
+	if len(present) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(t.Columns), func(c Column) bool { return slices.Contains(present, c.Name) })
 }
 
 // Read runs fn on the pool, without a transaction.
@@ -91,7 +125,7 @@ func (p *Postgres) Write(ctx context.Context, fn func(Tx) error) error {
 }
 
 func lostRace(err error) bool {
-	return isCode(err, "23505") || isCode(err, "40001") || isCode(err, "40P01")
+	return errors.Is(err, ErrRace) || isCode(err, "23505") || isCode(err, "40001") || isCode(err, "40P01")
 }
 
 func isCode(err error, code string) bool {

@@ -197,8 +197,9 @@ func (t *Table) selectList(alias string, columns []Column) string {
 	return strings.Join(list, ", ")
 }
 
-// ddl makes the table and its indexes where they are missing.
-func (t *Table) ddl() string {
+// ddl makes the table, its columns and its indexes where they are missing. A
+// column that came later is null in the rows that were there before.
+func (t *Table) ddl(missing []Column) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s;\nCREATE TABLE IF NOT EXISTS %s (", ident(t.Schema), t.sqlName())
 	for _, c := range t.Columns {
@@ -209,6 +210,9 @@ func (t *Table) ddl() string {
 		quoted[i] = ident(name)
 	}
 	fmt.Fprintf(&b, "PRIMARY KEY (%s));\n", strings.Join(quoted, ", "))
+	for _, c := range missing {
+		fmt.Fprintf(&b, "ALTER TABLE %s ADD COLUMN %s %s;\n", t.sqlName(), ident(c.Name), sqlTypes[c.Kind])
+	}
 	index := func(unique string, key []string) {
 		parts := make([]string, len(key))
 		for i, name := range key {

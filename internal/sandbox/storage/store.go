@@ -11,6 +11,10 @@ import (
 // the write did not help.
 var ErrUnique = errors.New("a row with this key exists")
 
+// ErrRace is what the fn of a Write returns when it saw that another transaction
+// came in between, and that it would act otherwise now: it runs again.
+var ErrRace = errors.New("another transaction came in between")
+
 type (
 	// Store holds tables. Whoever opened it closes it.
 	Store interface {
