@@ -13,7 +13,8 @@ import (
 // its colour and shape how it ended.
 type chart struct {
 	SVG   template.HTML
-	Words string // the same for those who do not see it
+	Label string // what is drawn
+	Words string // the same in full, for those who do not see it
 }
 
 const (
@@ -48,13 +49,18 @@ func draw(runs []flow.Run, now time.Time) chart {
 		}
 	}
 	b.WriteString(`</svg>`)
-	words := []string{"The last " + count(len(runs), "run")}
+	label := "last " + count(len(runs), "run")
+	if len(runs) == 1 {
+		label = "the last run"
+	}
+	var words []string
 	for _, s := range []flow.Status{flow.Completed, flow.Failed, flow.Cancelled, flow.Running, flow.Accepted, flow.Parked} {
 		if n[s] > 0 {
 			words = append(words, grouped(n[s])+" "+string(s))
 		}
 	}
-	return chart{template.HTML(b.String()), strings.Join(words, ", ")}
+	return chart{template.HTML(b.String()), label,
+		sentence(label + ": " + strings.Join(words, ", ") + "; a bar is a run, as high as the time it took")}
 }
 
 func took(run flow.Run, now time.Time) time.Duration {

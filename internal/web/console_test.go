@@ -41,7 +41,11 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 		&flow.Problem{Code: "dataverse.unavailable", Detail: "Dataverse stopped answering", Retry: true})
 	doubt.Effects[3].State, doubt.Effects[4].State = flow.Refused, flow.Doubtful
 	waiting := fresh("waiting", at)
-	waiting.Waiting = "quota of oracle-plm, for 12 s"
+	waiting.Waiting = "waiting 12s for oracle-plm: oracle-plm is not available (503)"
+	parked := writing(answered(reading(fresh("parked", at)), 2), 0)
+	parked.Status, parked.Waiting = flow.Parked, "waiting for dataverse: dataverse did not accept the credentials (401)"
+	late := closed(reading(fresh("late", at)), flow.Failed, &flow.Problem{Code: flow.DeadlineCode, Retry: true,
+		Detail: "the run was not done in time; it was waiting for oracle-plm: oracle-plm is not available (503)"})
 	cancelling := reading(fresh("cancelling", at))
 	cancelling.Cancelling = true
 	for id, c := range map[string]struct {
@@ -49,9 +53,11 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 		want []string
 	}{
 		"accepted":   {fresh("accepted", at), []string{"Starting for AS54888."}},
-		"waiting":    {waiting, []string{"Waiting: quota of oracle-plm, for 12 s"}},
+		"waiting":    {waiting, []string{"Oracle PLM is not available (503); it is asked again after 12 s.", "Starting"}},
 		"reading":    {reading(fresh("reading", at)), []string{"Reading from Oracle PLM for AS54888.", "data-cancel"}},
 		"cancelling": {cancelling, []string{"Cancelling: what has begun is being settled"}},
+		"parked":     {parked, []string{"Parked: Dataverse did not accept the credentials (401); it is asked again once the connection is put right."}},
+		"late":       {late, []string{"it was waiting: Oracle PLM is not available (503)."}},
 		"writing": {writing(answered(reading(fresh("writing", at)), 8), 3), []string{
 			"8 rows for AS54888 were read from Oracle PLM in 210 ms; writing to Dataverse.", "3 of 8 rows written to Dataverse"}},
 		"completed": {completed("completed", at, 1), []string{
@@ -59,10 +65,11 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 			"http://127.0.0.1:8233/namespaces/default/workflows/instant%2Fproduct-specs%2Fcompleted", "/flows/product-specs?product_id=AS54888"}},
 		"nothing": {closed(answered(reading(fresh("nothing", at)), 0), flow.Completed, nil), []string{
 			"0 rows for AS54888 were read from Oracle PLM in 210 ms; nothing was written.", "The source answered with no rows."}},
-		"failed": {failed("failed", at, flow.Problem{Code: "oracle.not-found", Detail: "Oracle PLM has no such product"}), []string{
+		"failed": {failed("failed", at, flow.Problem{Code: "oracle.not-found", Detail: "oracle-plm has no such product"}), []string{
 			"Reading from Oracle PLM for AS54888 failed.", "Oracle PLM has no such product.", "will fail the same way. Nothing was written."}},
-		"doubt": {doubt, []string{"writing to Dataverse failed.", "3 rows were written to Dataverse; 1 is in doubt.",
-			"once it is known", "3 of 5 rows written to Dataverse, 1 refused, 1 in doubt"}},
+		"doubt": {doubt, []string{"5 rows for AS54888 were read from Oracle PLM in 210 ms; 1 write in doubt.",
+			"3 rows were written to Dataverse; 1 is in doubt.", "1 write in doubt.</b> It was sent and no answer came.", "Sent; no answer came.", "Look in Dataverse by the keys", "then press again",
+			"3 of 5 rows written to Dataverse, 1 refused, 1 in doubt"}},
 		"cancelled": {closed(writing(answered(reading(fresh("cancelled", at)), 5), 3), flow.Cancelled, nil), []string{
 			"Cancelled after 866 ms: 3 rows were written to Dataverse, 2 rows were never sent."}},
 	} {
@@ -74,6 +81,101 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 		}
 		require.Equal(t, !c.run.Status.Final() && !c.run.Cancelling, strings.Contains(body, "data-cancel"), "%s: Cancel only where it can do something", id)
 	}
+}
+
+func TestACancelledRunCountsWhatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	run := closed(writing(answered(reading(fresh("cancelled", time.Now())), 12), 0), flow.Cancelled, nil)
+	for i := range run.Effects {
+		run.Effects[i].State, run.Effects[i].Reason = flow.Doubtful, "no answer came back"
+	}
+	w.put(run)
+	_, _, body := w.page(t, "/runs/cancelled")
+	require.Contains(t, body, "Cancelled after 866 ms: 12 writes in doubt.")
+	require.Contains(t, body, "12 of 12 writes to Dataverse in doubt")
+	require.Contains(t, body, "A press writes by key: what is there already is not written twice.")
+	require.NotContains(t, body, "othing was written")
+	require.NotContains(t, body, "read back", "nobody read back")
+}
+
+func TestRefusedWritesSayWhy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	run := closed(writing(answered(reading(fresh("refused", time.Now())), 5), 0), flow.Failed,
+		&flow.Problem{Code: "write.refused", Detail: "the target refused 5 of 5 writes: dataverse has no column msx_unit"})
+	for i := range run.Effects {
+		run.Effects[i].State, run.Effects[i].Reason = flow.Refused, "dataverse has no column msx_unit"
+	}
+	run.Effects[4].Reason = "dataverse refused the value as too long"
+	run.Progress[3].Note = "0 rows in dataverse"
+	run.Progress[4].Note = "0 rows in dataverse"
+	w.put(run)
+	_, _, body := w.page(t, "/runs/refused")
+	require.Contains(t, body, "The target refused 5 of 5 writes: Dataverse has no column msx_unit.")
+	require.Equal(t, 1, strings.Count(body, "<b>4 rows.</b> Dataverse has no column msx_unit."), "one line for those with the same reason")
+	require.Contains(t, body, "<b>1 row.</b> Dataverse refused the value as too long.")
+	require.Contains(t, body, "5 of 5 writes to Dataverse refused")
+	require.NotContains(t, body, "0 rows", "nothing is not a count")
+	require.NotContains(t, body, "0 of 5")
+}
+
+func TestWhatNeedsAPersonComesFirstAndOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := time.Now()
+	doubt := closed(writing(answered(reading(fresh("doubt-run", now.Add(-30*time.Hour))), 2), 1), flow.Cancelled, nil)
+	doubt.Effects[1].State = flow.Doubtful
+	parked := writing(answered(reading(fresh("parked-run", now.Add(-time.Hour))), 2), 0)
+	parked.Status, parked.Waiting = flow.Parked, "waiting for dataverse: dataverse did not accept the credentials (401)"
+	for _, run := range []flow.Run{
+		doubt, parked,
+		failed("failed-run", now.Add(-time.Minute), flow.Problem{Code: "oracle.unavailable", Detail: "oracle-plm is not available (503)", Retry: true}),
+		failed("mistaken-run", now.Add(-time.Second), flow.Problem{Code: "source.not_found", Detail: "there is no row in oracle-plm.items with this ItemNumber"}),
+		completed("completed-run", now, 1),
+	} {
+		w.put(run)
+	}
+	_, _, body := w.page(t, "/")
+	_, body, _ = strings.Cut(body, "What needs you")
+	needs, rest, _ := strings.Cut(body, "Other runs")
+	at := func(part, id string) int { return strings.Index(part, "/runs/"+id) }
+	require.Positive(t, at(needs, "doubt-run"))
+	require.Contains(t, needs, "<span>In doubt</span>")
+	require.Contains(t, needs, "1 of 2 rows written to Dataverse, 1 in doubt")
+	require.Less(t, at(needs, "doubt-run"), at(needs, "parked-run"), "doubt first")
+	require.Less(t, at(needs, "parked-run"), at(needs, "failed-run"))
+	require.Negative(t, at(needs, "mistaken-run"), "a caller's mistake is the caller's")
+	require.Positive(t, at(rest, "mistaken-run"))
+	require.Contains(t, rest, "no row in oracle-plm.items with", "a table keeps its name")
+	for _, id := range []string{"doubt-run", "parked-run", "failed-run"} {
+		require.Negative(t, at(rest, id), "%s is shown once", id)
+	}
+}
+
+func TestTheJournalIsGatheredAndExact(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	at := time.Date(2026, 11, 22, 14, 3, 5, 42e6, time.UTC)
+	entry := func(what, reason string, detail map[string]any) {
+		w.entries = append(w.entries, flow.Entry{At: at, Flow: "product-specs", Run: "first-run", What: what, Reason: reason, Detail: detail})
+	}
+	entry("accepted", "accepted", nil)
+	entry("answered", "answered", map[string]any{"rows": 12})
+	for range 12 {
+		entry("effect", "confirmed", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Weight"})
+	}
+	entry("effect", "in_doubt", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Width", "why": "no answer came back"})
+	entry("closed", "failed", map[string]any{"status": "failed", "code": "write.in-doubt"})
+	_, _, body := w.page(t, "/explain?key=AS54888")
+	require.Equal(t, 1, strings.Count(body, "<b>12 rows confirmed</b>"))
+	require.Contains(t, body, "<b>1 row in doubt</b>")
+	require.Contains(t, body, "<b>Accepted</b>")
+	require.Contains(t, body, "<b>Failed</b>")
+	require.Contains(t, body, "<dt>why</dt> <dd>no answer came back</dd>")
+	require.Contains(t, body, "<dt>targets</dt>")
+	require.Contains(t, body, "22 Nov 2026 14:03:05.042 UTC")
+	require.Contains(t, body, "16 entries in the journal")
 }
 
 func TestWhatSystemsSendIsTextOnAPage(t *testing.T) {

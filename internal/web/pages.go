@@ -16,7 +16,6 @@ const (
 	latest   = 8               // runs on the home page
 	perPage  = 50              // runs on a page of the list
 	recent   = 40              // runs in a flow's chart
-	attended = 24 * time.Hour  // how long a failure asks for attention
 	sampling = 3 * time.Second // for a sample to come
 )
 
@@ -27,9 +26,12 @@ type (
 		Last  *story
 	}
 
+	// field is an input with its words: Missing and Malformed are what is said at
+	// it when the API refuses its value.
 	field struct {
 		flow.Param
 		Label, Hint, Value, Input string
+		Missing, Malformed        string
 	}
 )
 
@@ -52,28 +54,21 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 			cards[i].Last = &last
 		}
 	}
-	var needs []story
-	for _, status := range []flow.Status{flow.Parked, flow.Failed} {
-		runs, err := c.stories(r, flow.RunFilter{Status: status, Limit: latest}, plans)
-		if err != nil {
-			return err
-		}
-		for _, s := range runs.List {
-			if status == flow.Parked || now.Sub(s.At) < attended {
-				needs = append(needs, s)
-			}
-		}
+	needs, more, err := c.needs(r, plans)
+	if err != nil {
+		return err
 	}
-	runs, err := c.stories(r, flow.RunFilter{Limit: latest}, plans)
+	runs, err := c.stories(r, flow.RunFilter{Limit: latest + len(needs)}, plans)
 	if err != nil {
 		return err
 	}
 	c.render(w, r, http.StatusOK, "home", frame{Title: "Home", Nav: "home", Page: struct {
 		Cards []card
 		Needs []story
+		More  int
 		Runs  []story
 		Now   time.Time
-	}{cards, needs, runs.List, now}})
+	}{cards, needs, more, others(runs.List, needs), now}})
 	return nil
 }
 
@@ -186,6 +181,12 @@ func fields(plan *flow.Plan, values map[string]any) []field {
 		if v, ok := values[p.Name]; ok {
 			f.Value = cell(v)
 		}
+		example := ""
+		if p.Example != nil {
+			example = " Example: " + cell(p.Example)
+		}
+		f.Missing = f.Label + " is missing." + example
+		f.Malformed = f.Label + " does not have the expected form." + example
 		all[i] = f
 	}
 	return all
@@ -306,8 +307,8 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request) error {
 	c.render(w, r, http.StatusOK, "explain", frame{Title: title, Nav: "explain", Key: key, Page: struct {
 		Key     string
 		API     string
-		Entries []flow.Entry
-		Now     time.Time
-	}{key, "/v1/explain/" + url.PathEscape(key), entries, c.Now()}})
+		Entries int
+		Events  []event
+	}{key, "/v1/explain/" + url.PathEscape(key), len(entries), gather(entries)}})
 	return nil
 }

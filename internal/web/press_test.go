@@ -11,7 +11,10 @@ import (
 	"patchbay/internal/web/browser"
 )
 
-const form = "/flows/product-specs"
+const (
+	form  = "/flows/product-specs"
+	shown = `document.querySelector("#press [type=submit]").offsetParent !== null`
+)
 
 func TestAPressIsSeenFromTheButtonToTheLastEffect(t *testing.T) {
 	t.Parallel()
@@ -22,7 +25,7 @@ func TestAPressIsSeenFromTheButtonToTheLastEffect(t *testing.T) {
 
 	// The button must turn into progress at once, before any answer.
 	turned := browser.Value[bool](tab, `(() => { document.querySelector("#press [type=submit]").click();
-		return !document.querySelector("#press [type=submit]") && document.querySelector("#press .state").innerText.includes("Sending") })()`)
+		return document.querySelector("#press [type=submit]").offsetParent === null && document.querySelector("#press .state").innerText.includes("Sending") })()`)
 	require.True(t, turned, "a click without a visible answer is a click that is made again")
 
 	run := w.only(t)
@@ -40,6 +43,7 @@ func TestAPressIsSeenFromTheButtonToTheLastEffect(t *testing.T) {
 	w.put(closed(run, flow.Completed, nil))
 	tab.Shows("#live [data-part=effects]", "6 rows written to Dataverse")
 	tab.Shows("#press", "Completed in")
+	require.True(t, browser.Value[bool](tab, shown), "what was pressed can be pressed again")
 	tab.Shows("#live [data-part=sentence]", "6 rows for AS54888 were read from Oracle PLM in 210 ms and written to Dataverse once.")
 
 	tab.Shows("[data-latest]", "Completed AS54888 6 rows written")
@@ -57,10 +61,14 @@ func TestWrongInputIsNamedAtItsField(t *testing.T) {
 	w, tab := newWorld(t), browser.New(t)
 	tab.Go(w.URL + form)
 	tab.Type("#p-product_id", "no good\r")
-	tab.Shows("#e-product_id", "Product_id does not match")
+	tab.Shows("#e-product_id", "Product ID does not have the expected form. Example: AS54888")
+	require.Contains(t, browser.Value[string](tab, `document.querySelector("#e-product_id").title`), "{3,40}", "the pattern is for those who look for it")
 	require.Equal(t, "p-product_id", browser.Value[string](tab, "document.activeElement.id"), "the first wrong field has the focus")
 	require.Equal(t, "true", browser.Value[string](tab, `document.activeElement.getAttribute("aria-invalid")`))
-	require.True(t, browser.Value[bool](tab, `!!document.querySelector("#press [type=submit]")`), "the button is back")
+	require.True(t, browser.Value[bool](tab, shown), "the button is back")
+	tab.Go(w.URL + form)
+	tab.Type("#p-product_id", "\r")
+	tab.Shows("#e-product_id", "Product ID is missing. Example: AS54888")
 }
 
 func TestAPressThatWasNotAnsweredIsSentAgainWithTheSameKey(t *testing.T) {
@@ -99,9 +107,45 @@ func TestAFailureSaysWhatWhetherAndWhatWasDone(t *testing.T) {
 	w.put(closed(reading(w.only(t)), flow.Failed, &flow.Problem{Code: "oracle.unavailable", Detail: "Oracle PLM did not answer, three times", Retry: true}))
 	tab.Shows("#live [role=alert]", "Oracle PLM did not answer, three times.")
 	tab.Shows("#live [role=alert]", "trying again helps. Nothing was written.")
-	tab.Shows("#press", "Run again")
-	tab.Click("#press [data-again]")
-	require.True(t, browser.Value[bool](tab, `!!document.querySelector("#press [type=submit]")`))
+	tab.Until(shown)
+}
+
+func TestEnterPressesAgainAfterAResultAndAnotherValueMeanwhile(t *testing.T) {
+	t.Parallel()
+	w, tab := newWorld(t), browser.New(t)
+	pressed := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.presses)
+	}
+	tab.Go(w.URL + form)
+	tab.Type("#p-product_id", "AS1\r\r")
+	w.put(completedFrom(w.only(t)))
+	tab.Shows("#press", "Completed in")
+	require.Equal(t, 1, pressed(), "a key that bounces does not press twice")
+	tab.Type("#p-product_id", "\r")
+	tab.Shows("#press", "Starting")
+	require.Equal(t, 2, pressed())
+	require.False(t, browser.Value[bool](tab, shown), "while it goes on the button is progress")
+	tab.Type("#p-product_id", "2")
+	tab.Until(shown)
+	tab.Type("#p-product_id", "\r")
+	require.Eventually(t, func() bool { return pressed() == 3 }, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestAnAnswerShowsItsValuesOnAPhone(t *testing.T) {
+	t.Parallel()
+	w, tab := newWorld(t), browser.New(t)
+	w.put(completed("done", time.Now(), 40))
+	const hidden = `document.querySelector("td").offsetParent === null`
+	tab.Go(w.URL + "/runs/done")
+	require.False(t, browser.Value[bool](tab, hidden))
+	require.Zero(t, browser.Value[int](tab, `(() => { const rows = [...document.querySelectorAll("tbody tr")], box = document.querySelector(".scroll").getBoundingClientRect();
+		return rows.filter(r => r.getBoundingClientRect().top < box.bottom - 1.5 && r.getBoundingClientRect().bottom > box.bottom + .5).length })()`), "no row is cut through")
+	tab.Shows("[data-part=answer]", "40 rows; the table scrolls")
+	tab.Look(390, 844, "light")
+	require.True(t, browser.Value[bool](tab, hidden), "the column that says the same everywhere")
+	tab.Shows(".caption", "msx_productnumber AS54888")
 }
 
 func TestTheKeyboardAndTheThemeSwitchWork(t *testing.T) {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -12,7 +11,8 @@ import (
 // Long lists are cut on a page; the JSON behind it has all.
 const (
 	maxRows    = 100
-	maxEffects = 12
+	maxTargets = 12  // of effects that went as they should
+	maxWrong   = 100 // of effects that a person has to look at
 )
 
 type (
@@ -22,7 +22,8 @@ type (
 		State    state
 		Subject  string // what it is about: the values of its parameters
 		Sentence string // all of it in one sentence
-		Now      string // what is happening, while it runs: "Reading from Oracle PLM"
+		Doing    string // the step it is in, while it runs: "Reading from Oracle PLM"
+		Now      string // the same, or what it waits for
 		Since    int64  // milliseconds the run has taken so far
 		Took     string // all of it, once it has ended
 		Final    bool
@@ -35,7 +36,8 @@ type (
 		Steps    []step
 		Effects  effects
 		Doubts   int
-		Waiting  string
+		Waiting  string // what it waits for, in a person's words
+		Keyed    bool   // a repeated write finds what the first one left
 		Again    string // address of the form with the same parameters
 		UI       string // address in the Temporal Web UI
 		At       time.Time
@@ -46,10 +48,22 @@ type (
 	problem struct{ What, Retry, Done, Code string }
 
 	table struct {
-		Columns []string
-		Rows    [][]string
+		Columns []column
+		Rows    [][]value
 		Count   int
 		Cut     int // rows that are not shown
+	}
+
+	// column is one of an answer. Same: every row holds Value, which a narrow page
+	// says once, above the table.
+	column struct {
+		Name, Value string
+		Same        bool
+	}
+
+	value struct {
+		Text string
+		Same bool
 	}
 
 	// step is one line of the vertical line; Start and Width are per cent of the
@@ -64,15 +78,18 @@ type (
 	}
 
 	effects struct {
-		Line  string
-		State state
-		List  []effect
-		Cut   int
+		Line   string
+		State  state
+		Groups []group
 	}
 
-	effect struct {
-		Target string
-		State  state
+	// group is effects of one state and one reason.
+	group struct {
+		State   state
+		Reason  string // a sentence, or ""
+		Count   int
+		Targets []string
+		Cut     int // targets that are not shown
 	}
 
 	fact struct{ Name, Value string }
@@ -83,14 +100,16 @@ type (
 func tell(run flow.Run, plan *flow.Plan, uiBase string, now time.Time) story {
 	s := story{
 		Run: run, State: statusState(run.Status), Subject: subject(run, plan), Final: run.Status.Final(),
-		Waiting: run.Waiting, At: run.AcceptedAt, Clock: now, Reads: "the source", Writes: "the target",
+		At: run.AcceptedAt, Clock: now, Reads: "the source", Writes: "the target",
 	}
 	if plan != nil && plan.Read != nil {
 		s.Reads = system(plan.Read.Connection)
 	}
 	if plan != nil && plan.Write != nil {
 		s.Writes = system(plan.Write.Connection)
+		s.Keyed = !plan.Write.Repeat
 	}
+	s.Waiting = waiting(run, plan)
 	end := now
 	if run.ClosedAt != nil {
 		end = *run.ClosedAt
@@ -100,10 +119,14 @@ func tell(run flow.Run, plan *flow.Plan, uiBase string, now time.Time) story {
 	s.Stop = !s.Final && !run.Cancelling
 	s.Writing = run.Result != nil && !s.Final
 	s.Table = tabulate(run.Result, plan)
-	s.Effects, s.Doubts = summarise(run.Effects, s.Writes)
-	s.Steps = s.line(end)
-	s.Now = s.now()
-	s.Problem = s.problem()
+	s.Effects, s.Doubts = summarise(run, s.Writes, plan)
+	s.Steps = s.line(end, plan)
+	s.Doing = s.doing()
+	s.Now = s.Doing
+	if s.Waiting != "" && !run.Cancelling && !s.Final {
+		s.Now = s.Waiting
+	}
+	s.Problem = s.problem(plan)
 	s.Sentence = s.sentence()
 	s.Again = again(run, plan)
 	if uiBase != "" && run.WorkflowID != "" {
@@ -121,14 +144,12 @@ func (s *story) current() string {
 	return ""
 }
 
-func (s *story) now() string {
+func (s *story) doing() string {
 	switch {
 	case s.Final:
 		return ""
 	case s.Run.Cancelling:
 		return "Cancelling: what has begun is being settled"
-	case s.Waiting != "":
-		return "Waiting: " + s.Waiting
 	}
 	switch s.current() {
 	case "reading":
@@ -155,7 +176,7 @@ func (s *story) spent(name string, end time.Time) (time.Duration, bool) {
 
 // line draws the steps. Accepted, reading and writing take time and have a bar;
 // answered and closed are moments.
-func (s *story) line(end time.Time) []step {
+func (s *story) line(end time.Time, plan *flow.Plan) []step {
 	total := max(end.Sub(s.Run.AcceptedAt), time.Millisecond)
 	names := map[string]string{
 		"accepted": "Accepted", "reading": "Read from " + s.Reads, "answered": "Answered",
@@ -165,13 +186,16 @@ func (s *story) line(end time.Time) []step {
 	var line []step
 	for i, p := range s.Run.Progress {
 		last := i == len(s.Run.Progress)-1
-		st := step{Name: names[p.Name], Note: p.Note, At: p.At, State: statusState(flow.Completed)}
+		st := step{Name: names[p.Name], Note: named(p.Note, plan), At: p.At, State: statusState(flow.Completed)}
 		if st.Name == "" {
 			st.Name = sentence(p.Name)
 		}
 		switch {
 		case p.Name == "closed":
 			st.State = s.State
+			if s.Run.Problem != nil {
+				st.Note = "" // the problem stands above, in full
+			}
 		case last && !s.Final:
 			st.State = statusState(flow.Running)
 		}
@@ -182,6 +206,9 @@ func (s *story) line(end time.Time) []step {
 		}
 		if broken && p.Name != "answered" {
 			st.State = s.State
+			if strings.HasPrefix(st.Note, "0 rows ") {
+				st.Note = "" // what did not happen is no count
+			}
 		}
 		if d, _ := s.spent(p.Name, end); p.Name != "answered" && p.Name != "closed" {
 			st.Bar, st.Took = true, duration(d)
@@ -195,112 +222,6 @@ func (s *story) line(end time.Time) []step {
 		line = append(line, st)
 	}
 	return line
-}
-
-// problem puts a failure in words: what failed, whether trying again helps, what
-// was done already.
-func (s *story) problem() *problem {
-	p := s.Run.Problem
-	if p == nil {
-		return nil
-	}
-	out := &problem{What: sentence(p.Detail), Code: p.Code,
-		Retry: "Trying again with the same input will fail the same way."}
-	if p.Retry {
-		out.Retry = "The same request may succeed later: trying again helps."
-	}
-	switch done, doubt := s.total(flow.Confirmed, flow.Settled), s.Doubts; {
-	case doubt > 0:
-		out.Retry = "Trying again may help, once it is known what became of the writes in doubt."
-		out.Done = fmt.Sprintf("%s written to %s; %s in doubt.", were(done), s.Writes, is(doubt))
-	case done > 0:
-		out.Done = were(done) + " written to " + s.Writes + " before it failed."
-	default:
-		out.Done = "Nothing was written."
-	}
-	return out
-}
-
-// were is rows with their verb: "1 row was", "12 rows were".
-func were(n int) string {
-	if n == 1 {
-		return "1 row was"
-	}
-	return count(n, "row") + " were"
-}
-
-func is(n int) string {
-	if n == 1 {
-		return "1 is"
-	}
-	return grouped(n) + " are"
-}
-
-func (s *story) total(states ...flow.EffectState) int {
-	n := 0
-	for _, e := range s.Run.Effects {
-		for _, state := range states {
-			if e.State == state {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// sentence is the whole run in one line.
-func (s *story) sentence() string {
-	about := ""
-	if s.Subject != "" {
-		about = " for " + s.Subject
-	}
-	read := ""
-	if s.Run.Result != nil {
-		verb := "were"
-		if s.Run.Result.Count == 1 {
-			verb = "was"
-		}
-		read = count(s.Run.Result.Count, "row") + about + " " + verb + " read from " + s.Reads
-		if d, ok := s.spent("reading", s.Clock); ok {
-			read += " in " + duration(d)
-		}
-	}
-	written := s.total(flow.Confirmed, flow.Settled)
-	switch s.Run.Status {
-	case flow.Completed:
-		switch {
-		case s.Run.Result != nil && written > 0:
-			return read + " and written to " + s.Writes + " once."
-		case s.Run.Result != nil:
-			return read + "; nothing was written."
-		}
-		return "The run" + about + " is complete."
-	case flow.Failed:
-		switch {
-		case s.Run.Result != nil:
-			return read + "; writing to " + s.Writes + " failed."
-		case s.reached("reading"):
-			return "Reading from " + s.Reads + about + " failed."
-		}
-		return "The run" + about + " failed before it read anything."
-	case flow.Cancelled:
-		if n := len(s.Run.Effects) - written - s.Doubts; written > 0 || n > 0 {
-			return fmt.Sprintf("Cancelled after %s: %s written to %s, %s never sent.", s.Took, were(written), s.Writes, were(n))
-		}
-		return "Cancelled after " + s.Took + "; nothing was written."
-	case flow.Parked:
-		return sentence("Parked: " + s.Waiting)
-	case flow.Accepted, flow.Running:
-	}
-	if s.Run.Result != nil {
-		return read + "; writing to " + s.Writes + "."
-	}
-	return sentence(s.Now + about)
-}
-
-func (s *story) reached(name string) bool {
-	_, ok := s.spent(name, s.Clock)
-	return ok
 }
 
 func facts(run flow.Run) []fact {

@@ -137,3 +137,12 @@ func sentence(s string) string {
 	r := []rune(s)
 	return strings.ToUpper(string(r[:1])) + string(r[1:]) + "."
 }
+
+// edition is a version in words, short enough for a corner: "build c35b81f0…".
+func edition(version string) string {
+	word, id, built := strings.Cut(version, " ")
+	if !built {
+		word, id = "version", version
+	}
+	return word + " " + clip(id, 12)
+}

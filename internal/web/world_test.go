@@ -236,6 +236,9 @@ func closed(run flow.Run, status flow.Status, problem *flow.Problem) flow.Run {
 		if status == flow.Completed && effects[i].State == flow.Attempt {
 			effects[i].State = flow.Confirmed
 		}
+		if status == flow.Cancelled && effects[i].State == flow.Attempt {
+			effects[i].State = flow.Intent
+		}
 	}
 	run.Effects = effects
 	return run
@@ -253,6 +256,10 @@ func stepped(run flow.Run, status flow.Status, name, note string) flow.Run {
 // failed is a run that ended in the given problem after its read began.
 func failed(id string, at time.Time, p flow.Problem) flow.Run {
 	return closed(reading(fresh(id, at)), flow.Failed, &p)
+}
+
+func completedFrom(run flow.Run) flow.Run {
+	return closed(writing(answered(reading(run), 3), 0), flow.Completed, nil)
 }
 
 func completed(id string, at time.Time, rows int) flow.Run {

@@ -67,7 +67,9 @@
 
   let following = null;
 
-  function follow(id, root) {
+  // follow keeps the parts below root those of a run until it has ended; placed is
+  // called whenever they changed.
+  function follow(id, root, placed = () => {}) {
     if (following) following.end();
     let busy = false, again = false, ended = false, poll = 0;
     const live = async () => {
@@ -77,7 +79,7 @@
         do {
           again = false;
           const answer = await fetch(`/runs/${id}/live`);
-          if (answer.ok && following === self) place(await answer.text(), root);
+          if (answer.ok && following === self) { place(await answer.text(), root); placed(); }
         } while (again);
         if (ended && latest) refresh(latest);
       } catch { /* offline: the next event or poll asks again */ }
@@ -96,7 +98,7 @@
       if (ended || poll || events.readyState !== EventSource.CLOSED) return;
       poll = setInterval(async () => {
         await live();
-        if ($("[data-again]")) self.end();
+        if ($("[data-ended]", root)) self.end();
       }, 2000);
       live();
     };
@@ -120,13 +122,19 @@
     return "{" + pairs.map(([name, value]) => JSON.stringify(name) + ":" + value).join(",") + "}";
   }
 
+  // said is what is wrong with a field, in the words of the flow's own form.
+  const said = (input, error) => error.code === "field.required" && input.dataset.missing
+    || error.code === "field.pattern" && input.dataset.malformed
+    || error.detail.replace(input.name, input.dataset.label || input.name) + ".";
+
   function wrong(form, problem) {
     let first = null, rest = [];
     for (const error of problem.errors || []) {
       const name = error.path.replace(/^params\./, ""), input = form.elements[name];
       const place = document.getElementById("e-" + name);
       if (!input || !place) { rest.push(error.detail); continue; }
-      place.textContent = error.detail[0].toUpperCase() + error.detail.slice(1) + (error.fix ? ": " + error.fix : "");
+      place.textContent = said(input, error);
+      place.title = [error.detail, error.fix].filter(Boolean).join("; ");
       input.setAttribute("aria-invalid", "true");
       first ??= input;
     }
@@ -135,32 +143,37 @@
   }
 
   function press(form) {
-    const go = $('[data-part="progress"]', form), ready = [...go.childNodes];
-    const root = document;
+    const ready = $("[data-ready]", form), progress = $('[data-part="progress"]', form);
+    let sending = false;
     let pending = null; // a press without an answer keeps its key: sending it again is safe
+    let under = null;   // what was pressed last; while that goes on, the same is not pressed again
 
-    const restore = said => {
-      go.replaceChildren(...ready);
-      $("[data-said]", go).textContent = said;
-      $("[type=submit]", go).focus({ preventScroll: true });
+    const going = () => sending || progress.childElementCount > 0 && !$("[data-ended]", progress) && under === body(form);
+    const arrange = () => {
+      const shown = ready.hidden && !going();
+      ready.hidden = going();
+      if (shown && document.activeElement === document.body) $("[type=submit]", ready).focus({ preventScroll: true });
     };
 
-    form.addEventListener("click", event => {
-      if (!event.target.closest("[data-again]")) return;
-      event.preventDefault();
-      pending = null;
-      restore("");
-      $("input, select", form)?.focus();
-    });
+    const restore = said => {
+      sending = false;
+      under = null;
+      progress.replaceChildren();
+      arrange();
+      $("[data-said]", ready).textContent = said;
+      $("[type=submit]", ready).focus({ preventScroll: true });
+    };
 
     form.addEventListener("submit", async event => {
       event.preventDefault();
-      if (!$("[type=submit]", go)) return;
+      if (going()) return;
       const text = body(form);
       if (!pending || pending.text !== text) pending = { text, key: token() };
       for (const input of all("[aria-invalid]", form)) input.removeAttribute("aria-invalid");
       for (const node of all(".wrong", form)) node.textContent = "";
-      busy(go);
+      sending = true;
+      busy(progress);
+      arrange();
       try {
         const answer = await fetch(form.dataset.press, {
           method: "POST", body: text,
@@ -169,9 +182,11 @@
         const got = await answer.json();
         if (answer.ok) {
           pending = null;
+          sending = false;
+          under = text;
           $("#live").hidden = false;
           for (const part of all("[data-part]", $("#live"))) part.replaceChildren();
-          follow(got.run_id, root);
+          follow(got.run_id, document, arrange);
           return;
         }
         const said = wrong(form, got);
@@ -187,6 +202,7 @@
       event.target.removeAttribute("aria-invalid");
       const place = document.getElementById("e-" + event.target.name);
       if (place) place.textContent = "";
+      arrange();
     });
   }
 

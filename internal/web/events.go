@@ -1,0 +1,108 @@
+package web
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"patchbay/internal/flow"
+)
+
+type (
+	// event is one or several journal entries that say the same of one run.
+	event struct {
+		At        time.Time
+		Flow, Run string
+		What      string // "12 rows confirmed"
+		Targets   []string
+		Cut       int // targets that are not shown
+		Details   []fact
+		count     int
+		entry     flow.Entry
+	}
+)
+
+// gather joins equal entries that follow each other in one run, such as the
+// effects that its end confirmed.
+func gather(entries []flow.Entry) []event {
+	var all []event
+	for _, e := range entries {
+		if n := len(all); n == 0 || !alike(all[n-1].entry, e) {
+			all = append(all, event{At: e.At, Flow: e.Flow, Run: e.Run, Details: details(e), entry: e})
+		}
+		last := &all[len(all)-1]
+		last.count++
+		if target := cell(e.Detail["target"]); target != "" && len(last.Targets) < maxTargets {
+			last.Targets = append(last.Targets, target)
+		} else if target != "" {
+			last.Cut++
+		}
+	}
+	for i := range all {
+		all[i].What = happened(all[i].entry, all[i].count)
+	}
+	return all
+}
+
+// Exact is the time an entry was written, to the millisecond.
+func (e event) Exact() string { return e.At.UTC().Format("2 Jan 2006 15:04:05.000 UTC") }
+
+func alike(a, b flow.Entry) bool {
+	if a.Run != b.Run || a.What != b.What || a.Reason != b.Reason {
+		return false
+	}
+	same := func(x, y map[string]any) bool {
+		for name, v := range x {
+			if name != "target" && cell(v) != cell(y[name]) {
+				return false
+			}
+		}
+		return true
+	}
+	return same(a.Detail, b.Detail) && same(b.Detail, a.Detail)
+}
+
+// happened is an entry in words.
+func happened(e flow.Entry, n int) string {
+	words := func(s string) string { return strings.NewReplacer("_", " ", "-", " ").Replace(s) }
+	reason := words(e.Reason)
+	switch e.What {
+	case "effect":
+		if e.Reason == "undone" {
+			reason = "never sent"
+		}
+		return count(n, "row") + " " + reason
+	case "cancel":
+		return "Cancel asked for"
+	case "closed":
+		if status := cell(e.Detail["status"]); status != "" {
+			if status == e.Reason {
+				return strings.TrimSuffix(sentence(status), ".")
+			}
+			return strings.TrimSuffix(sentence(status), ".") + ": " + reason
+		}
+	}
+	what := strings.TrimSuffix(sentence(words(e.What)), ".")
+	if e.What == e.Reason || e.Reason == "" {
+		return what
+	}
+	return what + ": " + reason
+}
+
+// first is the order of details; others follow by name.
+var first = []string{"rows", "problem", "why", "code"}
+
+// details are what an entry holds besides what its words say already.
+func details(e flow.Entry) []fact {
+	var all []fact
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(e.Detail)), func(name string) bool {
+		return slices.Contains(first, name) || name == "target" || name == "status" || name == "step" && e.Detail[name] == "write" // the only one
+	})
+	for _, name := range slices.Concat(first, names) {
+		if text := cell(e.Detail[name]); text != "" {
+			all = append(all, fact{strings.ReplaceAll(name, "_", " "), text})
+		}
+	}
+	return all
+}
