@@ -11,7 +11,7 @@ import (
 )
 
 // bar shows the progress of a run: one line that is drawn again on a terminal;
-// elsewhere a line a step, and one whenever it waits for something else.
+// elsewhere a line a step, and one whenever it waits for something new.
 type bar struct {
 	out     io.Writer
 	live    bool
@@ -39,8 +39,8 @@ func (b *bar) show(r flow.Run) {
 	}
 	if r.Waiting != "" && r.Waiting != b.waiting {
 		fmt.Fprintf(b.out, "%8s  %s\n", seconds(time.Since(b.began)), plain(r.Waiting))
+		b.waiting = r.Waiting // each try clears it, and a try that fails like the last is no news
 	}
-	b.waiting = r.Waiting
 }
 
 func (b *bar) draw(r flow.Run) {
@@ -71,7 +71,7 @@ func step(r flow.Run, i int) string {
 	if name == "closed" {
 		name = string(r.Status)
 	}
-	return strings.TrimRight(fmt.Sprintf("%8s  %-9s %s", seconds(s.At.Sub(r.AcceptedAt)), name, plain(s.Note)), " ")
+	return strings.TrimRight(fmt.Sprintf("%8s  %-9s  %s", seconds(s.At.Sub(r.AcceptedAt)), name, plain(s.Note)), " ")
 }
 
 // seconds prints a duration to three digits.

@@ -175,15 +175,17 @@ func TestProgressWithoutATerminalTellsWhatARunWaitsFor(t *testing.T) {
 	run.Waiting = "waiting for crm: it answered 503"
 	b.show(run)
 	b.show(run)
-	run.Waiting = ""
-	b.show(run)
+	for _, waiting := range []string{"", run.Waiting, ""} {
+		run.Waiting = waiting
+		b.show(run)
+	}
 	run.Status, run.Progress = flow.Cancelled, append(run.Progress, flow.Step{Name: "closed", At: at.Add(time.Second), Note: "as asked"})
 	b.show(run)
 	lines := strings.Split(out.String(), "\n")
 	require.Len(t, lines, 4, out.String())
 	require.Equal(t, "    0 ms  accepted", lines[0])
 	require.True(t, strings.HasSuffix(lines[1], "  waiting for crm: it answered 503"), lines[1])
-	require.Equal(t, "     1 s  cancelled as asked", lines[2])
+	require.Equal(t, "     1 s  cancelled  as asked", lines[2])
 }
 
 func TestCheckSaysWhatItLookedAt(t *testing.T) {

@@ -79,6 +79,7 @@ func TestEachWrongParameterIsNamedAndItsValueIsNot(t *testing.T) {
 	}
 	_, err := plan().Validate(map[string]any{"count": "x", "ID": 1})
 	require.Len(t, fault.Of(err).Fields, 3, "all of them in one answer")
+	require.Equal(t, "give a string that matches ^[A-Z]{2,4}$, such as AB", fault.Of(err).Fields[0].Fix)
 	_, err = plan().Validate(map[string]any{"id": "AB", "ID": "AB"})
 	require.Contains(t, fault.Of(err).Fields[0].Fix, `"id"`, "a name that is wrong only in case is one that was meant")
 }

@@ -79,7 +79,11 @@ func (d Param) hint() string {
 	case len(d.Enum) > 0:
 		return ", one of " + strings.Join(d.Enum, ", ")
 	case d.Pattern != "":
-		return " that matches " + d.Pattern
+		text := " that matches " + d.Pattern
+		if d.Example != nil {
+			text += fmt.Sprintf(", such as %v", d.Example)
+		}
+		return text
 	case d.Example != nil:
 		return fmt.Sprintf(" such as %v", d.Example)
 	}
