@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,27 +203,6 @@ func TestOnlyTheChildWhoseParametersChangedIsStartedAnew(t *testing.T) {
 	require.Equal(t, before["postgres"], e.PIDs()["postgres"], "adopted")
 	require.NotEqual(t, before["sandbox"], e.PIDs()["sandbox"])
 	require.False(t, running(before["sandbox"]))
-}
-
-func TestTakenPortIsNamedWithItsFlagAndNothingIsLeft(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	port := l.Addr().(*net.TCPAddr).Port
-	for flag, o := range map[string]devenv.Options{
-		"--temporal-port": {TemporalPort: port},
-		"--ui-port":       {UIPort: port},
-		"--sandbox-port":  {SandboxPort: port, Temporal: sharedTemporal(t)},
-	} {
-		o.Dir = newDir(t)
-		_, err = devenv.Start(t.Context(), o)
-		f := fault.Of(err)
-		require.Equal(t, "devenv.port-taken", f.Code, flag)
-		require.Contains(t, f.Text, strconv.Itoa(port))
-		require.Contains(t, f.Text, flag)
-		require.Empty(t, readPIDs(t, o.Dir))
-	}
 }
 
 func TestFreshBeginsWithEmptyData(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"patchbay/internal/fault"
 )
 
 type (
@@ -22,6 +21,7 @@ type (
 	// any free one.
 	Options struct {
 		Dir          string  // data, record and logs
+		HTTP         string  // HOST:PORT of the API, on loopback; empty: nobody listens
 		Fresh        bool    // begin with empty data
 		Speed        float64 // of the sandbox's limits; 0 is 1
 		Lean         bool    // the sandbox keeps nothing and limits nothing
@@ -39,8 +39,13 @@ type (
 	Env struct {
 		options Options
 		dir     string // absolute
+		ours    bool   // nothing but an environment has used dir
 		cluster string // where the private PostgreSQL cluster is, or would be
 		lock    *os.File
+		// listener is of the API. It is bound here, after the lock and before any
+		// child, so that one look finds everything that is in the way.
+		listener net.Listener
+		made     bool // this start made the cluster
 
 		mu     sync.Mutex // guards what follows
 		record record
@@ -65,9 +70,14 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Others may pass through, which the database's user must, and see nothing.
-	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // what is in it is ours alone
-		return nil, fault.New(fault.Invalid, "devenv.dir", fmt.Sprintf("the data directory %s cannot be made", dir), err)
+	if o.HTTP != "" {
+		if _, _, err := loopback(o.HTTP); err != nil {
+			return nil, err
+		}
+	}
+	ours, err := makeDir(dir)
+	if err != nil {
+		return nil, err
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -79,11 +89,15 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{options: o, dir: dir, lock: held, specs: map[string]spec{}}
+	e := &Env{options: o, dir: dir, ours: ours, lock: held, specs: map[string]spec{}}
 	if err := e.start(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		return nil, errors.Join(err, e.Close(stop))
+		ended := e.end(stop)
+		if ended == nil {
+			ended = e.unmake()
+		}
+		return nil, errors.Join(err, ended, held.Close())
 	}
 	return e, nil
 }
@@ -97,6 +111,9 @@ func (e *Env) start(ctx context.Context) error {
 	e.record = found
 	e.record.Info = Info{Cluster: found.Cluster}
 	e.record.PID = os.Getpid()
+	if err := errors.Join(e.restrict(), e.bind(ctx)); err != nil {
+		return err
+	}
 	if e.options.Fresh {
 		if err := e.wipe(ctx); err != nil {
 			return err
@@ -144,6 +161,13 @@ func (e *Env) Info() Info {
 	return e.record.Info
 }
 
+// Listener is where the API listens, when Options named an address. Close closes
+// it, unless its server has.
+func (e *Env) Listener() net.Listener { return e.listener }
+
+// OpenLog opens the log that Patchbay itself keeps beside those of the children.
+func (e *Env) OpenLog() (*os.File, error) { return openLog(e.dir, "patchbay") }
+
 // Dir is the absolute directory of the environment.
 func (e *Env) Dir() string { return e.dir }
 
@@ -165,13 +189,18 @@ func (e *Env) Announce(httpURL string) error {
 
 // Close stops the children, the last first, and gives up the directory. Children
 // that have not stopped when ctx ends are killed.
-func (e *Env) Close(ctx context.Context) error {
+func (e *Env) Close(ctx context.Context) error { return errors.Join(e.end(ctx), e.lock.Close()) }
+
+func (e *Env) end(ctx context.Context) error {
 	err := e.endAll(ctx)
 	err = errors.Join(err, e.update(func(r *record) { r.Info = Info{Cluster: r.Cluster} }))
 	if err == nil && e.options.Scratch {
 		err = os.RemoveAll(e.cluster)
 	}
-	return errors.Join(err, e.lock.Close())
+	if e.listener != nil {
+		_ = e.listener.Close() // closed twice where a server had it; the second changes nothing
+	}
+	return err
 }
 
 // endAll ends every child on record.

@@ -12,10 +12,12 @@ import (
 	"patchbay/internal/fault"
 )
 
+const lockFile = "dev.lock"
+
 // lock keeps a second Patchbay out of dir until the file is closed, which the
 // kernel does for a process that was killed.
 func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "dev.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -24,8 +26,11 @@ func lock(dir string) (*os.File, error) {
 		holder := make([]byte, 16)
 		n, _ := f.ReadAt(holder, 0)
 		_ = f.Close()
-		return nil, fault.New(fault.Conflict, "devenv.locked", fmt.Sprintf(
-			"another patchbay dev (process %s) uses %s; stop it, or choose another directory with --data", strings.TrimSpace(string(holder[:n])), dir), err)
+		text := fmt.Sprintf("another patchbay dev (process %s) runs on %s", strings.TrimSpace(string(holder[:n])), dir)
+		if info, err := ReadInfo(dir); err == nil && info.HTTP != "" { // not while it starts
+			text += "; its console is " + info.HTTP
+		}
+		return nil, fault.New(fault.Conflict, "devenv.locked", text+"; stop it, or choose another directory with --data", err)
 	}
 	if err == nil {
 		err = errors.Join(f.Truncate(0), writeAt(f, strconv.Itoa(os.Getpid())))

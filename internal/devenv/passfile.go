@@ -24,11 +24,11 @@ func writePassword(path, user, password string) error {
 	return writeFile(path, []byte("*:*:*:"+passEscape.Replace(user)+":"+passEscape.Replace(password)+"\n"))
 }
 
-// readPassword reads what writePassword wrote for the owner.
-func readPassword(path string) (string, error) {
+// readPassword reads what writePassword wrote for the owner of the cluster.
+func readPassword(path, cluster string) (string, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault.New(fault.NotFound, "devenv.no-password", path+" is gone, and with it the database's password; put it back, or begin anew with --fresh", err)
+		return "", fault.New(fault.NotFound, "devenv.no-password", "the database of a former start is in "+cluster+", and its password is gone; begin anew with --fresh, or put "+path+" back", err)
 	}
 	if err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"patchbay/internal/fault"
 )
@@ -39,15 +41,19 @@ func (e *Env) startPostgres(ctx context.Context) error {
 		if err := e.endOne(ctx, postgres); err != nil {
 			return err
 		}
+		// Before anything is built on it, and apart from what is wrong with it later.
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.Trim(u.Path, "/") == "" {
+			return fault.Invalidf("devenv.database", "the database must be given as postgres://USER:PASSWORD@HOST:PORT/NAME")
+		}
+		if err := withDatabase(ctx, address, func(*pgx.Conn) error { return nil }); err != nil {
+			return err
+		}
 	} else {
 		var err error
 		if address, err = e.startCluster(ctx); err != nil {
 			return err
 		}
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || strings.Trim(u.Path, "/") == "" {
-		return fault.Invalidf("devenv.database", "the database must be given as postgres://USER:PASSWORD@HOST:PORT/NAME")
 	}
 	return e.update(func(r *record) { r.Database = address })
 }
@@ -72,12 +78,13 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if !made {
+		e.made = true
 		e.options.Progress("PostgreSQL: creating a cluster in " + e.cluster)
 		if err := e.initialise(ctx, bin, data, as); err != nil {
 			return "", err
 		}
 	}
-	password, err := readPassword(e.passfile())
+	password, err := readPassword(e.passfile(), e.cluster)
 	if err != nil {
 		return "", err
 	}
@@ -229,12 +236,33 @@ func createDatabases(ctx context.Context, address string, names ...string) error
 	})
 }
 
+// unanswered says which server did not let us in and why, as far as that can be
+// told: what pgx says itself names users and addresses as they were given.
+func unanswered(address string, err error) error {
+	at := "PostgreSQL at an address that cannot be read"
+	if c, wrong := pgx.ParseConfig(address); wrong == nil {
+		at = "PostgreSQL at " + net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+	}
+	refusal, text := new(pgconn.PgError), at+" does not answer"
+	switch {
+	case errors.As(err, &refusal) && strings.HasPrefix(refusal.Code, "28"):
+		text = at + " refuses the user or its password"
+	case errors.As(err, &refusal) && refusal.Code == "3D000":
+		text = at + " has no database of that name"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text += ": connection refused"
+	case errors.Is(err, context.DeadlineExceeded):
+		text += " in time"
+	}
+	return fault.New(fault.Unavailable, "devenv.database", text, err)
+}
+
 func withDatabase(ctx context.Context, address string, do func(*pgx.Conn) error) error {
 	connecting, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(connecting, address)
 	if err != nil {
-		return fault.New(fault.Unavailable, "devenv.database", "PostgreSQL does not answer", err)
+		return unanswered(address, err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	return do(conn)

@@ -67,8 +67,8 @@ func (i identity) awaitEnd(ctx context.Context) bool {
 
 // The child waits behind this gate until its pid is on record, and ends if this
 // process does not come that far: there is no moment at which a kill would leave
-// a child that nobody knows of.
-const gate = `read -r word && [ "$word" = go ] && exec "$@" </dev/null`
+// a child that nobody knows of. What the child writes is for its own user.
+const gate = `umask 077; read -r word && [ "$word" = go ] && exec "$@" </dev/null`
 
 // launch starts a program in a session of its own, so that neither an interrupt
 // at the terminal nor the end of this process reaches it. It runs only after

@@ -36,7 +36,7 @@ func TestPasswordSurvivesTheColonsOfItsFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pass")
 	require.NoError(t, writePassword(path, owner, `a:b\c`))
-	password, err := readPassword(path)
+	password, err := readPassword(path, "")
 	require.NoError(t, err)
 	require.Equal(t, `a:b\c`, password)
 }

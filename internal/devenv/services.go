@@ -16,10 +16,20 @@ import (
 	"patchbay/internal/fault"
 )
 
+// givenWithin is how long a Temporal that was given may take to answer.
+const givenWithin = 5 * time.Second
+
 func (e *Env) startTemporal(ctx context.Context) error {
 	if e.options.Temporal != "" {
 		if err := e.endOne(ctx, temporal); err != nil {
 			return err
+		}
+		soon, cancel := context.WithTimeout(ctx, givenWithin)
+		defer cancel()
+		if !e.options.Scratch { // tests may name one that they have no use for
+			if err := AwaitTemporal(soon, e.options.Temporal, client.DefaultNamespace); err != nil {
+				return fault.New(fault.Unavailable, "devenv.temporal", "Temporal does not answer at "+e.options.Temporal, err)
+			}
 		}
 		return e.update(func(r *record) { r.Temporal = e.options.Temporal })
 	}
