@@ -26,11 +26,12 @@ tools: ## Install what running needs: the Temporal CLI and PostgreSQL (about fiv
 	@tools/install temporal postgresql
 
 .PHONY: test-tools
-test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium
-	@tools/install gcc chromium
+test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium, the full Temporal server
+	@tools/install gcc chromium temporal-server
 
 .PHONY: build
 build: ## Build ./bin/patchbay
+	@echo 'building patchbay (about a minute the first time)'
 	@go build -buildvcs=false -o bin/patchbay .
 
 .PHONY: run
