@@ -145,7 +145,10 @@ var Table = []Rule{
 	{Room: "internal/bench", Rooms: rooms("devenv", "durable"),
 		Libraries: []string{sdk, api, "google.golang.org/grpc"},
 		Why:       "drives the built binary beside a bare workflow, so it knows nothing of what is inside"},
-	{Room: "internal/e2e", Why: "tests the built binary from outside; what it needs, only its tests import"},
+	{Room: "internal/e2e", TestsMay: []string{"github.com/compose-spec/compose-go/v2", xsync},
+		Why: "tests the built binary from outside; what it needs, only its tests import"},
+	{Room: "internal/deploy", TestsMay: []string{"github.com/compose-spec/compose-go/v2"},
+		Why: "judges the files of deploy/ as Docker would read them; what it needs, only its tests import"},
 	{Room: "internal/house", Why: "judges the others and stands on none of them"},
 	{Room: "internal/house/...", Why: "judges the others and stands on none of them"},
 }
