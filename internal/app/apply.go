@@ -15,11 +15,11 @@ import (
 )
 
 // apply compiles every flow file and puts the flows in force. A directory with
-// an error changes nothing.
-func apply(ctx context.Context, plans *run.Plans, files fs.FS, speed float64, by string) error {
+// an error changes nothing. It gives the connections.
+func apply(ctx context.Context, plans *run.Plans, files fs.FS, speed float64, by string) ([]flow.Connection, error) {
 	report, err := check.Dir(files, check.Options{Name: "flows", Compile: flowfile.Options{Speed: speed, Identity: Identity(config.Resolve)}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if report.Failed() {
 		var wrong []error
@@ -28,16 +28,16 @@ func apply(ctx context.Context, plans *run.Plans, files fs.FS, speed float64, by
 				wrong = append(wrong, errors.New(Line(p)))
 			}
 		}
-		return fault.Invalidf("flows.invalid", "the flows cannot be applied:\n%s", errors.Join(wrong...))
+		return nil, fault.Invalidf("flows.invalid", "the flows cannot be applied:\n%s", errors.Join(wrong...))
 	}
 	compiled := make([]*flow.Plan, len(report.Flows))
 	for i, f := range report.Flows {
 		compiled[i] = f.Plan
 	}
 	if _, err := plans.Apply(ctx, compiled, report.Connections, by); err != nil {
-		return fmt.Errorf("applying the flows: %w", err)
+		return nil, fmt.Errorf("applying the flows: %w", err)
 	}
-	return nil
+	return report.Connections, nil
 }
 
 // Line is a diagnostic in the form that editors understand.

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -15,6 +19,7 @@ import (
 	"patchbay/activities"
 	"patchbay/flows"
 	"patchbay/internal/durable"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
@@ -57,7 +62,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	}
 	db, err := store.Open(ctx, s.Database, store.Options{})
 	if err != nil {
-		return nil, fmt.Errorf("opening the database: %w", err)
+		return nil, fmt.Errorf("opening the database: %w", s.located(err))
 	}
 	temporal, err := durable.Dial(ctx, durable.Options{Address: s.Temporal, Namespace: s.Namespace, Logger: s.Log, Metrics: s.Metrics.Temporal()})
 	if err != nil {
@@ -74,6 +79,22 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
+}
+
+// located adds to a fault of a server that does not answer where it was sought:
+// host and port, and nothing else of an address.
+func (s Settings) located(err error) error {
+	f := fault.Of(err)
+	switch {
+	case err == nil || strings.Contains(f.Text, " at "):
+	case f.Code == "store.unavailable":
+		if c, wrong := pgx.ParseConfig(s.Database); wrong == nil {
+			return fault.New(f.Class, f.Code, f.Text+" at "+net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), err)
+		}
+	case f.Code == "temporal.unavailable" && s.Temporal != "":
+		return fault.New(f.Class, f.Code, f.Text+" at "+s.Temporal, err)
+	}
+	return err
 }
 
 // closed counts the end of a run; it belongs to no request.

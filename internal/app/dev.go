@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"patchbay/internal/devenv"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
 	"patchbay/workers"
@@ -54,30 +57,39 @@ type DevOptions struct {
 // the sandbox as children, worker, relay, API and console in this process.
 func Dev(ctx context.Context, o DevOptions) (err error) {
 	began := time.Now()
-	ln, err := listen(ctx, o.HTTP, "--http")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ln.Close() }() // closed twice where the server ran; the second changes nothing
+	ctx, out, restore := attend(ctx, o.Out)
+	defer restore()
+	o.Out = out
 	env, err := devenv.Start(ctx, devenv.Options{
-		Dir: o.Dir, Fresh: o.Fresh, Speed: o.Speed, Lean: o.Lean, Database: o.Database, Temporal: o.Temporal,
+		Dir: o.Dir, HTTP: o.HTTP, Fresh: o.Fresh, Speed: o.Speed, Lean: o.Lean, Database: o.Database, Temporal: o.Temporal,
 		TemporalPort: o.TemporalPort, UIPort: o.UIPort, SandboxPort: o.SandboxPort,
 		Progress: func(line string) { fmt.Fprintln(o.Out, line) },
 	})
 	if err != nil {
 		return errors.Join(ctx.Err(), err) // an interrupt fails whatever is being started
 	}
+	stopping := context.AfterFunc(ctx, func() { fmt.Fprintln(o.Out, "stopping …") })
 	defer func() {
+		stopping()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 		defer cancel()
-		err = errors.Join(err, env.Close(stop))
+		closed := env.Close(stop)
+		if closed == nil && ctx.Err() != nil {
+			fmt.Fprintln(o.Out, "stopped; the data stays in "+env.Dir())
+		}
+		err = errors.Join(err, closed)
 	}()
-	d := &dev{DevOptions: o, env: env, began: began, log: Logger(o.Out, false, o.Verbose)}
+	file, err := env.OpenLog()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // what is logged is written at once
+	d := &dev{DevOptions: o, env: env, began: began, log: devLogger(o.Out, file, o.Verbose)}
 	if err := d.prepare(ctx); err != nil {
 		return errors.Join(ctx.Err(), err)
 	}
 	defer d.core.close()
-	return d.run(ctx, ln)
+	return d.run(ctx, env.Listener())
 }
 
 // dev is a running environment.
@@ -121,10 +133,17 @@ func (d *dev) prepare(ctx context.Context) error {
 	}
 	parts, preparing := errgroup.WithContext(ctx)
 	parts.Go(func() error { return durable.RegisterSearchAttributes(preparing, d.core.temporal, d.core.Namespace) })
-	parts.Go(func() error { return apply(preparing, d.core.plans, d.Flows, d.Speed, "dev") })
+	var connections []flow.Connection
+	parts.Go(func() (err error) {
+		connections, err = apply(preparing, d.core.plans, d.Flows, d.Speed, "dev")
+		return err
+	})
 	if err := parts.Wait(); err != nil {
 		d.core.close()
-		return err
+		return d.core.located(err)
+	}
+	for _, line := range unresolved(connections, config.Resolve) {
+		fmt.Fprintln(d.Out, "warning: "+line)
 	}
 	return nil
 }
@@ -201,6 +220,10 @@ func listen(ctx context.Context, address, option string) (net.Listener, error) {
 // banner says where everything is and what to try first.
 func (d *dev) banner(http string) {
 	info := d.env.Info()
+	data := d.env.Dir()
+	if info.Cluster != "" && d.Database == "" && !strings.HasPrefix(info.Cluster, data+string(filepath.Separator)) {
+		data += " and " + info.Cluster // PostgreSQL's user cannot get to the directory
+	}
 	fmt.Fprintf(d.Out, "\nPatchbay is ready after %.1f s.\n\n", time.Since(d.began).Seconds())
 	for _, line := range [][2]string{
 		{"Console", http},
@@ -208,7 +231,7 @@ func (d *dev) banner(http string) {
 		{"Temporal Web UI", info.UI},
 		{"Temporal", info.Temporal},
 		{"Sandbox", info.Sandbox + "/_sandbox/"},
-		{"Data", d.env.Dir()},
+		{"Data", data},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(d.Out, "  %-16s %s\n", line[0], line[1])

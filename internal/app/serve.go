@@ -76,7 +76,7 @@ type ApplyOptions struct {
 // worker of it polls.
 func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	if _, err := store.Migrate(ctx, s.Database, store.MigrateOptions{Role: o.Role, Password: o.Password}); err != nil {
-		return err
+		return s.located(err)
 	}
 	c, err := withMetrics(ctx, s)
 	if err != nil {
@@ -84,9 +84,9 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	}
 	defer c.close()
 	if err := durable.RegisterSearchAttributes(ctx, c.temporal, c.Namespace); err != nil {
-		return err
+		return c.located(err)
 	}
-	if err := apply(ctx, c.plans, o.Flows, s.Speed, o.By); err != nil {
+	if _, err := apply(ctx, c.plans, o.Flows, s.Speed, o.By); err != nil {
 		return err
 	}
 	return promote(ctx, c, o.Wait, o.Out)

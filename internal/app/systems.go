@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -68,12 +69,39 @@ func Identity(resolve func(string) (string, error)) func(flow.Connection) (strin
 		if rest, ok := strings.CutPrefix(c.URL, sandboxVar); ok {
 			return c.System + " sandbox" + rest, nil
 		}
-		url, err := resolve(c.URL)
+		url, err := naming(c.Name, resolve)(c.URL)
 		if err != nil {
-			return "", fmt.Errorf("connection %s: %w", c.Name, err)
+			return "", err
 		}
 		return c.System + " " + strings.TrimRight(url, "/"), nil
 	}
+}
+
+// naming has a reference that cannot be resolved say whose it is: the same name
+// may stand in several connections.
+func naming(connection string, resolve func(string) (string, error)) func(string) (string, error) {
+	return func(text string) (string, error) {
+		value, err := resolve(text)
+		if f := new(fault.Fault); errors.As(err, &f) {
+			return "", fault.New(f.Class, f.Code, "connection "+connection+": "+f.Text, err)
+		}
+		return value, err
+	}
+}
+
+// unresolved says which references of the connections have no value here, each
+// with the name of its connection and never with a value.
+func unresolved(connections []flow.Connection, resolve func(string) (string, error)) []string {
+	var lines []string
+	for _, c := range connections {
+		resolve := naming(c.Name, resolve)
+		for _, text := range []string{c.URL, c.Auth.TokenURL, c.Auth.ClientID, c.Auth.ClientSecret, c.Auth.Username, c.Auth.Password} {
+			if _, err := resolve(text); err != nil && !slices.Contains(lines, fault.Of(err).Text) {
+				lines = append(lines, fault.Of(err).Text)
+			}
+		}
+	}
+	return lines
 }
 
 // open returns the connector behind a plan's connection. A connection that by
@@ -102,7 +130,7 @@ func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, 
 	if o, ok := s.built[name]; ok && o.config == string(config) {
 		return o.system, nil
 	}
-	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: s.resolve, Client: s.client})
+	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: naming(name, s.resolve), Client: s.client})
 	if err != nil {
 		return nil, fmt.Errorf("building connection %s: %w", name, err)
 	}

@@ -33,12 +33,10 @@ func (w wish) instead(port int) string {
 // asked for: whoever starts learns of all that are taken at once, with the line
 // that avoids them, and before anything runs.
 func (e *Env) bind(ctx context.Context) error {
-	host, wishes := "127.0.0.1", e.wishes()
 	var taken []wish
 	if e.options.HTTP != "" {
-		var port int
-		var err error
-		if host, port, err = loopback(e.options.HTTP); err != nil {
+		host, port, err := loopback(e.options.HTTP)
+		if err != nil {
 			return err
 		}
 		e.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", e.options.HTTP)
@@ -50,7 +48,7 @@ func (e *Env) bind(ctx context.Context) error {
 		}
 	}
 	seen := map[int]bool{}
-	for _, w := range wishes {
+	for _, w := range e.wishes() {
 		if c, known := e.child(w.child); known && c.alive() && e.record.Ports[w.last] == w.port {
 			seen[w.port] = true
 			continue // held by a child of ours, which is adopted or ended
