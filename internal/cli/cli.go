@@ -104,8 +104,10 @@ func misused(_ context.Context, c *cli.Command, err error, _ bool) error {
 		text = "there is no flag --" + strings.TrimLeft(flag, "-")
 	}
 	text = strings.Replace(text, " for flag -", " for --", 1)
-	text = strings.Replace(text, "Required flag", "give the required flag", 1)
-	text = strings.TrimSuffix(text, " not set")
+	if _, names, ok := strings.Cut(text, "Required flag"); ok { // "database, keys" not set
+		names = strings.Trim(strings.TrimSuffix(strings.TrimPrefix(names, "s"), " not set"), ` "`)
+		text = "give --" + strings.ReplaceAll(names, ", ", " and --")
+	}
 	if i := strings.Index(text, ": strconv."); i >= 0 {
 		text = text[:i]
 	}
