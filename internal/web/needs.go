@@ -3,14 +3,14 @@ package web
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
 
 const (
-	surveyed  = 40                 // runs of a state that are looked at
+	surveyed  = 20                 // runs of a state that are looked at
 	attending = 12                 // runs shown as asking for attention
 	attended  = 24 * time.Hour     // how long a failure asks for it
 	doubted   = 7 * 24 * time.Hour // how long a write in doubt does
@@ -29,10 +29,20 @@ func (c *console) needs(r *http.Request, plans []flow.Applied) (needs []story, m
 		}
 		for _, s := range runs.List {
 			age := now.Sub(s.At)
+			if s.Final && age < doubted && s.reached("writing") { // a list holds no effects
+				run, err := c.Runs.Get(r.Context(), s.Run.RunID)
+				if fault.Is(err, fault.NotFound) { // gone since it was listed
+					continue
+				}
+				if err != nil {
+					return nil, 0, err
+				}
+				s = tell(run, planOf(run.Flow, plans), c.UIBase, now)
+			}
 			switch {
 			case s.Doubts > 0 && s.Final:
 				if age < doubted {
-					s.State, s.Problem = effectState(flow.Doubtful), nil // what the row is here for
+					s.State, s.Brief = effectState(flow.Doubtful), s.Effects.Line // what the row is here for
 					s.State.Word = "In doubt"
 					doubts = append(doubts, s)
 				}
@@ -51,15 +61,21 @@ func (c *console) needs(r *http.Request, plans []flow.Applied) (needs []story, m
 	return needs, more, nil
 }
 
+func planOf(name string, plans []flow.Applied) *flow.Plan {
+	for _, p := range plans {
+		if p.Plan.Flow == name {
+			return p.Plan
+		}
+	}
+	return nil
+}
+
+// missing is the code of a run whose caller asked for what the source does not have.
+const missing = "source.not_found"
+
 // mistaken reports whether a run failed because what its caller asked for does
 // not exist: the caller has been told, nobody else can do anything about it.
-func mistaken(run flow.Run) bool {
-	if run.Problem == nil {
-		return false
-	}
-	_, reason, _ := strings.Cut(run.Problem.Code, ".")
-	return reason == "not_found" || reason == "not-found"
-}
+func mistaken(run flow.Run) bool { return run.Problem != nil && run.Problem.Code == missing }
 
 // others are the latest runs that are not shown already.
 func others(runs, shown []story) []story {

@@ -10,7 +10,7 @@ import (
 
 type (
 	// Runs reads runs. An unknown ID is a NotFound fault; List answers newest
-	// first, with the cursor of the next page or "".
+	// first, without results and effects, with the cursor of the next page or "".
 	Runs interface {
 		Get(ctx context.Context, id string) (flow.Run, error)
 		List(ctx context.Context, filter flow.RunFilter) (runs []flow.Run, next string, err error)

@@ -203,13 +203,9 @@ func (c *console) stories(r *http.Request, filter flow.RunFilter, plans []flow.A
 	if err != nil {
 		return listing{}, err
 	}
-	byName := map[string]*flow.Plan{}
-	for _, p := range plans {
-		byName[p.Plan.Flow] = p.Plan
-	}
 	out := listing{List: make([]story, len(runs)), Next: next}
 	for i, run := range runs {
-		out.List[i] = tell(run, byName[run.Flow], c.UIBase, c.Now())
+		out.List[i] = tell(run, planOf(run.Flow, plans), c.UIBase, c.Now())
 	}
 	return out, nil
 }

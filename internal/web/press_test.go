@@ -46,7 +46,7 @@ func TestAPressIsSeenFromTheButtonToTheLastEffect(t *testing.T) {
 	require.True(t, browser.Value[bool](tab, shown), "what was pressed can be pressed again")
 	tab.Shows("#live [data-part=sentence]", "6 rows for AS54888 were read from Oracle PLM in 210 ms and written to Dataverse once.")
 
-	tab.Shows("[data-latest]", "Completed AS54888 6 rows written")
+	tab.Shows("[data-latest]", "Completed AS54888 6 rows in Dataverse")
 
 	tab.Click("#live [data-part=address] a")
 	tab.Shows("h1", "written to Dataverse once.")

@@ -122,6 +122,21 @@ func (s *story) sentence() string {
 // doubts counts the writes whose outcome nobody knows: "12 writes in doubt".
 func (s *story) doubts() string { return count(s.Doubts, "write") + " in doubt" }
 
+// brief is how a run ended, for a list. Where the effects are not at hand the
+// last step says what it did.
+func (s *story) brief(plan *flow.Plan) string {
+	n := len(s.Run.Progress)
+	switch {
+	case s.Problem != nil:
+		return s.Problem.What
+	case s.Effects.Line != "":
+		return s.Effects.Line
+	case s.Run.Status == flow.Completed && n > 0:
+		return named(s.Run.Progress[n-1].Note, plan)
+	}
+	return ""
+}
+
 // cancelled tells the certificate of a cancel: what was done, what nobody knows,
 // what was never begun.
 func (s *story) cancelled() string {

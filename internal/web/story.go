@@ -24,6 +24,7 @@ type (
 		Sentence string // all of it in one sentence
 		Doing    string // the step it is in, while it runs: "Reading from Oracle PLM"
 		Now      string // the same, or what it waits for
+		Brief    string // how it ended, in a few words
 		Since    int64  // milliseconds the run has taken so far
 		Took     string // all of it, once it has ended
 		Final    bool
@@ -128,6 +129,7 @@ func tell(run flow.Run, plan *flow.Plan, uiBase string, now time.Time) story {
 	}
 	s.Problem = s.problem(plan)
 	s.Sentence = s.sentence()
+	s.Brief = s.brief(plan)
 	s.Again = again(run, plan)
 	if uiBase != "" && run.WorkflowID != "" {
 		s.UI = strings.TrimRight(uiBase, "/") + "/namespaces/default/workflows/" + url.PathEscape(run.WorkflowID)

@@ -144,5 +144,5 @@ func edition(version string) string {
 	if !built {
 		word, id = "version", version
 	}
-	return word + " " + clip(id, 12)
+	return word + " " + clip(id, 9)
 }

@@ -140,6 +140,7 @@ func (w *world) List(_ context.Context, f flow.RunFilter) ([]flow.Run, string, e
 	var all []flow.Run
 	for _, run := range w.runs {
 		if (f.Status == "" || run.Status == f.Status) && (f.Flow == "" || run.Flow == f.Flow) && (f.Principal == "" || run.Principal == f.Principal) {
+			run.Result, run.Effects = nil, nil // as the real one
 			all = append(all, run)
 		}
 	}
@@ -228,7 +229,11 @@ func writing(run flow.Run, confirmed int) flow.Run {
 }
 
 func closed(run flow.Run, status flow.Status, problem *flow.Problem) flow.Run {
-	run = stepped(run, status, "closed", "")
+	note := ""
+	if status == flow.Completed && run.Result != nil {
+		note = fmt.Sprintf("%d rows in dataverse", run.Result.Count)
+	}
+	run = stepped(run, status, "closed", note)
 	at := run.Progress[len(run.Progress)-1].At
 	run.ClosedAt, run.Problem = &at, problem
 	effects := append([]flow.Effect(nil), run.Effects...)
