@@ -113,9 +113,10 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		}
 		view.Systems = append(view.Systems, l)
 	}
-	err := s.store.Read(r.Context(), func(tx storage.Tx) error {
+	ctx := r.Context()
+	err := s.store.Read(ctx, func(tx storage.Tx) error {
 		for _, t := range s.tables() {
-			n, err := s.env.Size(r.Context(), tx, t.Logical)
+			n, err := s.env.Size(ctx, tx, t.Logical)
 			if err != nil {
 				return err
 			}
@@ -124,7 +125,7 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if err == nil && s.book != nil {
-		view.Calls, err = s.book.Latest(r.Context(), "", latestCalls+1)
+		view.Calls, err = s.book.Latest(ctx, "", latestCalls+1)
 	}
 	if err != nil {
 		s.broken(w, err)
@@ -176,8 +177,9 @@ func (s *Server) rowsPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view.Limit = min(limit, maxRows)
-	err = s.store.Read(r.Context(), func(tx storage.Tx) (err error) {
-		view.Listing, err = s.env.Recent(r.Context(), tx, view.Table, view.Search, int(view.Limit))
+	ctx := r.Context()
+	err = s.store.Read(ctx, func(tx storage.Tx) (err error) {
+		view.Listing, err = s.env.Recent(ctx, tx, view.Table, view.Search, int(view.Limit))
 		return err
 	})
 	if err != nil {

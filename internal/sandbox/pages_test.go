@@ -49,7 +49,7 @@ func TestRowsPageCountsTheWritesToARow(t *testing.T) {
 		require.Contains(t, b.page("/_sandbox/rows?q="+patched.json(t)["msx_specificationid"].(string)), "1 of 1 rows")
 		require.Contains(t, b.page("/_sandbox/rows?q=100%25"), "No row of this table")
 
-		require.Contains(t, b.page("/_sandbox/rows?table=account&limit=1"), ">0 ×</td>", "a row that came with the sandbox")
+		require.Contains(t, b.page("/_sandbox/rows?table=account&limit=1"), ">0</td>", "a row that came with the sandbox")
 		account := values(t, b.dataverse(http.MethodGet, "accounts?$top=1&$select=accountid", ""))[0]["accountid"].(string)
 		require.Equal(t, http.StatusNoContent, b.dataverse(http.MethodPatch, "accounts("+account+")", `{"name":"New"}`).status)
 		require.Contains(t, b.page("/_sandbox/rows?table=account&q="+account), ">once</td>")

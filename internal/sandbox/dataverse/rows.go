@@ -89,7 +89,7 @@ func (t *Table) telling() []*Column {
 	}
 	for i := range t.Columns {
 		c := &t.Columns[i]
-		short := c.Name != t.Primary && c.Type != Memo && c.Type != Lookup && !slices.ContainsFunc(common(true), func(x Column) bool { return x.Name == c.Name })
+		short := c.Name != t.Primary && !slices.Contains([]Type{Memo, Lookup, State, Status}, c.Type) && !slices.ContainsFunc(common(true), func(x Column) bool { return x.Name == c.Name })
 		if short && !slices.Contains(list, c) && (!composed || c.Name != t.NameColumn) {
 			list = append(list, c)
 		}
