@@ -21,7 +21,7 @@ const Moved = "connection.moved"
 // and then the same request may succeed.
 func configured(f *fault.Fault) bool {
 	return f.Class == fault.Unauthorized || strings.HasPrefix(f.Code, "secret.") || slices.Contains([]string{
-		Moved, "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "connector.unknown-system",
+		Moved, "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "connector.unknown_system",
 	}, f.Code)
 }
 

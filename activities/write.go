@@ -80,7 +80,7 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 		return contract.WriteResult{}, fmt.Errorf("beginning to write: %w", err)
 	}
 	if item.Answer == nil {
-		return contract.WriteResult{}, fault.New(fault.Bug, "run.no-answer", "a write without an answer", nil)
+		return contract.WriteResult{}, fault.New(fault.Bug, "run.no_answer", "a write without an answer", nil)
 	}
 	folded, err := a.Target.FoldKeys(ctx, plan, item.Answer.Rows)
 	if err != nil {

@@ -69,7 +69,7 @@ func fate(ctx context.Context, temporal client.Client, workflowID string) (*faul
 	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED:
 		return fault.New(fault.Unavailable, "run.terminated", "the workflow of this run was terminated in Temporal", nil), nil
 	case enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:
-		return fault.New(fault.Unavailable, "run.timed-out", "the workflow of this run ran out of time in Temporal", nil), nil
+		return fault.New(fault.Unavailable, "run.timed_out", "the workflow of this run ran out of time in Temporal", nil), nil
 	case enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED:
 		return fault.New(fault.Unavailable, "run.lost", "the workflow of this run ended in Temporal without a word of how", nil), nil
 	}

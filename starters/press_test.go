@@ -59,7 +59,7 @@ func TestAWriteThatTookEffectButLostItsAnswerIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, temporalAddress(t), plan())
 	b.outside.afterPut = func(context.Context, int) error {
-		return fault.New(fault.InDoubt, "crm.answer-lost", "the answer was lost", nil)
+		return fault.New(fault.InDoubt, "crm.answer_lost", "the answer was lost", nil)
 	}
 	r := b.until(b.press("AS54888", "").RunID, final)
 	require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
@@ -134,7 +134,7 @@ func TestACancelDuringAWriteWaitsForItAndCertifiesWhatWasDone(t *testing.T) {
 		writing <- struct{}{}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.InDoubt, "crm.no-answer", "the request was cut off", ctx.Err())
+			return fault.New(fault.InDoubt, "crm.no_answer", "the request was cut off", ctx.Err())
 		case <-gate:
 			return nil
 		}
@@ -190,7 +190,7 @@ func TestAWriteThatCannotSignInIsParkedAndGoesOnOncePutRight(t *testing.T) {
 	for name, wrong := range map[string]*fault.Fault{
 		"moved":    fault.New(fault.Conflict, activities.Moved, "connection crm names another system", nil),
 		"secret":   fault.New(fault.Invalid, "secret.missing", "the environment variable of ${env:CRM} is not set", nil),
-		"password": fault.New(fault.Unauthorized, "vendor.sign-in-refused", "crm refused the credentials of the connection", nil),
+		"password": fault.New(fault.Unauthorized, "vendor.sign_in_refused", "crm refused the credentials of the connection", nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -102,7 +102,7 @@ func scenarios() []scenario {
 	completed, failed, cancelled := enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED
 	throttled := fault.ThrottledFor(300*time.Millisecond, "oracle.throttled", "too many requests", nil)
 	away := fault.New(fault.Unavailable, "dataverse.unavailable", "the service is unavailable", nil)
-	doubt := fault.New(fault.InDoubt, "dataverse.answer-lost", "the answer was lost", nil)
+	doubt := fault.New(fault.InDoubt, "dataverse.answer_lost", "the answer was lost", nil)
 	during := func(which int) func(reading, writing <-chan struct{}) <-chan struct{} {
 		return func(reading, writing <-chan struct{}) <-chan struct{} {
 			return []<-chan struct{}{reading, writing}[which]

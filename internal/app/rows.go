@@ -51,7 +51,7 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 			break
 		}
 		if page.Next == token {
-			return nil, fault.New(fault.Bug, "vendor.page-loop", name+" gave the same page token twice", nil)
+			return nil, fault.New(fault.Bug, "vendor.page_loop", name+" gave the same page token twice", nil)
 		}
 		token = page.Next
 	}

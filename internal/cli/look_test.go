@@ -25,7 +25,7 @@ func answering(answers map[string]string) http.HandlerFunc {
 		if !ok {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusNotFound)
-			body = `{"status":404,"code":"flow.not-found","detail":"there is no flow \"nope\""}`
+			body = `{"status":404,"code":"flow.not_found","detail":"there is no flow \"nope\""}`
 		}
 		fmt.Fprint(w, body)
 	}
@@ -122,7 +122,7 @@ func TestWhatIsNotThereIsNamed(t *testing.T) {
 		status int
 		text   string
 	}{
-		"runs --flow nope":     {exitFailed, "patchbay: flow.not-found: there is no flow \"nope\"\n"},
+		"runs --flow nope":     {exitFailed, "patchbay: flow.not_found: there is no flow \"nope\"\n"},
 		"runs --flow specs":    {exitOK, "No run of specs yet; start one with `patchbay run specs name=value`.\n"},
 		"runs --status failed": {exitOK, "No such run is failed.\n"},
 		"explain NOPE":         {exitOK, "Nothing is known of \"NOPE\"; keys are case-sensitive.\n"},

@@ -112,7 +112,7 @@ func (t *Transport) requestToken(ctx context.Context) (string, time.Duration, er
 	}
 	answer, err := t.client.Do(r)
 	if err != nil {
-		return "", 0, fault.New(fault.Unavailable, "vendor.sign-in-unreachable", "nobody answers where "+t.config.Name+" gets its token", bare(err))
+		return "", 0, fault.New(fault.Unavailable, "vendor.sign_in_unreachable", "nobody answers where "+t.config.Name+" gets its token", bare(err))
 	}
 	defer answer.Body.Close()
 	body, err := readBody(answer, 1<<20)
@@ -170,9 +170,9 @@ func (t *Transport) refusedToken(answer *http.Response, body []byte) error {
 	after, _ := retryAfter(answer.Header, t.now())
 	switch status := answer.StatusCode; {
 	case status == http.StatusTooManyRequests:
-		return fault.ThrottledFor(max(after, time.Second), "vendor.sign-in-throttled", "the token endpoint of "+t.config.Name+" asks to slow down", nil)
+		return fault.ThrottledFor(max(after, time.Second), "vendor.sign_in_throttled", "the token endpoint of "+t.config.Name+" asks to slow down", nil)
 	case status >= 500 || status == http.StatusRequestTimeout:
-		f := fault.New(fault.Unavailable, "vendor.sign-in-unavailable", "the token endpoint of "+t.config.Name+" is not available", nil)
+		f := fault.New(fault.Unavailable, "vendor.sign_in_unavailable", "the token endpoint of "+t.config.Name+" is not available", nil)
 		f.After = after
 		return f
 	}
@@ -183,7 +183,7 @@ func (t *Transport) refusedToken(answer *http.Response, body []byte) error {
 	if json.Unmarshal(body, &said) == nil && slices.Contains(oauthErrors, said.Error) {
 		text += " (" + said.Error + ")"
 	}
-	return fault.New(fault.Unauthorized, "vendor.sign-in-refused", text, nil)
+	return fault.New(fault.Unauthorized, "vendor.sign_in_refused", text, nil)
 }
 
 // lifetime reads expires_in; without one a token is used for five minutes.

@@ -14,7 +14,7 @@ import (
 // Verdict is what a vendor's error answer means. The zero Verdict leaves the
 // decision to the status.
 type Verdict struct {
-	Reason string      // last part of the code: "duplicate-key" becomes "dataverse.duplicate-key"
+	Reason string      // last part of the code: "duplicate-key" becomes "dataverse.duplicate_key"
 	Class  fault.Class //
 	Text   string      // safe to show; a clause that follows the connection's name
 	Detail string      // the vendor's own code, safe to show
@@ -22,29 +22,29 @@ type Verdict struct {
 
 // byStatus is what a status says where the vendor says nothing better.
 var byStatus = map[int]Verdict{
-	400: {Reason: "bad-request", Class: fault.Rejected, Text: "refused the request as wrong"},
+	400: {Reason: "bad_request", Class: fault.Rejected, Text: "refused the request as wrong"},
 	401: {Reason: "unauthorized", Class: fault.Unauthorized, Text: "did not accept the credentials"},
-	402: {Reason: "payment-required", Class: fault.Rejected, Text: "asks for payment"},
+	402: {Reason: "payment_required", Class: fault.Rejected, Text: "asks for payment"},
 	403: {Reason: "forbidden", Class: fault.Unauthorized, Text: "does not allow this to the user of the connection"},
-	404: {Reason: "not-found", Class: fault.NotFound, Text: "has no such thing"},
-	405: {Reason: "not-allowed", Class: fault.Rejected, Text: "does not allow the operation there"},
-	406: {Reason: "media-type", Class: fault.Rejected, Text: "cannot answer in JSON there"},
+	404: {Reason: "not_found", Class: fault.NotFound, Text: "has no such thing"},
+	405: {Reason: "not_allowed", Class: fault.Rejected, Text: "does not allow the operation there"},
+	406: {Reason: "media_type", Class: fault.Rejected, Text: "cannot answer in JSON there"},
 	408: {Reason: "timeout", Class: fault.Unavailable, Text: "gave up waiting for the request"},
 	409: {Reason: "conflict", Class: fault.Conflict, Text: "holds the thing in another state than assumed"},
 	410: {Reason: "gone", Class: fault.NotFound, Text: "no longer has that thing"},
 	412: {Reason: "precondition", Class: fault.Conflict, Text: "holds the thing in another version than assumed"},
-	413: {Reason: "too-large", Class: fault.Rejected, Text: "refused the request as too large"},
-	414: {Reason: "too-large", Class: fault.Rejected, Text: "refused the address as too long"},
-	415: {Reason: "media-type", Class: fault.Rejected, Text: "does not take JSON there"},
-	422: {Reason: "bad-request", Class: fault.Rejected, Text: "understood the request and refused it"},
+	413: {Reason: "too_large", Class: fault.Rejected, Text: "refused the request as too large"},
+	414: {Reason: "too_large", Class: fault.Rejected, Text: "refused the address as too long"},
+	415: {Reason: "media_type", Class: fault.Rejected, Text: "does not take JSON there"},
+	422: {Reason: "bad_request", Class: fault.Rejected, Text: "understood the request and refused it"},
 	423: {Reason: "locked", Class: fault.Conflict, Text: "has the thing locked"},
 	429: {Reason: "throttled", Class: fault.Throttled, Text: "asks to slow down"},
-	501: {Reason: "not-implemented", Class: fault.Rejected, Text: "does not offer the operation"},
+	501: {Reason: "not_implemented", Class: fault.Rejected, Text: "does not offer the operation"},
 	503: {Reason: "unavailable", Class: fault.Unavailable, Text: "is not available"},
 }
 
 // unknownResource is a 404 of something that every working connection has.
-var unknownResource = Verdict{Reason: "unknown-resource", Class: fault.Rejected,
+var unknownResource = Verdict{Reason: "unknown_resource", Class: fault.Rejected,
 	Text: "has no such table or operation; check path and table of the connection"}
 
 // classify is the one place where an answer that is no success becomes a fault.
@@ -62,11 +62,11 @@ func (t *Transport) classify(r Request, status int, h http.Header, body []byte) 
 		case status == http.StatusNotFound && r.Collection:
 			v = unknownResource
 		case v.Class == "" && status >= 500:
-			v = Verdict{Reason: "server-error", Class: fault.Unavailable, Text: "failed on its side"}
+			v = Verdict{Reason: "server_error", Class: fault.Unavailable, Text: "failed on its side"}
 		case v.Class == "" && status >= 400:
 			v = Verdict{Reason: "refused", Class: fault.Rejected, Text: "refused the request"}
 		case v.Class == "":
-			v = Verdict{Reason: "unexpected-status", Class: fault.Bug, Text: "answered with a status that has no meaning here"}
+			v = Verdict{Reason: "unexpected_status", Class: fault.Bug, Text: "answered with a status that has no meaning here"}
 		}
 	}
 	text := fmt.Sprintf("%s %s (%d", t.config.Name, v.Text, status)

@@ -134,7 +134,7 @@ type (
 
 	// ChangeReader reads what changed since a cursor; an empty cursor starts with
 	// everything there is. A cursor that the system no longer knows is a Conflict
-	// with code "connector.cursor-expired".
+	// with code "connector.cursor_expired".
 	ChangeReader interface {
 		ReadChanges(ctx context.Context, table string, columns []string, cursor string) (Changes, error)
 	}

@@ -47,12 +47,12 @@ func Continuation(token string) (string, error) {
 
 // PageLoop is the fault of a system whose next page is one that was read before.
 func (t *Transport) PageLoop() *fault.Fault {
-	return fault.New(fault.Bug, "vendor.page-loop", t.config.Name+" leads from page to page in a circle", nil)
+	return fault.New(fault.Bug, "vendor.page_loop", t.config.Name+" leads from page to page in a circle", nil)
 }
 
 // BadToken is the fault of a page token that this connector did not make.
 func BadToken() *fault.Fault {
-	return fault.Invalidf("connector.page-token", "the page token is not one that this connector gave")
+	return fault.Invalidf("connector.page_token", "the page token is not one that this connector gave")
 }
 
 func parseToken(token string) (page, mark uint64, next string, err error) {

@@ -28,7 +28,7 @@ func TestAnyCircleOfPagesIsFoundAndNoStraightWayIs(t *testing.T) {
 			}
 			next, err := transport.Advance(token, fmt.Sprintf("http://system.example/%d.%d", page, page))
 			if err != nil {
-				require.Equal(t, "vendor.page-loop", fault.Of(err).Code)
+				require.Equal(t, "vendor.page_loop", fault.Of(err).Code)
 				found = true
 				break
 			}
@@ -49,7 +49,7 @@ func TestAForeignPageTokenIsRefused(t *testing.T) {
 		_, err := transport.Advance(token, "http://system.example/2")
 		require.Equal(t, fault.Invalid, fault.Of(err).Class, token)
 		_, err = Continuation(token)
-		require.Equal(t, "connector.page-token", fault.Of(err).Code, token)
+		require.Equal(t, "connector.page_token", fault.Of(err).Code, token)
 	}
 	last, err := transport.Advance("", "")
 	require.NoError(t, err)

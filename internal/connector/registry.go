@@ -43,7 +43,7 @@ func New(builders map[string]Builder) *Registry {
 func (r *Registry) Build(c Config, d Deps) (any, error) {
 	build, ok := r.builders[c.System]
 	if !ok {
-		return nil, fault.Invalidf("connector.unknown-system", "connection %s: system %q is unknown; known are %s",
+		return nil, fault.Invalidf("connector.unknown_system", "connection %s: system %q is unknown; known are %s",
 			c.Name, c.System, strings.Join(r.Systems(), ", "))
 	}
 	return build(c, d)
@@ -56,7 +56,7 @@ func (r *Registry) Systems() []string { return slices.Sorted(maps.Keys(r.builder
 func (c Config) Table(name string) (Table, error) {
 	t, ok := c.Tables[name]
 	if !ok {
-		return t, fault.Invalidf("connector.unknown-table", "connection %s has no table %q; it has %s",
+		return t, fault.Invalidf("connector.unknown_table", "connection %s has no table %q; it has %s",
 			c.Name, name, strings.Join(slices.Sorted(maps.Keys(c.Tables)), ", "))
 	}
 	if t.Name == "" {
@@ -71,7 +71,7 @@ func (c Config) Table(name string) (Table, error) {
 func (t Table) Check(columns ...string) error {
 	for _, c := range columns {
 		if !isName(c) || (len(t.Columns) > 0 && !slices.Contains(t.Columns, c)) {
-			return fault.Invalidf("connector.unknown-column", "table %s has no column %q", t.Name, c)
+			return fault.Invalidf("connector.unknown_column", "table %s has no column %q", t.Name, c)
 		}
 	}
 	return nil

@@ -152,9 +152,9 @@ func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answ
 	}
 	switch {
 	case errors.Is(err, errTooLarge) && r.Write:
-		return answer, token, t.unreadable(r, "vendor.too-large", "the answer of "+t.config.Name+" is larger than the connection allows", err)
+		return answer, token, t.unreadable(r, "vendor.too_large", "the answer of "+t.config.Name+" is larger than the connection allows", err)
 	case errors.Is(err, errTooLarge):
-		return answer, token, fault.New(fault.Rejected, "vendor.too-large", "the answer of "+t.config.Name+" is larger than the connection allows; ask for fewer rows or columns", err)
+		return answer, token, fault.New(fault.Rejected, "vendor.too_large", "the answer of "+t.config.Name+" is larger than the connection allows; ask for fewer rows or columns", err)
 	case err != nil && inner.Err() != nil:
 		return answer, token, t.broken(outer, inner, r, true, err)
 	case err != nil:
@@ -251,7 +251,7 @@ func (t *Transport) broken(outer, inner context.Context, r Request, sent bool, e
 	name := t.config.Name
 	switch {
 	case r.Write && sent:
-		return fault.New(fault.InDoubt, "vendor.no-answer", "a write was sent to "+name+" and its answer did not come; it may have been applied", unlink(err))
+		return fault.New(fault.InDoubt, "vendor.no_answer", "a write was sent to "+name+" and its answer did not come; it may have been applied", unlink(err))
 	case outer.Err() != nil:
 		return outer.Err()
 	case inner.Err() != nil:
@@ -261,7 +261,7 @@ func (t *Transport) broken(outer, inner context.Context, r Request, sent bool, e
 }
 
 func (t *Transport) loginPage() *fault.Fault {
-	return fault.New(fault.Unauthorized, "vendor.login-page", "connection "+t.config.Name+" was shown a login page instead of data: its credentials are not accepted", nil)
+	return fault.New(fault.Unauthorized, "vendor.login_page", "connection "+t.config.Name+" was shown a login page instead of data: its credentials are not accepted", nil)
 }
 
 func (t *Transport) blocked(what string) *fault.Fault {

@@ -208,7 +208,7 @@ func TestTheRegistryNamesWhatItKnows(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "x", got)
 	_, err = r.Build(Config{Name: "x", System: "c"}, Deps{})
-	require.EqualError(t, err, `connector.unknown-system: connection x: system "c" is unknown; known are a, b`)
+	require.EqualError(t, err, `connector.unknown_system: connection x: system "c" is unknown; known are a, b`)
 	_, err = r.Build(Config{Name: "x", System: "a"}, Deps{})
 	require.Equal(t, "connector.url", fault.Of(err).Code)
 }

@@ -30,7 +30,7 @@ func await(ctx context.Context, what string, alive func() bool, ready func(conte
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "devenv.not-ready", what+" did not get ready in time", fmt.Errorf("%w; last: %w", ctx.Err(), err))
+			return fault.New(fault.Unavailable, "devenv.not_ready", what+" did not get ready in time", fmt.Errorf("%w; last: %w", ctx.Err(), err))
 		case <-ticker.C:
 		}
 	}

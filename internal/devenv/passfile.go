@@ -28,14 +28,14 @@ func writePassword(path, user, password string) error {
 func readPassword(path, cluster string) (string, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault.New(fault.NotFound, "devenv.no-password", "the database of a former start is in "+cluster+", and its password is gone; begin anew with --fresh, or put "+path+" back", err)
+		return "", fault.New(fault.NotFound, "devenv.no_password", "the database of a former start is in "+cluster+", and its password is gone; begin anew with --fresh, or put "+path+" back", err)
 	}
 	if err != nil {
 		return "", err
 	}
 	_, password, found := strings.Cut(strings.TrimSuffix(string(b), "\n"), "*:*:*:"+owner+":")
 	if !found {
-		return "", fault.Invalidf("devenv.no-password", "%s holds no password; begin anew with --fresh", path)
+		return "", fault.Invalidf("devenv.no_password", "%s holds no password; begin anew with --fresh", path)
 	}
 	return passUnescape.Replace(password), nil
 }

@@ -36,10 +36,10 @@ func postgresBin(ctx context.Context, major string) (string, error) {
 		}
 	}
 	if len(found) == 0 && major != "" {
-		return "", fault.NotFoundf("devenv.no-postgres", "the data was made by PostgreSQL %s, which is not installed any more; install it, or begin anew with --fresh", major)
+		return "", fault.NotFoundf("devenv.no_postgres", "the data was made by PostgreSQL %s, which is not installed any more; install it, or begin anew with --fresh", major)
 	}
 	if len(found) == 0 {
-		return "", fault.NotFoundf("devenv.no-postgres", "PostgreSQL is not installed (looked in PATH, /usr/lib/postgresql and Homebrew); run: make tools")
+		return "", fault.NotFoundf("devenv.no_postgres", "PostgreSQL is not installed (looked in PATH, /usr/lib/postgresql and Homebrew); run: make tools")
 	}
 	return slices.MaxFunc(found, func(a, b install) int { return a.major - b.major }).dir, nil
 }
@@ -73,7 +73,7 @@ func postgresAccount() (*syscall.Credential, error) {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "devenv.no-postgres-user",
+		return nil, fault.New(fault.NotFound, "devenv.no_postgres_user",
 			"PostgreSQL refuses to run as root and there is no user postgres to run it; run: make tools", err)
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)

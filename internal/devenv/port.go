@@ -28,7 +28,7 @@ func FreePorts(ctx context.Context, n int) ([]int, error) {
 func portFree(ctx context.Context, port int, what, flag string) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address(port))
 	if err != nil {
-		return fault.New(fault.Conflict, "devenv.port-taken", fmt.Sprintf(
+		return fault.New(fault.Conflict, "devenv.port_taken", fmt.Sprintf(
 			"port %d for %s is taken; stop what listens there, or choose another with %s (0 picks a free one)", port, what, flag), err)
 	}
 	return l.Close()

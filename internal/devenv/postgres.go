@@ -132,7 +132,7 @@ func (e *Env) postgresArgs(data string, port int) []string {
 func (e *Env) initialise(ctx context.Context, bin, data string, as *syscall.Credential) error {
 	dir := filepath.Dir(data)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the shared parent is for another user to pass
-		return fault.New(fault.Invalid, "devenv.cluster-dir", fmt.Sprintf("the directory %s for PostgreSQL cannot be made", dir), err)
+		return fault.New(fault.Invalid, "devenv.cluster_dir", fmt.Sprintf("the directory %s for PostgreSQL cannot be made", dir), err)
 	}
 	password := rand.Text()
 	pwfile := filepath.Join(dir, "initial-password")

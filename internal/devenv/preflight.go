@@ -68,7 +68,7 @@ func (e *Env) bind(ctx context.Context) error {
 		names = append(names, fmt.Sprintf("port %d for %s is taken", w.port, w.what))
 		instead = append(instead, w.instead(free))
 	}
-	return fault.New(fault.Conflict, "devenv.port-taken", fmt.Sprintf(
+	return fault.New(fault.Conflict, "devenv.port_taken", fmt.Sprintf(
 		"%s; stop what listens there, or add: %s", strings.Join(names, ", "), strings.Join(instead, " ")), nil)
 }
 

@@ -33,7 +33,7 @@ func TestEveryTakenPortIsNamedAtOnceWithTheFlagsThatAvoidIt(t *testing.T) {
 	}
 	_, err := devenv.Start(t.Context(), o)
 	f := fault.Of(err)
-	require.Equal(t, "devenv.port-taken", f.Code)
+	require.Equal(t, "devenv.port_taken", f.Code)
 	for _, port := range []int{api, temporal, ui, sandbox} {
 		require.Contains(t, f.Text, "port "+strconv.Itoa(port)+" for ")
 	}

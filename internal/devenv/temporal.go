@@ -74,5 +74,5 @@ func TemporalBinary() (string, error) {
 	if path, err := exec.LookPath("temporal"); err == nil {
 		return path, nil
 	}
-	return "", fault.NotFoundf("devenv.no-temporal", "the temporal binary is neither in the cache nor in PATH; run: make tools")
+	return "", fault.NotFoundf("devenv.no_temporal", "the temporal binary is neither in the cache nor in PATH; run: make tools")
 }

@@ -34,7 +34,7 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		case ok && have == want:
 			delete(wanted, name)
 		case ok:
-			return fault.New(fault.Conflict, "temporal.attribute-type", fmt.Sprintf(
+			return fault.New(fault.Conflict, "temporal.attribute_type", fmt.Sprintf(
 				"the namespace has the search attribute %s as %s, not %s", name, have, want), nil)
 		}
 	}
@@ -86,7 +86,7 @@ func SetCurrent(ctx context.Context, c client.Client, deployment, buildID string
 }
 
 // NoVersion is the code of a build that no worker has polled for.
-const NoVersion = "temporal.no-version"
+const NoVersion = "temporal.no_version"
 
 // lasting reports whether a failure stays as it is however long one waits. A
 // build that is not known yet, or that another process has just moved, may be.

@@ -9,7 +9,7 @@ import (
 	"patchbay/internal/fault"
 )
 
-const noNamespace = "temporal.no-namespace"
+const noNamespace = "temporal.no_namespace"
 
 // Classify turns what the Temporal service answers into a fault. The service's
 // own messages name IDs and hosts and stay in the cause.
@@ -30,7 +30,7 @@ func Classify(err error) error {
 	case errors.As(err, &namespace):
 		return fault.New(fault.NotFound, noNamespace, "Temporal has no such namespace", err)
 	case errors.As(err, &notFound):
-		return fault.New(fault.NotFound, "temporal.not-found", "Temporal does not know it", err)
+		return fault.New(fault.NotFound, "temporal.not_found", "Temporal does not know it", err)
 	case errors.As(err, &denied):
 		return fault.New(fault.Unauthorized, "temporal.denied", "Temporal refuses these credentials", err)
 	case errors.As(err, &invalid):

@@ -63,7 +63,7 @@ func Dial(ctx context.Context, o Options) (client.Client, error) {
 const readyTimeout = 2 * time.Second
 
 // Ready reports whether Temporal answers for the namespace, as a fault
-// Unavailable "temporal.unavailable" or NotFound "temporal.no-namespace". It
+// Unavailable "temporal.unavailable" or NotFound "temporal.no_namespace". It
 // asks for the namespace's record: a server can say SERVING and have lost its
 // database.
 func Ready(ctx context.Context, c client.Client, namespace string) error {

@@ -17,7 +17,7 @@ import (
 const MaxPayload = 64 << 10
 
 // NewDataConverter encodes values as JSON, refuses one above MaxPayload with the
-// fault "durable.payload-too-large", and keeps numbers exact where the target is
+// fault "durable.payload_too_large", and keeps numbers exact where the target is
 // untyped. A field that the reader does not know is ignored: a client and a
 // worker of neighbouring releases read each other's results.
 func NewDataConverter() converter.DataConverter {
@@ -41,7 +41,7 @@ type bounded struct{ converter.DataConverter }
 func (b bounded) ToPayload(value any) (*commonpb.Payload, error) {
 	p, err := b.DataConverter.ToPayload(value)
 	if err == nil && len(p.GetData()) > MaxPayload {
-		return nil, fault.New(fault.Bug, "durable.payload-too-large", fmt.Sprintf(
+		return nil, fault.New(fault.Bug, "durable.payload_too_large", fmt.Sprintf(
 			"a value of type %T is %d bytes; at most %d may pass through Temporal", value, len(p.GetData()), MaxPayload), nil)
 	}
 	return p, err

@@ -28,9 +28,9 @@ func TestPayloadOfTheLimitPassesAndOneByteMoreDoesNot(t *testing.T) {
 	_, err := c.ToPayloads(1, fits)
 	require.NoError(t, err)
 	_, err = c.ToPayloads(1, fits+"x")
-	require.Equal(t, "durable.payload-too-large", fault.Of(err).Code)
+	require.Equal(t, "durable.payload_too_large", fault.Of(err).Code)
 	_, err = c.ToPayload(make([]byte, MaxPayload+1))
-	require.Equal(t, "durable.payload-too-large", fault.Of(err).Code)
+	require.Equal(t, "durable.payload_too_large", fault.Of(err).Code)
 }
 
 func TestDataAfterAValueIsRefused(t *testing.T) {

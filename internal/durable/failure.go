@@ -50,7 +50,7 @@ func (c choke) FailureToError(f *failurepb.Failure) error { return c.sdk.Failure
 
 // cut is a failure that would not fit, reduced to type and text.
 func (c choke) cut(f *failurepb.Failure) *failurepb.Failure {
-	known := fault.New(fault.Bug, "durable.failure-too-large", "the failure was too large to keep", nil)
+	known := fault.New(fault.Bug, "durable.failure_too_large", "the failure was too large to keep", nil)
 	info := f.GetApplicationFailureInfo()
 	if info == nil {
 		return c.sdk.ErrorToFailure(contract.ToTemporal(known))

@@ -133,7 +133,7 @@ func TestOversizedResultIsRefusedWithItsCode(t *testing.T) {
 	}))
 	f := contract.FromTemporal(b.start("call", "", client.StartWorkflowOptions{}).Get(t.Context(), nil))
 	require.NotNil(t, f)
-	require.Equal(t, "durable.payload-too-large", f.Code)
+	require.Equal(t, "durable.payload_too_large", f.Code)
 	require.EqualValues(t, 1, calls.Load(), "the same activity would give the same result")
 }
 

@@ -152,7 +152,7 @@ func TestSetCurrentReturnsAtOnceWhatWaitingDoesNotMend(t *testing.T) {
 	for want, err := range map[string]error{
 		"temporal.denied":       serviceerror.NewPermissionDenied("no", ""),
 		"temporal.invalid":      serviceerror.NewInvalidArgument("no"),
-		"temporal.no-namespace": serviceerror.NewNamespaceNotFound("nowhere"),
+		"temporal.no_namespace": serviceerror.NewNamespaceNotFound("nowhere"),
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
@@ -254,7 +254,7 @@ func TestReadyNamesAMissingNamespace(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	require.NoError(t, durable.Ready(t.Context(), b.client, client.DefaultNamespace))
-	require.Equal(t, "temporal.no-namespace", fault.Of(durable.Ready(t.Context(), b.client, "nowhere")).Code)
+	require.Equal(t, "temporal.no_namespace", fault.Of(durable.Ready(t.Context(), b.client, "nowhere")).Code)
 }
 
 func TestBuildIDChangesWithCodeOnly(t *testing.T) {

@@ -41,7 +41,7 @@ const (
 // Fault is a classified failure. Build it with the constructors; the zero value
 // is not a valid Fault.
 type Fault struct {
-	Code   string        `json:"code"`             // stable, dotted, for example "oracle.page-loop"
+	Code   string        `json:"code"`             // stable, dotted, for example "oracle.page_loop"
 	Class  Class         `json:"class"`            //
 	Text   string        `json:"text"`             // one sentence that is safe to show to anyone
 	Fields []Field       `json:"fields,omitempty"` // what is wrong with the input, one entry a place

@@ -114,7 +114,7 @@ func TestSomebodyElsesRunDoesNotExist(t *testing.T) {
 		} {
 			require.Equal(t, status, r.status, token)
 			if status == 404 {
-				require.Equal(t, "run.not-found", r.problem(t).Code)
+				require.Equal(t, "run.not_found", r.problem(t).Code)
 			}
 		}
 	}

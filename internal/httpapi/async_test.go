@@ -157,7 +157,7 @@ func TestProgressSaysInWordsWhereARunStands(t *testing.T) {
 	}
 	failed := func(run *flow.Run) {
 		finish(run)
-		run.Status, run.Problem = flow.Failed, &flow.Problem{Code: "oracle.not-found", Detail: "Oracle PLM has no such product", Retry: true}
+		run.Status, run.Problem = flow.Failed, &flow.Problem{Code: "oracle.not_found", Detail: "Oracle PLM has no such product", Retry: true}
 	}
 	for name, c := range map[string]struct {
 		edits   []func(*flow.Run)

@@ -32,7 +32,7 @@ func (s shelf) Flows(context.Context) ([]flow.Applied, error) {
 }
 
 func (s shelf) Flow(context.Context, string) (flow.Applied, error) {
-	return flow.Applied{}, fault.NotFoundf("flow.not-found", "no flow has this name")
+	return flow.Applied{}, fault.NotFoundf("flow.not_found", "no flow has this name")
 }
 
 func (s shelf) option(o *httpapi.Options) { o.Flows = s }

@@ -56,7 +56,7 @@ func (b *book) Press(_ context.Context, p flow.Press) (flow.Run, error) {
 	}
 	plan, ok := plans[p.Flow]
 	if !ok {
-		return flow.Run{}, fault.NotFoundf("flow.not-found", "no flow has this name")
+		return flow.Run{}, fault.NotFoundf("flow.not_found", "no flow has this name")
 	}
 	if _, err := plan.Validate(p.Params); err != nil {
 		return flow.Run{}, err
@@ -90,7 +90,7 @@ func (b *book) Get(_ context.Context, id string) (flow.Run, error) {
 	}
 	run, ok := b.runs[id]
 	if !ok {
-		return flow.Run{}, fault.NotFoundf("run.not-found", "no run has this ID")
+		return flow.Run{}, fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, nil
 }
@@ -169,7 +169,7 @@ func (catalogue) Flows(context.Context) ([]flow.Applied, error) {
 func (catalogue) Flow(_ context.Context, name string) (flow.Applied, error) {
 	plan, ok := plans[name]
 	if !ok {
-		return flow.Applied{}, fault.NotFoundf("flow.not-found", "no flow has this name")
+		return flow.Applied{}, fault.NotFoundf("flow.not_found", "no flow has this name")
 	}
 	return flow.Applied{Plan: plan, Digest: "d1"}, nil
 }

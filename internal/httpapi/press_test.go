@@ -89,12 +89,12 @@ func TestPressAnswers200ForAFinalFailure(t *testing.T) {
 	go func() {
 		b.book.change(<-b.book.watched, func(run *flow.Run) {
 			finish(run)
-			run.Status, run.Problem = flow.Failed, &flow.Problem{Code: "oracle.not-found", Detail: "no such product"}
+			run.Status, run.Problem = flow.Failed, &flow.Problem{Code: "oracle.not_found", Detail: "no such product"}
 		})
 	}()
 	r := b.do(http.MethodPost, pressPath, product)
 	require.Equal(t, http.StatusOK, r.status)
-	require.Equal(t, "oracle.not-found", r.run(t).Problem.Code)
+	require.Equal(t, "oracle.not_found", r.run(t).Problem.Code)
 }
 
 func TestPressRefusesBadInputWithAStableCode(t *testing.T) {
@@ -106,7 +106,7 @@ func TestPressRefusesBadInputWithAStableCode(t *testing.T) {
 		status     int
 		code       string
 	}{
-		"unknown flow":            {path: "/v1/flows/none/runs", body: product, status: 404, code: "flow.not-found"},
+		"unknown flow":            {path: "/v1/flows/none/runs", body: product, status: 404, code: "flow.not_found"},
 		"missing parameter":       {body: `{}`, status: 422, code: "params.invalid"},
 		"no body":                 {status: 422, code: "params.invalid"},
 		"no body, but its type":   {header: []string{"Content-Type", "application/json"}, status: 422, code: "params.invalid"},
@@ -177,7 +177,7 @@ func TestFaultsOfThePressBecomeTheirStatus(t *testing.T) {
 		after  string
 	}{
 		"store down":     {fault.New(fault.Unavailable, "store.unavailable", "the store does not answer", secret), 503, "store.unavailable", "2"},
-		"unknown commit": {fault.New(fault.InDoubt, "store.commit-unknown", "ask again with the same key", secret), 503, "store.commit-unknown", "2"},
+		"unknown commit": {fault.New(fault.InDoubt, "store.commit_unknown", "ask again with the same key", secret), 503, "store.commit_unknown", "2"},
 		"queue full":     {fault.ThrottledFor(1500e6, "queue.full", "too many presses wait", nil), 429, "queue.full", "2"},
 		"a bug":          {secret, 500, "bug", ""},
 	} {

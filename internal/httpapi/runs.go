@@ -101,7 +101,7 @@ func (a *api) visible(ctx context.Context, p flow.Principal, id string) (flow.Ru
 		return flow.Run{}, err
 	}
 	if !p.Sees(run.Principal) {
-		return flow.Run{}, fault.NotFoundf("run.not-found", "no run has this ID")
+		return flow.Run{}, fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, nil
 }

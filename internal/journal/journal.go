@@ -71,7 +71,7 @@ func key(s string) string {
 
 // Write adds entries in their order, in one statement of the caller's
 // transaction. A second final reason of a run is a Bug, code
-// "journal.second-final".
+// "journal.second_final".
 func Write(ctx context.Context, tx pgx.Tx, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -99,7 +99,7 @@ func Write(ctx context.Context, tx pgx.Tx, entries ...Entry) error {
 		from jsonb_array_elements($1::jsonb) with ordinality as t(e, n) order by n`, body)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.ConstraintName == "journal_final" {
-		return fault.New(fault.Bug, "journal.second-final", "a run was given a second final reason", err)
+		return fault.New(fault.Bug, "journal.second_final", "a run was given a second final reason", err)
 	}
 	return err
 }

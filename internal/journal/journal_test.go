@@ -53,7 +53,7 @@ func TestASecondFinalReasonIsABugThatTakesItsTransactionWithIt(t *testing.T) {
 	final := journal.Entry{Flow: "f", Run: "r", What: "closed", Reason: journal.Delivered, Final: true}
 	require.NoError(t, write(t, s, final))
 	err := write(t, s, journal.Entry{Flow: "f", Run: "r", What: "effect", Reason: journal.Confirmed}, final)
-	require.Equal(t, "journal.second-final", fault.Of(err).Code)
+	require.Equal(t, "journal.second_final", fault.Of(err).Code)
 	require.True(t, fault.Is(err, fault.Bug))
 	entries, err := journal.New(s).Explain(t.Context(), "r")
 	require.NoError(t, err)

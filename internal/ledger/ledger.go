@@ -53,8 +53,8 @@ func New(s *store.Store) *Ledger { return &Ledger{store: s} }
 // committed when Attempt returns: only then may anything be sent.
 //
 // Faults: Conflict "ledger.sealed" when the cause was cancelled; Bug
-// "ledger.body-changed" when a member differs from its first intent, and Bug
-// "ledger.duplicate-key".
+// "ledger.body_changed" when a member differs from its first intent, and Bug
+// "ledger.duplicate_key".
 func (l *Ledger) Attempt(ctx context.Context, cause, step, target, callID string, members []Member) ([]Open, error) {
 	in, err := columns(members)
 	if err != nil {
@@ -82,7 +82,7 @@ func columns(members []Member) (call, error) {
 	in := call{place: make(map[string]int, len(members))}
 	for i, m := range members {
 		if _, twice := in.place[m.Key]; twice {
-			return call{}, fault.New(fault.Bug, "ledger.duplicate-key", "two members of a call have the same key", nil)
+			return call{}, fault.New(fault.Bug, "ledger.duplicate_key", "two members of a call have the same key", nil)
 		}
 		in.place[m.Key] = i
 		in.keys = append(in.keys, m.Key)
@@ -141,7 +141,7 @@ func attempt(ctx context.Context, tx pgx.Tx, cause, step, target, callID string,
 	case sealed:
 		return nil, fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled; nothing more is sent", nil)
 	case changed:
-		return nil, fault.New(fault.Bug, "ledger.body-changed", "a retry would send other data than the attempt before it", nil)
+		return nil, fault.New(fault.Bug, "ledger.body_changed", "a retry would send other data than the attempt before it", nil)
 	}
 	out := make([]Open, 0, len(found))
 	for i, o := range found {

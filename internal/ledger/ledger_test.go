@@ -140,11 +140,11 @@ func TestAMemberIsFrozenAtItsFirstIntent(t *testing.T) {
 	b := newBundle(t)
 	b.attempt("c", member("a", "1"))
 	_, err := b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("new", "1"), member("a", "2")})
-	requireFault(t, err, fault.Bug, "ledger.body-changed")
+	requireFault(t, err, fault.Bug, "ledger.body_changed")
 	require.Len(t, b.effects("c"), 1, "nothing of the call was recorded")
 
 	_, err = b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("a", "1"), member("a", "1")})
-	requireFault(t, err, fault.Bug, "ledger.duplicate-key")
+	requireFault(t, err, fault.Bug, "ledger.duplicate_key")
 }
 
 func TestASealedCauseBeginsNothingAndOthersGoOn(t *testing.T) {

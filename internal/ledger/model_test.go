@@ -43,7 +43,7 @@ func (m *model) wants(keys []string, body func(string) string) (code string, ope
 	for _, k := range keys {
 		e := m.effects[k]
 		if e != nil && e.body != body(k) {
-			return "ledger.body-changed", nil, nil
+			return "ledger.body_changed", nil, nil
 		}
 		if e == nil || e.state == flow.Intent || e.state == flow.Attempt || e.state == flow.Doubtful {
 			open = append(open, k)

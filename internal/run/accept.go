@@ -31,7 +31,7 @@ type entry struct {
 //
 // The same principal, flow and key with the same parameters gives the run that
 // exists, Replayed and with a zero Start; other parameters are Conflict
-// "idem.reused". Further faults: NotFound "flow.not-found", Invalid
+// "idem.reused". Further faults: NotFound "flow.not_found", Invalid
 // "params.invalid", Throttled "queue.full", Unavailable "store.…". A caller who
 // leaves during the commit does not cut it off.
 func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, error) {
@@ -165,5 +165,5 @@ func (b *Book) replay(ctx context.Context, e entry) (run flow.Run, due bool, err
 }
 
 func notFound() error {
-	return fault.New(fault.NotFound, "run.not-found", "there is no such run", nil)
+	return fault.New(fault.NotFound, "run.not_found", "there is no such run", nil)
 }

@@ -142,17 +142,17 @@ func TestUnknownFlowsAndRunsAreNotFound(t *testing.T) {
 	p := press("")
 	p.Flow = "no-such"
 	_, _, err := b.book.Accept(t.Context(), p)
-	requireFault(t, err, fault.NotFound, "flow.not-found")
+	requireFault(t, err, fault.NotFound, "flow.not_found")
 	_, err = b.book.Get(t.Context(), "x")
-	requireFault(t, err, fault.NotFound, "run.not-found")
+	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Seal(t.Context(), "x", "dev")
-	requireFault(t, err, fault.NotFound, "run.not-found")
+	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Certificate(t.Context(), "x")
-	requireFault(t, err, fault.NotFound, "run.not-found")
+	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Begin(t.Context(), "x", "reading", "")
-	requireFault(t, err, fault.NotFound, "run.not-found")
+	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Close(t.Context(), "x", nil)
-	requireFault(t, err, fault.NotFound, "run.not-found")
+	requireFault(t, err, fault.NotFound, "run.not_found")
 }
 
 func TestAnAcceptedPressIsFoundByItsBusinessKey(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // begins. A run that Temporal does not have yet is cancelled at once; another one
 // is Cancelling until its workflow has ended, see SealedOpen. A final run stays as
 // it is. It waits for nothing but its own commit and gives the run as it then is;
-// NotFound "run.not-found" when there is none.
+// NotFound "run.not_found" when there is none.
 func (b *Book) Seal(ctx context.Context, runID, by string) (flow.Run, error) {
 	var state flow.Status
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
@@ -74,7 +74,7 @@ func seal(ctx context.Context, tx pgx.Tx, runID, by string) (row locked, ended b
 
 // Certificate says what a final run had done, not done, and left in doubt. The
 // first answer is kept: the same run always gets the same one. Conflict "run.open"
-// while the run is not final, NotFound "run.not-found" when there is none.
+// while the run is not final, NotFound "run.not_found" when there is none.
 func (b *Book) Certificate(ctx context.Context, runID string) (flow.Certificate, error) {
 	var cert flow.Certificate
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {

@@ -59,13 +59,13 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 }
 
 // Complete settles what a write learned and closes the run, in one transaction:
-// completed; failed "write.refused" when the target refused some, "write.in-doubt"
+// completed; failed "write.refused" when the target refused some, "write.in_doubt"
 // when nobody can know of some; cancelled when a cancel was asked meanwhile. step is
 // the ledger's, keys are business keys besides the texts among the parameters, note
 // goes to the progress.
 //
 // Unavailable "run.fenced" and Conflict "run.closed" as for Answer, with nothing
-// settled. Unavailable "run.effects-open", likewise, when effects are left open: a
+// settled. Unavailable "run.effects_open", likewise, when effects are left open: a
 // zombie has begun an attempt after ours, so that our outcomes are no longer the
 // last word. The next attempt reads back and ends it.
 func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error) {
@@ -122,7 +122,7 @@ func outcome(effects []ledger.Detail) (ending, error) {
 	for _, e := range effects {
 		switch e.State {
 		case flow.Intent, flow.Attempt:
-			return ending{}, fault.New(fault.Unavailable, "run.effects-open", "a write of this run is open; its outcome has to be read back", nil)
+			return ending{}, fault.New(fault.Unavailable, "run.effects_open", "a write of this run is open; its outcome has to be read back", nil)
 		case flow.Refused:
 			refused++
 		case flow.Doubtful:
@@ -146,7 +146,7 @@ func outcome(effects []ledger.Detail) (ending, error) {
 	case refused > 0:
 		return ending{status: flow.Failed, reason: journal.Rejected, problem: problem("write.refused", "the target refused %d of %d writes", refused, flow.Refused)}, nil
 	case doubtful > 0:
-		return ending{status: flow.Failed, reason: journal.Failed, problem: problem("write.in-doubt", "the outcome of %d of %d writes is not known", doubtful, flow.Doubtful)}, nil
+		return ending{status: flow.Failed, reason: journal.Failed, problem: problem("write.in_doubt", "the outcome of %d of %d writes is not known", doubtful, flow.Doubtful)}, nil
 	case unchanged > 0 && unchanged == len(effects):
 		return ending{status: flow.Completed, reason: journal.Unchanged}, nil
 	}
@@ -156,7 +156,7 @@ func outcome(effects []ledger.Detail) (ending, error) {
 // Close ends the runs of a batch that did not complete: f says why they failed,
 // nil that they were cancelled; one whose cancel was asked is cancelled in either
 // case. No attempt begins afterwards; those whose outcome never came back are in
-// doubt. A run that had ended keeps its status. NotFound "run.not-found" when no
+// doubt. A run that had ended keeps its status. NotFound "run.not_found" when no
 // row carries the batch.
 func (b *Book) Close(ctx context.Context, batchID string, f *fault.Fault) (flow.Status, error) {
 	var runIDs []string

@@ -16,7 +16,7 @@ import (
 // Begin takes the item of a batch into an activity's hands: the run is running,
 // step ("reading", "writing") is in its progress, and every earlier holder is
 // fenced off. Conflict "run.closed" when the run is final; NotFound
-// "run.not-found" when no row carries the batch.
+// "run.not_found" when no row carries the batch.
 //
 // The fence follows the clock, so that it does not repeat even when a crash of
 // PostgreSQL takes this commit back.

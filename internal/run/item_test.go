@@ -187,7 +187,7 @@ func TestWritesInDoubtFailTheRunAndAreNeverCalledDone(t *testing.T) {
 	status, err := b.book.Complete(t.Context(), item, "write", outcomes, nil, "")
 	require.NoError(t, err)
 	require.Equal(t, flow.Failed, status)
-	require.Equal(t, "write.in-doubt", b.get(r.RunID).Problem.Code)
+	require.Equal(t, "write.in_doubt", b.get(r.RunID).Problem.Code)
 }
 
 func TestARunCannotCompleteWhileAWriteIsOpen(t *testing.T) {
@@ -197,7 +197,7 @@ func TestARunCannotCompleteWhileAWriteIsOpen(t *testing.T) {
 	item := b.begin(s.BatchID, "writing")
 	outcomes := b.attempt(item)
 	_, err := b.book.Complete(t.Context(), item, "write", outcomes[:1], nil, "")
-	requireFault(t, err, fault.Unavailable, "run.effects-open")
+	requireFault(t, err, fault.Unavailable, "run.effects_open")
 	got := b.get(r.RunID)
 	require.Equal(t, flow.Running, got.Status)
 	require.Equal(t, flow.Attempt, got.Effects[0].State, "one transaction: nothing was settled either")
@@ -212,7 +212,7 @@ func TestAZombieThatBeginsAnAttemptAfterItsSuccessorOnlyDelaysTheEnd(t *testing.
 	outcomes := b.attempt(item)
 	b.attempt(zombie) // wakes up and takes the newest fences
 	_, err := b.book.Complete(t.Context(), item, "write", outcomes, nil, "")
-	requireFault(t, err, fault.Unavailable, "run.effects-open")
+	requireFault(t, err, fault.Unavailable, "run.effects_open")
 	require.True(t, fault.Of(err).Retryable(), "the next attempt mends it")
 
 	item = b.begin(s.BatchID, "writing")

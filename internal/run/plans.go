@@ -132,7 +132,7 @@ func (p *Plans) forget() {
 }
 
 // Current gives the plan a new press of the flow gets, and its digest; NotFound
-// "flow.not-found" when there is none.
+// "flow.not_found" when there is none.
 func (p *Plans) Current(ctx context.Context, name string) (*flow.Plan, string, error) {
 	p.mu.Lock()
 	known, ok := p.current[name]
@@ -167,13 +167,13 @@ func (p *Plans) unknown(ctx context.Context, name string) error {
 		names[i] = a.Plan.Flow
 	}
 	if meant := fault.Closest(name, names); meant != "" {
-		return fault.NotFoundf("flow.not-found", "there is no flow %q; did you mean %q?", name, meant)
+		return fault.NotFoundf("flow.not_found", "there is no flow %q; did you mean %q?", name, meant)
 	}
-	return fault.NotFoundf("flow.not-found", "there is no flow %.60q", name)
+	return fault.NotFoundf("flow.not_found", "there is no flow %.60q", name)
 }
 
 // ByDigest gives a plan that was ever put; the caller must not change it.
-// NotFound "plan.not-found" when there is none.
+// NotFound "plan.not_found" when there is none.
 func (p *Plans) ByDigest(ctx context.Context, digest string) (*flow.Plan, error) {
 	p.mu.Lock()
 	plan := p.digests[digest]
@@ -186,7 +186,7 @@ func (p *Plans) ByDigest(ctx context.Context, digest string) (*flow.Plan, error)
 		return c.QueryRow(ctx, `select body from plan where digest = $1`, digest).Scan(&body)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, fault.New(fault.NotFound, "plan.not-found", "there is no plan with this digest", nil)
+		return nil, fault.New(fault.NotFound, "plan.not_found", "there is no plan with this digest", nil)
 	}
 	if err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func decodePlan(body []byte, digest string) (*flow.Plan, error) {
 // unreadable reports whether err of ByDigest is about that plan alone.
 func unreadable(err error) bool {
 	f := fault.Of(err)
-	return f.Code == "plan.digest" || f.Code == "plan.decode" || f.Code == "plan.not-found"
+	return f.Code == "plan.digest" || f.Code == "plan.decode" || f.Code == "plan.not_found"
 }
 
 // List gives the flows in force, by name. One whose plan cannot be read is left
@@ -261,7 +261,7 @@ func (p *Plans) List(ctx context.Context) ([]flow.Applied, error) {
 	return list, nil
 }
 
-// Connection gives one connection; NotFound "connection.not-found" when there is none.
+// Connection gives one connection; NotFound "connection.not_found" when there is none.
 func (p *Plans) Connection(ctx context.Context, name string) (flow.Connection, error) {
 	p.mu.Lock()
 	known, ok := p.connections[name]
@@ -284,7 +284,7 @@ func (p *Plans) Connection(ctx context.Context, name string) (flow.Connection, e
 		return c.value, nil
 	}
 	delete(p.connections, name)
-	return flow.Connection{}, fault.New(fault.NotFound, "connection.not-found", "there is no such connection", nil)
+	return flow.Connection{}, fault.New(fault.NotFound, "connection.not_found", "there is no such connection", nil)
 }
 
 // Connections gives all connections, by name.

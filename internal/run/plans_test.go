@@ -50,9 +50,9 @@ func TestUnknownPlansAndConnectionsAreNotFound(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	_, err := b.plans.ByDigest(t.Context(), "x")
-	requireFault(t, err, fault.NotFound, "plan.not-found")
+	requireFault(t, err, fault.NotFound, "plan.not_found")
 	_, err = b.plans.Connection(t.Context(), "x")
-	requireFault(t, err, fault.NotFound, "connection.not-found")
+	requireFault(t, err, fault.NotFound, "connection.not_found")
 }
 
 func TestAPlanComesBackAsItWasCompiled(t *testing.T) {
@@ -72,7 +72,7 @@ func TestAPlanComesBackAsItWasCompiled(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, plan, read)
 	_, _, err = b.plans.Current(t.Context(), "odd")
-	requireFault(t, err, fault.NotFound, "flow.not-found")
+	requireFault(t, err, fault.NotFound, "flow.not_found")
 }
 
 // keep stores a body as another version of Patchbay would have, and gives its digest.

@@ -63,7 +63,7 @@ func (r *record) show() (flow.Run, error) {
 	return run, err
 }
 
-// Get gives a run; NotFound "run.not-found" when there is none.
+// Get gives a run; NotFound "run.not_found" when there is none.
 func (b *Book) Get(ctx context.Context, runID string) (flow.Run, error) {
 	var r record
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {

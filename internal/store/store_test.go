@@ -190,7 +190,7 @@ func TestACommitWhoseAnswerIsLostIsInDoubtAndNotRepeated(t *testing.T) {
 		p.loseAnswers() // the commit arrives, its answer does not
 		return err
 	})
-	requireFault(t, err, fault.InDoubt, "store.commit-unknown")
+	requireFault(t, err, fault.InDoubt, "store.commit_unknown")
 	require.Equal(t, 1, tries)
 	var n int
 	require.NoError(t, outside.Pool().QueryRow(t.Context(), `select count(*) from setting`).Scan(&n))
@@ -210,7 +210,7 @@ func TestAStatementWhoseAnswerIsLostIsInDoubt(t *testing.T) {
 	}
 	require.NoError(t, write("a"))
 	p.loseAnswers()
-	requireFault(t, write("b"), fault.InDoubt, "store.commit-unknown")
+	requireFault(t, write("b"), fault.InDoubt, "store.commit_unknown")
 	p.close()
 	requireFault(t, write("c"), fault.Unavailable, "store.unavailable")
 }
@@ -355,7 +355,7 @@ func TestACallerWhoLeavesDuringACommitDoesNotKnowItsOutcome(t *testing.T) {
 		_, err := c.Exec(ctx, `insert into setting (name, value) select 'slow', 'x' from pg_sleep(30)`)
 		return err
 	})
-	requireFault(t, err, fault.InDoubt, "store.commit-unknown")
+	requireFault(t, err, fault.InDoubt, "store.commit_unknown")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NotContains(t, fault.Of(err).Text, "went away")
 }

@@ -23,7 +23,7 @@ func (s *Store) Read(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 
 // Write runs fn, which executes exactly one statement that commits itself. When
 // the connection breaks after the statement was sent, nobody knows whether it
-// took effect: InDoubt, code "store.commit-unknown". The caller repeats what is
+// took effect: InDoubt, code "store.commit_unknown". The caller repeats what is
 // idempotent and reads back the rest.
 func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	err := s.with(ctx, fn)
@@ -37,7 +37,7 @@ func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 // fn runs again after a deadlock, a serialization failure or a connection that
 // broke before the commit, so it must set its results anew each time and do
 // nothing outside the transaction. A commit whose outcome is unknown is InDoubt,
-// code "store.commit-unknown", and is not repeated.
+// code "store.commit_unknown", and is not repeated.
 func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 	return s.repeat(ctx, func() error {
 		return s.with(ctx, func(c *pgxpool.Conn) error {
@@ -139,5 +139,5 @@ func (s *Store) unknown(ctx context.Context, err error) error {
 		s.pool.Reset()
 		text = "the database went away during a commit; whether it took effect is not known"
 	}
-	return fault.New(fault.InDoubt, "store.commit-unknown", text, err)
+	return fault.New(fault.InDoubt, "store.commit_unknown", text, err)
 }

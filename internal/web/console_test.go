@@ -65,7 +65,7 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 			"http://127.0.0.1:8233/namespaces/default/workflows/instant%2Fproduct-specs%2Fcompleted", "/flows/product-specs?product_id=AS54888"}},
 		"nothing": {closed(answered(reading(fresh("nothing", at)), 0), flow.Completed, nil), []string{
 			"0 rows for AS54888 were read from Oracle PLM in 210 ms; nothing was written.", "The source answered with no rows."}},
-		"failed": {failed("failed", at, flow.Problem{Code: "oracle.not-found", Detail: "oracle-plm has no such product"}), []string{
+		"failed": {failed("failed", at, flow.Problem{Code: "oracle.not_found", Detail: "oracle-plm has no such product"}), []string{
 			"Reading from Oracle PLM for AS54888 failed.", "Oracle PLM has no such product.", "will fail the same way. Nothing was written."}},
 		"doubt": {doubt, []string{"5 rows for AS54888 were read from Oracle PLM in 210 ms; 1 write in doubt.",
 			"3 rows were written to Dataverse; 1 is in doubt.", "1 write in doubt.</b> It was sent and no answer came.", "Sent; no answer came.", "Look in Dataverse by the keys", "then press again",
@@ -166,7 +166,7 @@ func TestTheJournalIsGatheredAndExact(t *testing.T) {
 		entry("effect", "confirmed", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Weight"})
 	}
 	entry("effect", "in_doubt", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Width", "why": "no answer came back"})
-	entry("closed", "failed", map[string]any{"status": "failed", "code": "write.in-doubt"})
+	entry("closed", "failed", map[string]any{"status": "failed", "code": "write.in_doubt"})
 	_, _, body := w.page(t, "/explain?key=AS54888")
 	require.Equal(t, 1, strings.Count(body, "<b>12 rows confirmed</b>"))
 	require.Contains(t, body, "<b>1 row in doubt</b>")

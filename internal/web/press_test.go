@@ -74,7 +74,7 @@ func TestWrongInputIsNamedAtItsField(t *testing.T) {
 func TestAPressThatWasNotAnsweredIsSentAgainWithTheSameKey(t *testing.T) {
 	t.Parallel()
 	w, tab := newWorld(t), browser.New(t)
-	w.fail = fault.New(fault.InDoubt, "store.commit-unknown", "whether the press was recorded is unknown", nil)
+	w.fail = fault.New(fault.InDoubt, "store.commit_unknown", "whether the press was recorded is unknown", nil)
 	tab.Go(w.URL + form + "?product_id=AS54888")
 	tab.Click("#press [type=submit]")
 	tab.Shows("[data-said]", "Press Run to try again; it cannot run twice.")

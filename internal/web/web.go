@@ -157,7 +157,7 @@ func (c *console) asset(w http.ResponseWriter, r *http.Request) error {
 func (c *console) visible(r *http.Request) (flow.Run, error) {
 	run, err := c.Runs.Get(r.Context(), r.PathValue("id"))
 	if err == nil && !c.Principal(r).Sees(run.Principal) {
-		err = fault.NotFoundf("run.not-found", "no run has this ID")
+		err = fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, err
 }

@@ -129,7 +129,7 @@ func (w *world) Get(_ context.Context, id string) (flow.Run, error) {
 	defer w.mu.Unlock()
 	run, ok := w.runs[id]
 	if !ok {
-		return run, fault.NotFoundf("run.not-found", "no run has this ID")
+		return run, fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, nil
 }
@@ -176,7 +176,7 @@ func (w *world) Flow(_ context.Context, name string) (flow.Applied, error) {
 			return p, nil
 		}
 	}
-	return flow.Applied{}, fault.NotFoundf("flow.not-found", "no flow has this name")
+	return flow.Applied{}, fault.NotFoundf("flow.not_found", "no flow has this name")
 }
 
 func (w *world) Explain(_ context.Context, key string) ([]flow.Entry, error) {

@@ -85,7 +85,7 @@ func circle(t *testing.T, h Harness) {
 	for range 20 {
 		page, err := v.read(token)
 		if err != nil {
-			require.Equal(t, "vendor.page-loop", v.fault(err).Code)
+			require.Equal(t, "vendor.page_loop", v.fault(err).Code)
 			return
 		}
 		token = page.Next
@@ -197,7 +197,7 @@ func loginPage(t *testing.T, h Harness) {
 		})
 		_, err := v.read("")
 		f := v.fault(err)
-		require.Equal(t, "vendor.login-page", f.Code)
+		require.Equal(t, "vendor.login_page", f.Code)
 		require.Equal(t, fault.Unauthorized, f.Class)
 		require.Contains(t, f.Text, "the-connection")
 	}
@@ -208,8 +208,8 @@ func redirect(t *testing.T, h Harness) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visits.Add(1) }))
 	defer elsewhere.Close()
 	for to, code := range map[string]string{
-		elsewhere.URL + "/oam/server/obrareq.cgi": "vendor.login-page",
-		"/signin":                           "vendor.login-page",
+		elsewhere.URL + "/oam/server/obrareq.cgi": "vendor.login_page",
+		"/signin":                           "vendor.login_page",
 		elsewhere.URL + "/latest/meta-data": "egress.blocked",
 		"/canary":                           "egress.blocked",
 	} {
@@ -284,7 +284,7 @@ func tooLarge(t *testing.T, h Harness) {
 			answer(w, r)
 		})
 		_, err := v.read("")
-		require.Equal(t, "vendor.too-large", v.fault(err).Code, name)
+		require.Equal(t, "vendor.too_large", v.fault(err).Code, name)
 		require.False(t, v.fault(err).Retryable())
 	}
 }

@@ -127,7 +127,7 @@ func writeLoginPage(t *testing.T, h Harness, u connector.Upsert) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<html>Sign in</html>"))
 	})
-	require.Equal(t, "vendor.login-page", v.failed(v.upsert(t.Context(), u)).Code)
+	require.Equal(t, "vendor.login_page", v.failed(v.upsert(t.Context(), u)).Code)
 }
 
 func writeDyingToken(t *testing.T, h Harness, u connector.Upsert) {

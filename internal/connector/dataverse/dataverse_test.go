@@ -109,7 +109,7 @@ func TestARefusedBulkCallIsRepeatedRowByRow(t *testing.T) {
 	results, err := e.upsert(t, many(30)...)
 	require.NoError(t, err)
 	want := make([]string, 30)
-	want[3], want[7] = "dataverse.too-long", "dataverse.duplicate-key"
+	want[3], want[7] = "dataverse.too_long", "dataverse.duplicate_key"
 	require.Equal(t, want, codes(results))
 	require.Len(t, e.asked, 31)
 }
@@ -134,8 +134,8 @@ func TestKeysThatDataverseCannotAddressAreRefusedForTheirRowsAlone(t *testing.T)
 	results, err := e.upsert(t, spec("Weight", nil), spec("in/out", nil), spec("a+b", nil), spec("Größe (außen), 50 ’x’", nil),
 		connector.Row{"msx_productnumber": "P"}, spec("x", connector.Row{"bad name": 1}), connector.Row{"msx_productnumber": []any{}, "msx_attribute": "x"})
 	require.NoError(t, err)
-	require.Equal(t, []string{"", "dataverse.key-characters", "dataverse.key-characters", "",
-		"dataverse.key-missing", "connector.unknown-column", "connector.value"}, codes(results))
+	require.Equal(t, []string{"", "dataverse.key_characters", "dataverse.key_characters", "",
+		"dataverse.key_missing", "connector.unknown_column", "connector.value"}, codes(results))
 	require.Len(t, e.asked, 1)
 	var sent struct{ Targets []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(e.asked[0].body), &sent))
@@ -160,8 +160,8 @@ func TestAfterAFailureOfTheConnectionNoFurtherRowIsSent(t *testing.T) {
 	results, err := e.upsert(t, many(25)...)
 	require.NoError(t, err, "the first ten have an outcome")
 	require.NoError(t, results[9].Err)
-	require.Equal(t, "dataverse.time-limit", code(results[10].Err))
-	require.Equal(t, "dataverse.not-sent", code(results[24].Err))
+	require.Equal(t, "dataverse.time_limit", code(results[10].Err))
+	require.Equal(t, "dataverse.not_sent", code(results[24].Err))
 	require.Len(t, e.asked, 2)
 
 	_, err = e.upsert(t, many(25)...)
@@ -173,7 +173,7 @@ func TestATableThatIsNotThereIsNoMatterOfRows(t *testing.T) {
 	e := newEnvironment(t, nil, func(w http.ResponseWriter, _ asked) { refuse(w, http.StatusNotFound, "0x8006088a") })
 	for _, n := range []int{1, 2} {
 		_, err := e.upsert(t, many(n)...)
-		require.Equal(t, "dataverse.unknown-resource", code(err))
+		require.Equal(t, "dataverse.unknown_resource", code(err))
 	}
 	require.Len(t, e.asked, 2)
 }
@@ -277,32 +277,32 @@ func TestErrorCodesDecideTheClass(t *testing.T) {
 		class  fault.Class
 		want   string
 	}{
-		{404, "0x80040217", fault.NotFound, "not-found"},
-		{404, "0x80060891", fault.NotFound, "not-found"},
-		{404, "0x8006088A", fault.Rejected, "unknown-resource"},
-		{404, "", fault.Rejected, "unknown-operation"},
-		{412, "0x80040237", fault.Conflict, "duplicate-key"},
-		{412, "0x80060892", fault.Conflict, "duplicate-key"},
-		{412, "0x80060882", fault.Conflict, "version-differs"},
-		{412, "0x80040333", fault.Conflict, "duplicate-detected"},
-		{500, "0x80040333", fault.Conflict, "duplicate-detected"},
-		{400, "0x0", fault.Rejected, "bad-request"},
-		{400, "0x80048d19", fault.Rejected, "bad-payload"},
-		{400, "0x80044331", fault.Rejected, "too-long"},
-		{400, "0x80040265", fault.Rejected, "plugin-refused"},
-		{403, "0x80040220", fault.Unauthorized, "no-privilege"},
-		{403, "0x80048306", fault.Unauthorized, "no-privilege"},
-		{403, "0x80072560", fault.Unauthorized, "not-a-member"},
+		{404, "0x80040217", fault.NotFound, "not_found"},
+		{404, "0x80060891", fault.NotFound, "not_found"},
+		{404, "0x8006088A", fault.Rejected, "unknown_resource"},
+		{404, "", fault.Rejected, "unknown_operation"},
+		{412, "0x80040237", fault.Conflict, "duplicate_key"},
+		{412, "0x80060892", fault.Conflict, "duplicate_key"},
+		{412, "0x80060882", fault.Conflict, "version_differs"},
+		{412, "0x80040333", fault.Conflict, "duplicate_detected"},
+		{500, "0x80040333", fault.Conflict, "duplicate_detected"},
+		{400, "0x0", fault.Rejected, "bad_request"},
+		{400, "0x80048d19", fault.Rejected, "bad_payload"},
+		{400, "0x80044331", fault.Rejected, "too_long"},
+		{400, "0x80040265", fault.Rejected, "plugin_refused"},
+		{403, "0x80040220", fault.Unauthorized, "no_privilege"},
+		{403, "0x80048306", fault.Unauthorized, "no_privilege"},
+		{403, "0x80072560", fault.Unauthorized, "not_a_member"},
 		{403, "0x12345678", fault.Unauthorized, "forbidden"},
-		{429, "0x80072322", fault.Throttled, "request-limit"},
-		{429, "0x80072321", fault.Throttled, "time-limit"},
-		{429, "0x80072326", fault.Throttled, "concurrency-limit"},
+		{429, "0x80072322", fault.Throttled, "request_limit"},
+		{429, "0x80072321", fault.Throttled, "time_limit"},
+		{429, "0x80072326", fault.Throttled, "concurrency_limit"},
 		{429, "0x0", fault.Throttled, "throttled"},
-		{500, "0x80044150", fault.Unavailable, "sql-error"},
-		{500, "0x80044151", fault.Unavailable, "sql-timeout"},
+		{500, "0x80044150", fault.Unavailable, "sql_error"},
+		{500, "0x80044151", fault.Unavailable, "sql_timeout"},
 		{503, "0x0", fault.Unavailable, "unavailable"},
-		{405, "0x0", fault.Rejected, "bad-request"},
-		{400, "0xcanary<script>", fault.Rejected, "bad-request"},
+		{405, "0x0", fault.Rejected, "bad_request"},
+		{400, "0xcanary<script>", fault.Rejected, "bad_request"},
 	} {
 		e := newEnvironment(t, nil, func(w http.ResponseWriter, _ asked) { refuse(w, c.status, c.code) })
 		f := fault.Of(e.dataverse.Probe(t.Context()))

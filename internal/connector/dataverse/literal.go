@@ -49,10 +49,10 @@ func address(t connector.Table, key []string, row connector.Row) (string, *fault
 	for i, column := range key {
 		value, ok := row[column]
 		if !ok || value == nil {
-			return "", fault.New(fault.Rejected, "dataverse.key-missing", "a row has no value in key column "+column, nil)
+			return "", fault.New(fault.Rejected, "dataverse.key_missing", "a row has no value in key column "+column, nil)
 		}
 		if s, isText := value.(string); isText && strings.ContainsAny(s, unaddressable) {
-			return "", fault.New(fault.Rejected, "dataverse.key-characters",
+			return "", fault.New(fault.Rejected, "dataverse.key_characters",
 				"the value of key column "+column+" holds one of the characters "+strings.Join(strings.Split(unaddressable, ""), " ")+
 					", which Dataverse cannot find by key", nil)
 		}

@@ -120,15 +120,15 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, connector.Page{Rows: values("grey")}, page)
 		},
-		"dataverse/11-unknown-property": refused("dataverse.bad-payload", spec("Weight", connector.Row{"msx_nosuchcolumn": "1"})),
-		"dataverse/12-too-long":         refused("dataverse.too-long", spec("Weight", connector.Row{"msx_unit": strings.Repeat("x", 51)})),
+		"dataverse/11-unknown-property": refused("dataverse.bad_payload", spec("Weight", connector.Row{"msx_nosuchcolumn": "1"})),
+		"dataverse/12-too-long":         refused("dataverse.too_long", spec("Weight", connector.Row{"msx_unit": strings.Repeat("x", 51)})),
 		"dataverse/15-unknown-set": func(t *testing.T, v *dataverse.Dataverse) {
 			t.Helper()
 			_, err := v.ReadPage(t.Context(), connector.Query{Table: "misspelt", Select: []string{"msx_value"}}, "")
-			require.Equal(t, "dataverse.unknown-resource", fault.Of(err).Code)
+			require.Equal(t, "dataverse.unknown_resource", fault.Of(err).Code)
 		},
 		"dataverse/16-unauthorized": fails(fault.Unauthorized, "dataverse.unauthorized"),
-		"dataverse/17-throttled":    fails(fault.Throttled, "dataverse.request-limit"),
+		"dataverse/17-throttled":    fails(fault.Throttled, "dataverse.request_limit"),
 	}
 	// One act may take several exchanges.
 	followedBy := map[string]string{"dataverse/09-page-one": "dataverse/10-page-two"}

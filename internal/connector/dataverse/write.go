@@ -197,14 +197,14 @@ func aboutRows(err error) bool {
 	}
 	switch f.Code {
 	case "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "secret.missing", "secret.reference",
-		System + ".unknown-resource": // the connection is wrong, whatever the row
+		System + ".unknown_resource": // the connection is wrong, whatever the row
 		return false
-	case System + ".no-privilege":
+	case System + ".no_privilege":
 		return true // it may be for one row that belongs to somebody else
 	}
 	return slices.Contains([]fault.Class{fault.Invalid, fault.Rejected, fault.NotFound, fault.Conflict}, f.Class)
 }
 
 func notSent(name string) *fault.Fault {
-	return fault.New(fault.Unavailable, System+".not-sent", "the row was not sent to "+name+", because rows before it failed", nil)
+	return fault.New(fault.Unavailable, System+".not_sent", "the row was not sent to "+name+", because rows before it failed", nil)
 }

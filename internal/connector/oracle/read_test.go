@@ -199,5 +199,5 @@ func TestAnErrorNamesTheVendorsCodeAndAttributeAndNothingElse(t *testing.T) {
 	defer s.Close()
 	o, err := oracle.New(connector.Config{Name: "plm", URL: s.URL}, connector.Deps{Client: s.Client()})
 	require.NoError(t, err)
-	require.EqualError(t, o.Probe(t.Context()), "oracle.bad-request: plm refused the request as wrong (400, 27014 at /ItemNumber)")
+	require.EqualError(t, o.Probe(t.Context()), "oracle.bad_request: plm refused the request as wrong (400, 27014 at /ItemNumber)")
 }

@@ -70,7 +70,7 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 		"oracle/09-no-such-item": read(connector.Query{Table: "items", Where: []connector.Match{{Column: "ItemNumber", Value: "NO-SUCH'ITEM"}}, Select: []string{"ItemNumber"}}, "",
 			connector.Page{Rows: []connector.Row{}}),
 		"oracle/10-error-in-q": fails(connector.Query{Table: "items", Where: []connector.Match{{Column: "NoSuchAttribute", Value: "1"}}, Select: []string{"ItemNumber"}},
-			fault.Rejected, "oracle.bad-request"),
+			fault.Rejected, "oracle.bad_request"),
 		"oracle/13-unauthorized": fails(one, fault.Unauthorized, "oracle.unauthorized"),
 		"oracle/14-throttled":    fails(one, fault.Throttled, "oracle.throttled"),
 		"oracle/15-describe": func(t *testing.T, o *oracle.Oracle) {

@@ -164,10 +164,18 @@ func Value[T any](tab *Tab, expression string) T {
 	return v
 }
 
-// Click presses an element, once it is visible.
+// Click presses an element, once it is visible. A node that the page replaced
+// while it was looked up is looked up again: nothing has been pressed then.
 func (tab *Tab) Click(selector string) {
 	tab.t.Helper()
-	require.NoError(tab.t, chromedp.Do(tab, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)), selector)
+	var err error
+	for range 20 {
+		err = chromedp.Do(tab, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+		if err == nil || !strings.Contains(err.Error(), "Could not find node") {
+			break
+		}
+	}
+	require.NoError(tab.t, err, selector)
 }
 
 // Type writes into an input.

@@ -20,6 +20,11 @@
       const scroll = $(".scroll", old), top = scroll && scroll.scrollTop;
       const was = old.childElementCount || old.textContent;
       const focused = old.contains(document.activeElement) && document.activeElement;
+      // A button that stays is the same button: it must not go from under a finger.
+      for (const button of all("button", part)) {
+        const same = all("button", old).find(b => b.outerHTML === button.outerHTML);
+        if (same) button.replaceWith(same);
+      }
       old.replaceChildren(...part.childNodes);
       if (!was) old.classList.add("appear");
       if (scroll && $(".scroll", old)) $(".scroll", old).scrollTop = top;
