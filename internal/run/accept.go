@@ -157,7 +157,8 @@ func (b *Book) replay(ctx context.Context, e entry) (run flow.Run, due bool, err
 	case err != nil:
 		return flow.Run{}, false, err
 	case !bytes.Equal(sum, e.sum[:]):
-		return flow.Run{}, false, fault.New(fault.Conflict, "idem.reused", "this Idempotency-Key was used with other parameters", nil)
+		return flow.Run{}, false, fault.New(fault.Conflict, "idem.reused",
+			"this Idempotency-Key was used with other parameters, for run "+e.runID+"; use another key for another press", nil)
 	}
 	run, err = b.Get(ctx, e.runID)
 	run.Replayed = err == nil
