@@ -34,6 +34,7 @@ func alive(ctx context.Context) (context.Context, func()) {
 	info := activity.GetInfo(ctx)
 	ctx, cancel := context.WithDeadline(ctx, info.StartedTime.Add(info.Deadline.Sub(info.StartedTime)*4/5))
 	stopped := make(chan struct{})
+	beat := context.WithoutCancel(ctx) // an attempt that hears out what it sent is alive after a cancel, too
 	go func() {
 		tick := time.NewTicker(pulse)
 		defer tick.Stop()
@@ -41,10 +42,8 @@ func alive(ctx context.Context) (context.Context, func()) {
 			select {
 			case <-stopped:
 				return
-			case <-ctx.Done():
-				return
 			case <-tick.C:
-				activity.RecordHeartbeat(ctx)
+				activity.RecordHeartbeat(beat)
 			}
 		}
 	}()
