@@ -34,9 +34,8 @@ var (
 
 // The values of OutcomeAttribute; upserted only when a run did not complete.
 const (
-	OutcomeCompleted = "completed"
-	OutcomePartial   = "partial"
-	OutcomeFailed    = "failed"
+	OutcomePartial = "partial"
+	OutcomeFailed  = "failed"
 )
 
 // WorkflowID is the ID of the workflow that carries a batch or a run.
