@@ -11,6 +11,11 @@ var (
 	Read     = DeclareActivity[Batch, ReadResult]("instant.read.v1", Interactive, Main)
 	Write    = DeclareActivity[Batch, WriteResult]("instant.write.v1", Delivery, Main)
 	CloseRun = DeclareActivity[CloseInput, CloseResult]("run.close.v1", Bookkeeping, Main)
+
+	// Carry takes every item of a batch of several as far as it goes; Release puts
+	// back what a batch left.
+	Carry   = DeclareActivity[Batch, CarryResult]("instant.carry.v1", Carrying, Main)
+	Release = DeclareActivity[ReleaseInput, ReleaseResult]("batch.release.v1", Bookkeeping, Main)
 )
 
 type (
@@ -22,18 +27,43 @@ type (
 		Digest  string `json:"digest"`
 	}
 
-	// InstantInput starts the workflow of one batch of presses.
+	// InstantInput starts the workflow of one batch of presses. The zero value is
+	// what the workflow gets by the second door: it waits for a PressSignal then.
 	InstantInput struct {
 		Batch
-		Size     int           `json:"size"` // items in the batch; 1 so far
+		Size     int           `json:"size"` // items in the batch
 		Skeleton flow.Skeleton `json:"skeleton"`
 	}
 
-	// InstantResult counts what became of the items.
+	// InstantResult counts what became of the items. Rows, Confirmed and Status
+	// belong to a run of one, Items to a larger batch, Answer to the second door.
 	InstantResult struct {
-		Rows      int         `json:"rows"`      // answered
-		Confirmed int         `json:"confirmed"` // rows the target holds because of this run
-		Status    flow.Status `json:"status"`
+		Rows      int          `json:"rows"`      // answered
+		Confirmed int          `json:"confirmed"` // rows the target holds because of this run
+		Status    flow.Status  `json:"status"`
+		Items     *CarryResult `json:"items,omitempty"`
+		Answer    *DoorAnswer  `json:"answer,omitempty"`
+	}
+
+	// CarryResult counts the outcomes of the items of a batch.
+	CarryResult struct {
+		Done   int `json:"done"`   // completed, or cancelled as somebody asked
+		Failed int `json:"failed"` // ended for good
+		Later  int `json:"later"`  // put back with a due time, no try counted
+		Open   int `json:"open"`   // put back, a try counted
+		Left   int `json:"left"`   // without an outcome: Release puts them back
+	}
+
+	// ReleaseInput puts back what a batch left open; Fault is why, nil when the
+	// batch was carried to its end.
+	ReleaseInput struct {
+		Batch
+		Fault *fault.Fault `json:"fault,omitempty"`
+	}
+
+	// ReleaseResult counts the items put back.
+	ReleaseResult struct {
+		Open int `json:"open"`
 	}
 
 	// ReadResult counts what a read answered with.

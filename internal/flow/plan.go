@@ -27,7 +27,10 @@ type (
 		Map     []Column `json:"map,omitempty"`  // in the order of the file
 		Write   *Write   `json:"write,omitempty"`
 		Respond Respond  `json:"respond,omitempty"`
-		Limits  Limits   `json:"limits"`
+		// Order names parameters: runs with equal values of all of them are carried
+		// out one after the other, in the order they were accepted. Empty: no order.
+		Order  []string `json:"order,omitempty"`
+		Limits Limits   `json:"limits"`
 		// Bindings pins every connection the plan names to the system it meant
 		// when the plan was compiled (promise 6); the key is the connection.
 		Bindings map[string]Binding `json:"bindings"`

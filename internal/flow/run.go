@@ -15,7 +15,14 @@ type (
 		Principal string         // who asks, for example "dev" or "key:erp-app"
 		Key       string         // Idempotency-Key; empty: the press gets a random one
 		Params    map[string]any // as decoded by strictjson: numbers are json.Number
+		Class     Class
+		// Workflow is the ID of the workflow that carries this press already, because
+		// it came by the second door; empty: the relay starts one.
+		Workflow string
 	}
+
+	// Class is the priority class of a press: lower goes first.
+	Class int16
 
 	// Run is the outside view of one run: the body of 200 and 202, of
 	// `patchbay run --json`, and what the console shows. Completeness is filled
@@ -83,6 +90,9 @@ type (
 		Done    []Effect  `json:"done"`
 		Undone  []Effect  `json:"undone"` // intended, never sent
 		InDoubt []Effect  `json:"in_doubt"`
+		// Detached means that the run shared its work with identical requests: its
+		// owner has left, and the work goes on for the others.
+		Detached bool `json:"detached,omitempty"`
 	}
 
 	// Entry is one line of a journal: what happened to a business key.
@@ -104,6 +114,12 @@ const (
 	Completed Status = "completed"
 	Failed    Status = "failed"
 	Cancelled Status = "cancelled"
+)
+
+// The priority classes. A batch never mixes them.
+const (
+	Interactive Class = 0 // somebody is waiting
+	Background  Class = 1 // carried out when nothing interactive waits
 )
 
 // The states of an effect: intent → attempt → confirmed | in_doubt → settled.
