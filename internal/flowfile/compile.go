@@ -67,6 +67,7 @@ func (c *compiler) plan() *flow.Plan {
 	target := c.writeSection()
 	c.mapSection(row, item, target)
 	c.respond()
+	c.order()
 	c.limits()
 	return &c.out
 }
@@ -207,6 +208,25 @@ func (c *compiler) respond() {
 	}
 	if c.out.Respond == flow.AfterWrite && c.out.Write == nil {
 		c.add(d.at, CodeRequired, "respond is after-write, but nothing is written", "add write, or respond: after-read")
+	}
+}
+
+// order takes the parameters that runs are kept in order by.
+func (c *compiler) order() {
+	known := make([]string, len(c.out.Params))
+	for i, p := range c.out.Params {
+		known[i] = p.Name
+	}
+	for _, name := range c.doc.order.items {
+		switch {
+		case name.value == "":
+		case !slices.Contains(known, name.value):
+			c.add(name.at, CodeUnknownRef, fmt.Sprintf("order: the flow has no parameter %q", clip(name.value)), suggest(name.value, known, "declare it in params"))
+		case slices.Contains(c.out.Order, name.value):
+			c.add(name.at, CodeDuplicateKey, fmt.Sprintf("%s stands twice in order", name.value), "remove one of the two")
+		default:
+			c.out.Order = append(c.out.Order, name.value)
+		}
 	}
 }
 

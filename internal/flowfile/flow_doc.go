@@ -33,6 +33,7 @@ type (
 		mapping dict[cel, *cel]
 		write   writeDoc
 		respond word
+		order   list[text, *text]
 		limits  limitsDoc
 	}
 
@@ -87,6 +88,7 @@ func (d *flowDoc) fields() []field {
 		{key: "map", into: &d.mapping, keys: &columnKeys, example: object{"msx_productnumber": "row.ItemNumber"}, doc: "Target column: CEL over row, item and params. Without it rows pass as they are."},
 		{key: "write", into: &d.write, doc: "Where the rows are written. Without it the flow only answers."},
 		{key: "respond", into: &d.respond, enum: []string{string(flow.AfterRead), string(flow.AfterWrite)}, example: "after-read", doc: "When the caller is answered; after-read is the default."},
+		{key: "order", into: &d.order, example: []string{"product_id"}, doc: "Parameters: runs that agree in all of them are carried out one after the other, as they were accepted. Without it runs do not wait for each other."},
 		{key: "limits", into: &d.limits, doc: "Bounds of a run."},
 	}
 }
@@ -127,9 +129,9 @@ func (d *limitsDoc) fields() []field {
 	return []field{
 		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h."},
 		{key: "rows", into: &d.rows, min: 1, max: 100_000, example: 500, doc: "A read that gives more rows fails the run; default 500."},
-		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 50, doc: "Runs of this flow at a time; default 50."},
-		{key: "per_user", into: &d.perUser, min: 1, max: 10_000, example: 2, doc: "Share of one user while others wait; default 2."},
+		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 50, doc: "Runs of this flow at a time while runs of others wait; default 50."},
+		{key: "per_user", into: &d.perUser, min: 1, max: 10_000, example: 2, doc: "Presses a second of one user that keep their place while others wait; default 2."},
 		{key: "queue", into: &d.queue, min: 1, max: 1_000_000, example: 1000, doc: "Presses that may wait before the next is refused with 429; default 1000."},
-		{key: "share_identical", into: &d.shareIdentical, example: "5s", doc: "Identical requests of one user within this share one run; default 0s, never."},
+		{key: "share_identical", into: &d.shareIdentical, example: "5s", doc: "Identical requests within this share the work of one run, whoever asks; default 0s, never."},
 	}
 }
