@@ -14,8 +14,9 @@ type (
 	RunFilter struct {
 		Flow      string
 		Status    Status
-		Principal string // only the runs this principal asked for
-		Before    string // cursor of the page before; empty: the newest
-		Limit     int    // 0: the default of whoever answers
+		Principal string    // only the runs this principal asked for
+		Before    string    // cursor of the page before; empty: the newest
+		Until     time.Time // only runs accepted then or before; zero: now
+		Limit     int       // 0: the default of whoever answers
 	}
 )

@@ -47,6 +47,9 @@ type (
 		DeadlineAt time.Time  `json:"deadline_at"`
 		Cancelling bool       `json:"cancelling,omitempty"` // sealed, certificate not final yet
 		Waiting    string     `json:"waiting,omitempty"`    // what it waits for, in words; empty when it does not
+		DueAt      *time.Time `json:"due_at,omitempty"`     // put back: it is not tried again before
+		Shared     string     `json:"shared,omitempty"`     // run_id of the identical run whose work answers this one
+		InDoubt    int        `json:"in_doubt,omitempty"`   // effects in doubt, counted: a list has no effects
 		Replayed   bool       `json:"-"`                    // the same key had been pressed before
 	}
 
