@@ -24,7 +24,7 @@ func (b *bundle) hold() (reading chan struct{}) {
 // age makes a run as old as time would.
 func (b *bundle) age(runID string) {
 	b.Helper()
-	_, err := b.db.Pool().Exec(b.Context(), `update work set relayed_at = now() - interval '2 minutes' where run_id = $1`, runID)
+	_, err := b.db.Pool().Exec(b.Context(), `update batch set relayed_at = now() - interval '2 minutes' where batch_id = $1`, runID)
 	require.NoError(b, err)
 }
 

@@ -118,12 +118,14 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 				select count(*) as n from
 					(select from work where flow = $2 and state in ('accepted', 'running', 'parked') limit $9) as w
 			), made as (
-				insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, batch_id, lease_until, progress)
-				select $1, $2, $12, $3, $4, $5, $6, $7::interval, now() + $7::interval, $1, now() + $8::interval,
-				       work_step('[]', 'accepted', '')
+				insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, batch_id, progress)
+				select $1, $2, $12, $3, $4, $5, $6, $7::interval, now() + $7::interval, $1, work_step('[]', 'accepted', '')
 				from waiting where n < $9
 				on conflict (run_id) do nothing
 				returning accepted_at, deadline_at, progress
+			), claimed as (
+				insert into batch (batch_id, flow, pattern, digest, size, lease_until)
+				select $1, $2, $12, $6, 1, now() + $8::interval from made
 			), said as (
 				`+journal.Insert+`
 				select $2, $1, 'accepted', $10, false, $11::text[], '{}' from made
@@ -149,7 +151,9 @@ func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, er
 func (b *Book) replay(ctx context.Context, e entry) (run flow.Run, due bool, err error) {
 	var sum []byte
 	err = b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `select body_sha256, state = 'accepted' and relayed_at is null from work where run_id = $1`, e.runID).Scan(&sum, &due)
+		return c.QueryRow(ctx, `
+			select body_sha256, state = 'accepted' and coalesce(relayed_at is null, false)
+			from work left join batch using (batch_id) where run_id = $1`, e.runID).Scan(&sum, &due)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

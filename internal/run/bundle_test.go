@@ -29,7 +29,13 @@ type bundle struct {
 
 func newBundle(t *testing.T, change ...func(*flow.Plan)) *bundle {
 	t.Helper()
-	s := storetest.New(t)
+	return bundleOn(t, storetest.URL(t), change...)
+}
+
+// bundleOn is a bundle on a database that there is.
+func bundleOn(t *testing.T, url string, change ...func(*flow.Plan)) *bundle {
+	t.Helper()
+	s := storetest.Open(t, url)
 	plans := run.NewPlans(s)
 	b := &bundle{
 		T: t, store: s, plans: plans, ledger: ledger.New(s), journal: journal.New(s),

@@ -46,7 +46,8 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 	row := locked{runID: runID}
 	var params []byte
 	err := tx.QueryRow(ctx, `
-		select coalesce(batch_id, ''), flow, state, fence, params, certificate, relayed_at is not null, coalesce(closed_at, now()), accepted_at, coalesce(waiting, '')
+		select coalesce(batch_id, ''), flow, state, fence, params, certificate,
+		       coalesce((select relayed_at is not null from batch where batch.batch_id = work.batch_id), false), coalesce(closed_at, now()), accepted_at, coalesce(waiting, '')
 		from work where run_id = $1 for update`, runID).
 		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at, &row.acceptedAt, &row.waiting)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -263,6 +264,9 @@ func finish(ctx context.Context, tx pgx.Tx, row locked, end ending, effects []le
 		       answered_at = case when $2 = 'completed' and answer is not null then coalesce(answered_at, now()) else answered_at end,
 		       progress = work_step(progress, 'closed', $5)
 		where run_id = $1`, row.runID, string(end.status), problem, cert, end.note); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `update batch set settled_at = now(), done = 1 where batch_id = $1 and size = 1 and settled_at is null`, row.batchID); err != nil {
 		return err
 	}
 	return journal.Write(ctx, tx, entries(row, end, effects)...)

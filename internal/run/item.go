@@ -25,8 +25,11 @@ func (b *Book) Begin(ctx context.Context, batchID, step, note string) (Item, err
 	var params, answer []byte
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, quick+`
+			, relayed as (
+				update batch set relayed_at = now() where batch_id = $1 and relayed_at is null
+			)
 			update work set
-				state = 'running', waiting = null, relayed_at = coalesce(relayed_at, now()),
+				state = 'running', waiting = null,
 				fence = greatest(fence + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
 				progress = work_step(progress, $2, $3)
 			from quick
@@ -85,6 +88,9 @@ func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note s
 						else progress end
 				where run_id = $1 and batch_id = $2 and fence = $3 and state = 'running'
 				returning run_id, flow, answered_at
+			), settled as (
+				update batch set settled_at = now(), done = 1
+				where batch_id = $2 and size = 1 and $6 and exists (select from done)
 			), said as (
 				`+journal.Insert+`
 				select flow, run_id, 'answered', $8, false, $10::text[], jsonb_build_object('rows', $11::int)

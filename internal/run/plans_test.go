@@ -118,6 +118,7 @@ func TestOneUnreadablePlanHidesNoOther(t *testing.T) {
 	good, goodStart := b.accept("good")
 	digest := b.keep(`[]`)
 	b.exec(`update work set digest = $2 where run_id = $1`, bad.RunID, digest)
+	b.exec(`update batch set digest = $2 where batch_id = $1`, badStart.BatchID, digest)
 	b.exec(`insert into flow_current (flow, digest, applied_by) values ('broken', $1, 'test')`, digest)
 	b.lapse(bad.RunID)
 	b.lapse(good.RunID)

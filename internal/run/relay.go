@@ -23,20 +23,21 @@ type (
 		WorkflowID string
 	}
 
-	// claim is a row that is to be handed to Temporal.
+	// claim is a batch that is to be handed to Temporal.
 	claim struct {
-		runID, batchID, flow, digest string
-		orderAt                      time.Time
+		batchID, flow, digest string
+		claimedAt             time.Time
+		runIDs                []string
 	}
 )
 
-// Due claims up to limit accepted rows whose lease lapsed before Temporal had
-// them, and gives their starts in the order of the queue: the same batch under the
+// Due gives up to limit batches whose lease lapsed before Temporal had them, in the
+// order they were claimed: the same batch under the
 // same workflow ID as before. A lapsed lease means that nobody could reach
 // Temporal; the time of the outage is ours and not the caller's, so the deadline
 // begins anew.
 //
-// A row whose plan cannot be read is left out until its lease has lapsed again:
+// A batch whose plan cannot be read is left out until its lease has lapsed again:
 // the error then names it, beside the starts of the others.
 func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 	if err := b.inherit(ctx); err != nil {
@@ -47,20 +48,29 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			with due as (
-				select run_id from work
-				where state = 'accepted' and relayed_at is null and (lease_until is null or lease_until <= now())
-				order by order_at limit $1 for update skip locked
+				select batch_id from batch
+				where relayed_at is null and settled_at is null and lease_until <= now()
+				order by lease_until limit $1 for update skip locked
+			), again as (
+				update batch b set lease_until = now() + $2::interval
+				from due where b.batch_id = due.batch_id
+				returning b.batch_id, b.flow, b.digest, b.claimed_at
+			), items as (
+				select w.run_id from work w join due using (batch_id)
+				where w.state in ('accepted', 'running', 'parked') for update of w skip locked
+			), begun as (
+				update work w set deadline_at = greatest(w.deadline_at, now() + w.timeout)
+				from items where w.run_id = items.run_id
 			)
-			update work w set batch_id = coalesce(w.batch_id, w.run_id), lease_until = now() + $2::interval,
-			       deadline_at = greatest(w.deadline_at, now() + w.timeout)
-			from due where w.run_id = due.run_id
-			returning w.run_id, w.batch_id, w.flow, w.digest, w.order_at`, limit, b.lease)
+			select batch_id, flow, digest, claimed_at,
+			       array(select run_id from work where work.batch_id = again.batch_id order by order_at, run_id)
+			from again`, limit, b.lease)
 		if err != nil {
 			return err
 		}
 		claims, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (claim, error) {
 			var row claim
-			err := r.Scan(&row.runID, &row.batchID, &row.flow, &row.digest, &row.orderAt)
+			err := r.Scan(&row.batchID, &row.flow, &row.digest, &row.claimedAt, &row.runIDs)
 			return row, err
 		})
 		return err
@@ -68,14 +78,14 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(claims, func(a, z claim) int { return a.orderAt.Compare(z.orderAt) })
+	slices.SortStableFunc(claims, func(a, z claim) int { return a.claimedAt.Compare(z.claimedAt) })
 	starts := make([]Start, 0, len(claims))
 	var unread []error
 	for _, row := range claims {
 		plan, err := b.plans.ByDigest(ctx, row.digest)
 		switch {
 		case err == nil:
-			starts = append(starts, start(plan, row.digest, row.batchID, row.runID))
+			starts = append(starts, start(plan, row.digest, row.batchID, row.runIDs...))
 		case unreadable(err):
 			unread = append(unread, fmt.Errorf("preparing the start of %s: %w", row.batchID, err))
 		default: // the database went away: it would for the others, too
@@ -93,21 +103,22 @@ func (b *Book) inherit(ctx context.Context) error {
 	}
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, quick+`
-			update work set lease_until = now() from quick
-			where state = 'accepted' and relayed_at is null and lease_until > now()`)
+			update batch set lease_until = now() from quick
+			where relayed_at is null and settled_at is null and lease_until > now()`)
 		return err
 	})
 	b.inherited.Store(err == nil)
 	return err
 }
 
-// SealedOpen gives up to 1,000 batches whose cancel was asked and that Temporal
-// has: their workflows are to be cancelled, again if need be.
+// SealedOpen gives up to 1,000 batches of one whose cancel was asked and that
+// Temporal has: their workflows are to be cancelled, again if need be. A larger
+// batch reads its seals itself.
 func (b *Book) SealedOpen(ctx context.Context) ([]Handed, error) {
 	return b.handed(ctx, `
-		select w.batch_id, w.flow, w.pattern
-		from work w join seal s on s.cause = w.run_id
-		where w.state in ('accepted', 'running', 'parked') and w.relayed_at is not null
+		select w.batch_id, w.flow, w.pattern, coalesce(w.workflow_id, '')
+		from work w join seal s on s.cause = w.run_id join batch b using (batch_id)
+		where w.state in ('accepted', 'running', 'parked') and b.relayed_at is not null and b.size = 1
 		order by w.order_at limit 1000`)
 }
 
@@ -117,10 +128,11 @@ func (b *Book) Open(ctx context.Context, age time.Duration, after string, limit 
 	// Materialised: the open rows are few and have an index, all rows may be many.
 	return b.handed(ctx, `
 		with open as materialized (
-			select batch_id, flow, pattern from work
-			where state in ('accepted', 'running', 'parked') and relayed_at < now() - $1::interval
+			select batch_id, coalesce(max(workflow_id), '') as workflow_id from work
+			where state in ('accepted', 'running', 'parked') and batch_id is not null group by batch_id
 		)
-		select distinct batch_id, flow, pattern from open where batch_id > $2 order by batch_id limit $3`, age, after, limit)
+		select batch_id, flow, pattern, workflow_id from open join batch using (batch_id)
+		where relayed_at < now() - $1::interval and batch_id > $2 order by batch_id limit $3`, age, after, limit)
 }
 
 // BatchOf gives the batch that a workflow ID names.
@@ -128,7 +140,7 @@ func BatchOf(workflowID string) string {
 	return workflowID[strings.LastIndexByte(workflowID, '/')+1:]
 }
 
-// handed reads batches by a query for batch, flow and pattern.
+// handed reads batches by a query for batch, flow, pattern and workflow ID.
 func (b *Book) handed(ctx context.Context, sql string, args ...any) ([]Handed, error) {
 	var list []Handed
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
@@ -137,9 +149,12 @@ func (b *Book) handed(ctx context.Context, sql string, args ...any) ([]Handed, e
 			return err
 		}
 		list, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (Handed, error) {
-			var batch, flow, pattern string
-			err := r.Scan(&batch, &flow, &pattern)
-			return Handed{BatchID: batch, WorkflowID: workflowID(pattern, flow, batch)}, err
+			var batch, flow, pattern, id string
+			err := r.Scan(&batch, &flow, &pattern, &id)
+			if id == "" {
+				id = workflowID(pattern, flow, batch)
+			}
+			return Handed{BatchID: batch, WorkflowID: id}, err
 		})
 		return err
 	})
@@ -151,7 +166,7 @@ func (b *Book) handed(ctx context.Context, sql string, args ...any) ([]Handed, e
 func (b *Book) Relayed(ctx context.Context, batchID string) error {
 	return b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, quick+`
-			update work set relayed_at = now() from quick where batch_id = $1 and relayed_at is null`, batchID)
+			update batch set relayed_at = now() from quick where batch_id = $1 and relayed_at is null`, batchID)
 		return err
 	})
 }
@@ -161,8 +176,8 @@ func (b *Book) Relayed(ctx context.Context, batchID string) error {
 func (b *Book) Release(ctx context.Context, batchID string, wait time.Duration) error {
 	return b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, quick+`
-			update work set lease_until = least(lease_until, now() + $2::interval) from quick
-			where batch_id = $1 and state = 'accepted' and relayed_at is null`, batchID, wait)
+			update batch set lease_until = least(lease_until, now() + $2::interval) from quick
+			where batch_id = $1 and relayed_at is null and settled_at is null`, batchID, wait)
 		return err
 	})
 }

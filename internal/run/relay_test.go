@@ -14,7 +14,7 @@ import (
 // lapse lets the lease of a row end, as time does.
 func (b *bundle) lapse(runID string) {
 	b.Helper()
-	b.exec(`update work set lease_until = now() - interval '1 second' where run_id = $1`, runID)
+	b.exec(`update batch set lease_until = now() - interval '1 second' where batch_id = (select batch_id from work where run_id = $1)`, runID)
 }
 
 func (b *bundle) due() []run.Start {
@@ -137,7 +137,7 @@ func TestOpenTurnsThePagesOfWhatTemporalHasHadForLong(t *testing.T) {
 		_, s := b.accept("")
 		want[s.WorkflowID()] = true
 	}
-	b.exec(`update work set relayed_at = now() - interval '2 minutes' where run_id <> $1 and principal = 'dev' and accepted_at >= (select accepted_at from work where run_id = $2)`, fresh.BatchID, done.BatchID)
+	b.exec(`update batch set relayed_at = now() - interval '2 minutes' where batch_id <> $1 and claimed_at >= (select claimed_at from batch where batch_id = $2)`, fresh.BatchID, done.BatchID)
 	_, err := b.book.Close(t.Context(), done.BatchID, nil)
 	require.NoError(t, err)
 

@@ -28,7 +28,7 @@ func (b *Book) Stats(ctx context.Context) (Stats, error) {
 			       count(*) filter (where tries > 0)
 			from (
 				select order_at, batch_id, relayed_at, tries, state = 'accepted' and relayed_at is null as due
-				from work where state in ('accepted', 'running', 'parked')
+				from work left join batch using (batch_id) where state in ('accepted', 'running', 'parked')
 			) as open`).Scan(&oldest, &s.Due, &s.OpenRuns, &s.OpenBatches, &s.Retried)
 	})
 	s.OldestDue = max(0, time.Duration(oldest*float64(time.Second)))

@@ -32,6 +32,7 @@ var grants = map[string]string{
 	"flow_current":     "select, insert, update",
 	"connection":       "select, insert, update",
 	"work":             "select, insert, update",
+	"batch":            "select, insert, update",
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",
