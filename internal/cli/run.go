@@ -22,6 +22,7 @@ func runCommand() *cli.Command {
 		Description: "For example: patchbay run product-specs product_id=AS54888. The rows go to standard output, progress to standard error.",
 		Flags: append(serverFlags(),
 			&cli.BoolFlag{Name: "no-wait", Usage: "return once the press is accepted"},
+			&cli.BoolFlag{Name: "background", Usage: "nobody waits for this run: presses of people go first"},
 			&cli.StringFlag{Name: "idempotency-key", Usage: "press once: the same `KEY` again gives the same run"},
 		),
 		Action: pressFlow,
@@ -44,6 +45,9 @@ func pressFlow(ctx context.Context, c *cli.Command) error {
 	header := http.Header{"Prefer": {"wait=0"}}
 	if key := c.String("idempotency-key"); key != "" {
 		header.Set("Idempotency-Key", key)
+	}
+	if c.Bool("background") {
+		header.Set("Priority", "u=5") // RFC 9218
 	}
 	var state flow.Run
 	if err := r.call(ctx, http.MethodPost, "/v1/flows/"+url.PathEscape(name)+"/runs", header, params, &state); err != nil {

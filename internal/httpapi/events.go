@@ -33,7 +33,7 @@ func (a *api) eventRoute() {
 		OperationID: "events", Method: http.MethodGet, Path: "/v1/runs/{id}/events", Tags: []string{"runs"},
 		Summary: "Follow a run live",
 		Description: "Server-sent events named run; each holds the whole run, so one that was missed costs nothing. The id is the " +
-			"number of steps the run has taken and never falls. The stream ends with the run; a client that returns after the " +
+			"number of steps the run has taken; a Last-Event-ID beyond it counts as none. The stream ends with the run; a client that returns after the " +
 			"last event gets 204 and need not come again.",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "The stream", Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}}},
@@ -55,7 +55,10 @@ func (a *api) events(ctx context.Context, in *eventsInput) (*eventsOutput, error
 	} else if err != nil || last < 0 {
 		return nil, fault.Invalidf("events.last_id", "Last-Event-ID must be an id of this stream, a whole number")
 	}
-	if run.Status.Final() && last >= eventID(run) {
+	if last > eventID(run) {
+		last = -1 // not an event of this run, or of a database that was restored since: what it knows is worth nothing
+	}
+	if run.Status.Final() && last == eventID(run) {
 		return &eventsOutput{Body: func(c huma.Context) { c.SetStatus(http.StatusNoContent) }}, nil
 	}
 	select {
@@ -79,8 +82,7 @@ func (a *api) follow(ctx context.Context, id string, s *stream) {
 	}
 	changed, stop := a.o.Runs.Watch(ctx, id)
 	defer stop()
-	poll, beat := time.NewTicker(pollEvery), time.NewTicker(heartbeat)
-	defer poll.Stop()
+	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		if run, err := a.o.Runs.Get(ctx, id); err == nil {
@@ -89,11 +91,7 @@ func (a *api) follow(ctx context.Context, id string, s *stream) {
 			}
 		} // else the store is away: the next tick asks again
 		select {
-		case _, open := <-changed:
-			if !open {
-				changed = nil
-			}
-		case <-poll.C:
+		case <-changed:
 		case <-beat.C:
 			if s.write([]byte(": still here\n\n")) != nil {
 				return

@@ -113,8 +113,27 @@ func (b *book) Watch(_ context.Context, id string) (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	b.watchers[id] = append(b.watchers[id], ch)
 	b.mu.Unlock()
-	b.watched <- id
-	return ch, func() {}
+	select {
+	case b.watched <- id:
+	default: // nobody counts them
+	}
+	ended := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+			select {
+			case ch <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return ch, sync.OnceFunc(func() { close(ended) })
 }
 
 func (b *book) Cancel(ctx context.Context, _ flow.Principal, id string) (flow.Certificate, error) {

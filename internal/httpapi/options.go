@@ -20,8 +20,8 @@ type (
 
 	// Runs reads runs. An unknown ID is a NotFound fault. List answers newest
 	// first, with the cursor of the next page or "". Watch gives a channel that
-	// ticks when the run may have changed (a hint: callers read again, and poll),
-	// and a function that ends the watch.
+	// ticks when the run may have changed and at least once a second, so that its
+	// reader need not poll, and a function that ends the watch.
 	Runs interface {
 		Get(ctx context.Context, id string) (flow.Run, error)
 		List(ctx context.Context, filter flow.RunFilter) (runs []flow.Run, next string, err error)

@@ -17,16 +17,17 @@ import (
 const (
 	defaultWait = 10 * time.Second
 	maxWait     = 60 * time.Second
-	pollEvery   = time.Second // a tick of Watch is a hint that may be lost
 	maxKey      = 255
+	logEvery    = time.Second // a store that is away fails every waiter at once: one of them says so
 )
 
 type pressInput struct {
 	Call
-	Flow   string `path:"flow" doc:"Name of an applied flow" example:"product-specs"`
-	Key    string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters. The same key with the same body is the same run, for 30 days; with another body it is 409 idem.reused."`
-	Prefer string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait." example:"wait=20"`
-	Wait   string `query:"wait" doc:"none: do not wait, and answer 201 with a plain Location instead of 202, for a client that would follow a 202 by itself and wants to show progress meanwhile"`
+	Flow     string `path:"flow" doc:"Name of an applied flow" example:"product-specs"`
+	Key      string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters. The same key with the same body is the same run, for 30 days; with another body it is 409 idem.reused."`
+	Prefer   string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait." example:"wait=20"`
+	Priority string `header:"Priority" doc:"RFC 9218. An urgency above 3, as in u=5, says that nobody is waiting: the press goes after those of people who are" example:"u=5"`
+	Wait     string `query:"wait" doc:"none: do not wait, and answer 201 with a plain Location instead of 202, for a client that would follow a 202 by itself and wants to show progress meanwhile"`
 }
 
 // runOutput is a run, with what a client needs to follow it.
@@ -54,7 +55,7 @@ func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
 		return nil, err
 	}
 	run, err := a.o.Trigger.Press(ctx, flow.Press{
-		Flow: in.Flow, Principal: in.principal().Name, Key: key, Params: values,
+		Flow: in.Flow, Principal: in.principal().Name, Key: key, Params: values, Class: class(in.r.Header),
 	})
 	if err != nil {
 		return nil, err
@@ -104,8 +105,6 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enoug
 	defer cancel()
 	changed, stop := a.o.Runs.Watch(ctx, run.RunID)
 	defer stop()
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
 	for {
 		now, err := a.o.Runs.Get(ctx, run.RunID)
 		switch {
@@ -113,21 +112,23 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enoug
 			return now
 		case err == nil:
 			run = now
-		case ctx.Err() == nil:
+		case ctx.Err() == nil && a.mayLog():
 			a.log.Warn("reading an accepted run again", zap.String("run", run.RunID), zap.Error(err))
 		}
 		select {
-		case _, open := <-changed:
-			if !open {
-				changed = nil // the poll goes on
-			}
-		case <-poll.C:
+		case <-changed:
 		case <-a.stopping:
 			return run
 		case <-ctx.Done():
 			return run
 		}
 	}
+}
+
+// mayLog is true once in logEvery.
+func (a *api) mayLog() bool {
+	now, last := time.Now().UnixNano(), a.logged.Load()
+	return now-last >= int64(logEvery) && a.logged.CompareAndSwap(last, now)
 }
 
 // idempotencyKey reads the key, or "" where the client sent none.

@@ -22,7 +22,7 @@ const (
 	idleTime    = 60 * time.Second
 	answerTime  = maxWait + 15*time.Second // for a whole answer; streams extend theirs
 	headerBytes = 28 << 10
-	connections = 2000
+	connections = 4000
 	streams     = 250
 )
 
