@@ -192,6 +192,6 @@ func TestSlowReadersOfEventsAreBoundedAndDoNotHoldOthersUp(t *testing.T) {
 			return false
 		}
 		_ = res.Body.Close()
-		return res.StatusCode == 200
+		return res.StatusCode == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond, "the places of those who left are free")
 }
