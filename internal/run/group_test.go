@@ -1,0 +1,222 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"patchbay/internal/fault"
+)
+
+// tape records the transactions of a group and doubles what it is given.
+type tape struct {
+	mu   sync.Mutex
+	took time.Duration // of one transaction
+	all  [][]int
+}
+
+func (p *tape) run(_ context.Context, in []int) ([]reply[int], error) {
+	p.mu.Lock()
+	p.all = append(p.all, slices.Clone(in))
+	p.mu.Unlock()
+	if p.took > 0 {
+		<-time.After(p.took) // of a bubble
+	}
+	replies := make([]reply[int], len(in))
+	for i, n := range in {
+		if n < 0 {
+			return nil, fault.New(fault.Bug, "poison", "x", nil)
+		}
+		replies[i].out = 2 * n
+	}
+	return replies, nil
+}
+
+func TestAnIdleGroupServesACallerAtOnceAndAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &tape{}
+		g := newGroup(8, 1, p.run)
+		begun := time.Now()
+		for n := range 3 {
+			out, err := g.do(t.Context(), n)
+			require.NoError(t, err)
+			require.Equal(t, 2*n, out)
+		}
+		require.Zero(t, time.Since(begun), "nobody waits for company")
+		require.Equal(t, [][]int{{0}, {1}, {2}}, p.all)
+	})
+}
+
+func TestThoseWhoComeWhileATransactionRunsShareTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &tape{took: time.Millisecond}
+		g := newGroup(4, 1, p.run)
+		var callers sync.WaitGroup
+		for n := range 7 {
+			callers.Go(func() {
+				out, err := g.do(t.Context(), n)
+				if err != nil || out != 2*n {
+					t.Errorf("%d: %d, %v", n, out, err)
+				}
+			})
+			synctest.Wait() // in this order
+		}
+		callers.Wait()
+		require.Equal(t, [][]int{{0}, {1, 2, 3, 4}, {5, 6}}, p.all, "in the order they came, no transaction larger than allowed")
+		synctest.Wait()
+		require.Zero(t, g.serving, "nobody stays behind")
+	})
+}
+
+func TestAGroupHasNoMoreTransactionsInFlightThanAllowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &tape{took: time.Millisecond}
+		g := newGroup(100, 2, p.run)
+		begun := time.Now()
+		var callers sync.WaitGroup
+		for n := range 50 {
+			callers.Go(func() { _, _ = g.do(t.Context(), n) })
+			synctest.Wait()
+		}
+		callers.Wait()
+		require.Len(t, p.all, 3, "two alone, then all the others together")
+		require.Equal(t, 2*time.Millisecond, time.Since(begun))
+	})
+}
+
+func TestOneBadMemberSinksNobodyElse(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := rapid.SliceOfN(rapid.IntRange(-1, 9), 1, 40).Draw(t, "in")
+		p := &tape{}
+		g := newGroup(64, 1, p.run)
+		turn := make([]*member[int, int], len(in))
+		for i, n := range in {
+			turn[i] = &member[int, int]{in: n, answered: make(chan struct{})}
+		}
+		g.commit(context.Background(), turn)
+		for i, m := range turn {
+			<-m.answered
+			switch {
+			case in[i] < 0 && fault.Of(m.reply.err).Code != "poison":
+				t.Fatalf("the bad one learned of %v", m.reply.err)
+			case in[i] >= 0 && (m.reply.err != nil || m.reply.out != 2*in[i]):
+				t.Fatalf("a good one got %v, %v", m.reply.out, m.reply.err)
+			}
+		}
+	})
+}
+
+func TestAStoreThatIsAwayIsNotAskedAgainForEachMember(t *testing.T) {
+	t.Parallel()
+	for _, away := range []error{
+		fault.New(fault.Unavailable, "store.unavailable", "x", nil),
+		fault.New(fault.InDoubt, "store.commit_unknown", "x", nil),
+		fmt.Errorf("committing: %w", context.DeadlineExceeded),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			g := newGroup(64, 1, func(context.Context, []int) ([]reply[int], error) {
+				asked++
+				<-time.After(time.Millisecond)
+				return nil, away
+			})
+			var callers sync.WaitGroup
+			for n := range 10 {
+				callers.Go(func() {
+					if _, err := g.do(t.Context(), n); err != away { //nolint:errorlint // the very error
+						t.Errorf("%v", err)
+					}
+				})
+				synctest.Wait()
+			}
+			callers.Wait()
+			require.Equal(t, 2, asked)
+		})
+	}
+}
+
+func TestACallerWhoLeavesIsServedIfItsTurnHadComeAndElseTakesNoPart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &tape{took: time.Second}
+		g := newGroup(64, 1, p.run)
+		ctx, leave := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			out, err := g.do(ctx, 1)
+			if err != nil || out != 2 {
+				t.Errorf("its transaction was on its way: %d, %v", out, err)
+			}
+		})
+		synctest.Wait()
+		callers.Go(func() {
+			begun := time.Now()
+			if _, err := g.do(ctx, 2); err != context.Canceled || time.Since(begun) > 0 { //nolint:errorlint // the very error
+				t.Errorf("it had no turn yet: %v", err)
+			}
+		})
+		callers.Go(func() {
+			if out, err := g.do(t.Context(), 3); err != nil || out != 6 {
+				t.Errorf("another's leaving is not its: %d, %v", out, err)
+			}
+		})
+		synctest.Wait()
+		leave()
+		callers.Wait()
+		require.Equal(t, [][]int{{1}, {3}}, p.all)
+		_, err := g.do(ctx, 4)
+		require.ErrorIs(t, err, context.Canceled, "who has left before is not served")
+		require.Len(t, p.all, 2)
+	})
+}
+
+func TestATransactionOutlivesTheCallersContext(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	g := newGroup(1, 1, func(ctx context.Context, _ []int) ([]reply[error], error) {
+		leave()
+		return []reply[error]{{out: ctx.Err()}}, nil
+	})
+	ended, err := g.do(ctx, 1)
+	require.NoError(t, err)
+	require.NoError(t, ended)
+}
+
+func TestAPanicOrAMissingReplyAnswersTheCallersAndWedgesNothing(t *testing.T) {
+	t.Parallel()
+	g := newGroup(1, 1, func(_ context.Context, in []int) ([]reply[int], error) {
+		switch in[0] {
+		case 0:
+			panic("x")
+		case 1:
+			return nil, nil
+		}
+		return make([]reply[int], 1), nil
+	})
+	_, err := g.do(t.Context(), 0)
+	require.Equal(t, "run.panic", fault.Of(err).Code)
+	_, err = g.do(t.Context(), 1)
+	require.Equal(t, "run.replies", fault.Of(err).Code)
+	_, err = g.do(t.Context(), 2)
+	require.NoError(t, err)
+}
+
+func TestAnErrorOfOneMemberIsItsOwn(t *testing.T) {
+	t.Parallel()
+	g := newGroup(1, 1, func(context.Context, []int) ([]reply[int], error) {
+		return []reply[int]{{err: notFound()}}, nil
+	})
+	_, err := g.do(t.Context(), 0)
+	require.Equal(t, "run.not_found", fault.Of(err).Code)
+}
