@@ -245,6 +245,30 @@ func TestRunStartsAKilledChildAgain(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// A process that runs and answers nothing looks well to everybody who counts
+// processes.
+func TestRunStartsAChildAgainThatHasGoneSilent(t *testing.T) {
+	t.Parallel()
+	lines := make(chan string, 100)
+	e := start(t, devenv.Options{Dir: newDir(t), Temporal: sharedTemporal(t), Silence: time.Second, Progress: func(s string) { lines <- s }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+	for _, name := range []string{"sandbox", "postgres"} {
+		old := e.PIDs()[name]
+		require.NoError(t, syscall.Kill(old, syscall.SIGSTOP))
+		for line := range lines {
+			if strings.HasSuffix(line, "is back") {
+				break
+			}
+		}
+		require.NotEqual(t, old, e.PIDs()[name])
+	}
+	exec1(t, e.Info().Database, "select 1")
+	cancel()
+	require.NoError(t, <-done)
+}
+
 func TestServersThatAreGivenAreUsedAndNotStarted(t *testing.T) {
 	t.Parallel()
 	host := start(t, devenv.Options{Dir: newDir(t), Temporal: sharedTemporal(t)})

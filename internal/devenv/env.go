@@ -30,9 +30,10 @@ type (
 		TemporalPort int
 		UIPort       int
 		SandboxPort  int
-		Executable   string       // runs `sandbox`; empty: this program's own file
-		Progress     func(string) // told one line at a time, from several goroutines; may be nil
-		Scratch      bool         // for tests: no sandbox and no UI; nothing is synced to disk or kept
+		Executable   string        // runs `sandbox`; empty: this program's own file
+		Silence      time.Duration // after which a child that runs and does not answer is started anew; 0: 20 s
+		Progress     func(string)  // told one line at a time, from several goroutines; may be nil
+		Scratch      bool          // for tests: no sandbox and no UI; nothing is synced to disk or kept
 	}
 
 	// Env is a running environment. Its methods may be called from any goroutine.

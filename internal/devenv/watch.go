@@ -3,6 +3,7 @@ package devenv
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"patchbay/internal/fault"
@@ -12,52 +13,147 @@ const (
 	look      = 250 * time.Millisecond // between two looks at the children
 	firstWait = 500 * time.Millisecond // before a child that does not start is tried again
 	maxWait   = 15 * time.Second
+	// A child is asked whether it works: one that runs and gives no answer is as
+	// good as dead, and nobody else would notice.
+	askEvery   = 2 * time.Second
+	askTimeout = 3 * time.Second
+	silence    = 20 * time.Second // without an answer; then it is started anew
+	lastWords  = 2 * time.Second  // for such a child to end by itself
 )
 
-// Run watches the children until ctx ends and starts one that has ended again,
-// on the same ports and data, as often as it takes. Each is reported by
+type (
+	// ward is what Run knows of one child.
+	ward struct {
+		retryAt time.Time     // it has ended and did not start again: not before this
+		wait    time.Duration // before the next try
+		asking  bool
+		askedAt time.Time
+		silent  time.Time // since when it has not answered; zero: it has
+	}
+
+	// answer is what a child said when it was asked whether it works.
+	answer struct {
+		name string
+		who  identity
+		err  error
+	}
+)
+
+// Run watches the children until ctx ends. One that has ended is started again,
+// on the same ports and data, as often as it takes; one that runs and has not
+// answered for Silence is ended, and so started again. Each is reported by
 // Progress. Patchbay itself goes on meanwhile: presses wait in their rows. Run
 // must have returned before Close is called.
 func (e *Env) Run(ctx context.Context) error {
-	type retry struct {
-		at   time.Time
-		wait time.Duration
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	answers := make(chan answer, len(order))
+	wards := map[string]*ward{}
+	for _, name := range order {
+		wards[name] = &ward{}
 	}
-	retries := map[string]retry{}
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case a := <-answers:
+			e.hear(ctx, wards[a.name], a)
+			continue
 		case <-ticker.C:
 		}
 		for _, name := range order {
 			s, runs := e.spec(name)
-			if c, known := e.child(name); !runs || known && c.alive() {
-				continue
-			}
-			r := retries[name]
-			if time.Now().Before(r.at) {
-				continue
-			}
-			if r.wait == 0 {
-				e.options.Progress(s.title + " has ended; starting it again")
-			}
-			err := e.launch(ctx, s)
-			switch {
-			case ctx.Err() != nil:
-				return nil
-			case err == nil:
-				delete(retries, name)
-				e.options.Progress(s.title + " is back")
-			default:
-				r.wait = min(max(2*r.wait, firstWait), maxWait)
-				r.at = time.Now().Add(r.wait)
-				retries[name] = r
-				e.options.Progress(fmt.Sprintf("%s; next try in %s", fault.Of(err).Text, r.wait))
+			c, known := e.child(name)
+			switch w := wards[name]; {
+			case !runs:
+			case known && c.alive():
+				w.ask(ctx, &asking, answers, s, c.identity)
+			case time.Now().After(w.retryAt):
+				if err := e.revive(ctx, w, s); err != nil {
+					return nil //nolint:nilerr // ctx has ended
+				}
 			}
 		}
+	}
+}
+
+// ask lets the child say whether it works; the answer comes by the channel.
+func (w *ward) ask(ctx context.Context, running *sync.WaitGroup, answers chan<- answer, s spec, who identity) {
+	if w.asking || time.Since(w.askedAt) < askEvery {
+		return
+	}
+	w.asking, w.askedAt = true, time.Now()
+	running.Go(func() {
+		soon, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		answers <- answer{name: s.name, who: who, err: s.ready(soon)}
+	})
+}
+
+// hear ends a child that has been silent for too long.
+func (e *Env) hear(ctx context.Context, w *ward, a answer) {
+	w.asking = false
+	c, known := e.child(a.name)
+	switch {
+	case ctx.Err() != nil || !known || c.identity != a.who:
+		return
+	case a.err == nil:
+		w.silent = time.Time{}
+		return
+	case w.silent.IsZero():
+		w.silent = w.askedAt
+	}
+	most := e.options.Silence
+	if most <= 0 {
+		most = silence
+	}
+	if time.Since(w.silent) < most {
+		return
+	}
+	s, _ := e.spec(a.name)
+	e.options.Progress(fmt.Sprintf("%s runs and has not answered for %s; ending it", s.title, time.Since(w.silent).Round(time.Second)))
+	e.finish(ctx, a.name)
+}
+
+// finish ends a child, so that the next look starts it again.
+func (e *Env) finish(ctx context.Context, name string) {
+	soon, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	if err := e.endOne(soon, name); err != nil {
+		e.options.Progress(fault.Of(err).Text)
+	}
+}
+
+// revive starts a child that has ended; an error says that ctx has ended.
+func (e *Env) revive(ctx context.Context, w *ward, s spec) error {
+	if w.wait == 0 {
+		e.options.Progress(s.title + " has ended; starting it again")
+	}
+	err := e.launch(ctx, s)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		*w = ward{asking: w.asking}
+		e.options.Progress(s.title + " is back")
+	default:
+		w.wait = min(max(2*w.wait, firstWait), maxWait)
+		w.retryAt = time.Now().Add(w.wait)
+		e.options.Progress(fmt.Sprintf("%s; next try in %s", fault.Of(err).Text, w.wait))
+	}
+	return nil
+}
+
+// Restart ends a child that answers and does not work, as somebody found out who
+// uses it: "temporal" or "postgres". Run starts it again.
+func (e *Env) Restart(ctx context.Context, name string) {
+	if s, runs := e.spec(name); runs {
+		e.options.Progress(s.title + " answers and does not work; ending it")
+		e.finish(ctx, name)
 	}
 }
 
