@@ -32,14 +32,7 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 	address, _ := testenv.Temporal(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	namespace := "test-" + strings.ToLower(rand.Text())
-	c, err := durable.Dial(ctx, durable.Options{Address: address, Namespace: namespace})
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = c.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
-		Namespace: namespace, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour)})
-	require.NoError(t, err)
-	require.NoError(t, durable.RegisterSearchAttributes(ctx, c, namespace))
+	c := dial(ctx, t, address)
 
 	// The earlier build: the same read, and for one run a workflow that did more.
 	read := make(chan struct{}, 2)
@@ -90,15 +83,39 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 	defer func() { stop(); require.NoError(t, <-done) }()
 	require.NoError(t, workers.Promote(ctx, c))
 
-	var moved int
-	var left []string
-	require.Eventually(t, func() bool { // visibility follows the runs
-		m, l, err := workers.Adopt(ctx, c, namespace)
+	present, asked := map[string]bool{"earlier": true}, false
+	heir, err := workers.NewHeir(c, func(_ context.Context, build string) (bool, error) { asked = true; return !present[build], nil })
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		estate, err := heir.Look(ctx)
 		require.NoError(t, err)
-		moved, left = moved+m, l
-		return moved == 1 && len(left) == 1
+		require.Empty(t, estate, "their own build may go on with them")
+		return asked
 	}, 20*time.Second, 100*time.Millisecond)
-	require.Equal(t, []string{changed.GetID()}, left)
+
+	delete(present, "earlier")
+	var moved, named int
+	require.Eventually(t, func() bool { // visibility follows the runs
+		estate, err := heir.Look(ctx)
+		require.NoError(t, err)
+		moved += estate.Moved
+		for _, l := range estate.Left {
+			require.Equal(t, "earlier", l.Build)
+			require.Equal(t, changed.GetID(), l.WorkflowID)
+			if l.New {
+				named++
+			}
+		}
+		return moved == 1 && len(estate.Left) == 1
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool {
+		estate, err := heir.Look(ctx)
+		require.NoError(t, err)
+		moved += estate.Moved
+		return len(estate.Left) == 1 // it stays named, as long as it waits
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Equal(t, 1, moved, "once")
+	require.Equal(t, 1, named, "new once")
 	require.Eventually(t, func() bool {
 		d, err := c.DescribeWorkflowExecution(ctx, same.GetID(), same.GetRunID())
 		require.NoError(t, err)
@@ -109,6 +126,20 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 		}
 		return false
 	}, 30*time.Second, 100*time.Millisecond)
+}
+
+// dial gives a client of a namespace of the test's own.
+func dial(ctx context.Context, t *testing.T, address string) client.Client {
+	t.Helper()
+	namespace := "test-" + strings.ToLower(rand.Text())
+	c, err := durable.Dial(ctx, durable.Options{Address: address, Namespace: namespace})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	_, err = c.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
+		Namespace: namespace, WorkflowExecutionRetentionPeriod: durationpb.New(24 * time.Hour)})
+	require.NoError(t, err)
+	require.NoError(t, durable.RegisterSearchAttributes(ctx, c, namespace))
+	return c
 }
 
 // gone is a store of plans that has none.

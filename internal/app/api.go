@@ -76,11 +76,10 @@ func newAPI(c *core, f Face) *api {
 	return a
 }
 
-// run serves ln until ctx ends. It owns ln.
+// run serves ln until ctx ends, on a book that is at work. It owns ln.
 func (a *api) run(ctx context.Context, ln net.Listener) error {
 	defer a.trigger.Close()
 	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return a.book.Run(ctx) })
 	parts.Go(func() error { return a.relay.Run(ctx) })
 	parts.Go(func() error { return a.server.Run(ctx, ln) })
 	return parts.Wait()

@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/sync/errgroup"
 
 	"patchbay/activities"
 	"patchbay/flows"
@@ -105,6 +106,23 @@ func (s Settings) closed(name string, status flow.Status, took time.Duration) {
 func (c *core) close() {
 	c.temporal.Close()
 	c.store.Close()
+}
+
+// withBook runs f with a book that is at work until f has returned: what is under
+// way when ctx ends is still recorded.
+func (c *core) withBook(ctx context.Context, f func(context.Context) error) error {
+	base, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	parts, base := errgroup.WithContext(base)
+	parts.Go(func() error { return c.book.Run(base) })
+	parts.Go(func() error {
+		defer end()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(base, cancel)()
+		return f(ctx)
+	})
+	return parts.Wait()
 }
 
 // set builds the activities of the main queue.

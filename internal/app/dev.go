@@ -155,44 +155,43 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 		Working: d.working.Load,
 	})
 	worker := workers.New(d.core.temporal, d.core.set(), d.log)
-	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return d.env.Run(ctx) })
-	parts.Go(func() error {
-		defer d.working.Store(false)
-		return worker.Run(ctx)
+	return d.core.withBook(ctx, func(ctx context.Context) error {
+		parts, ctx := errgroup.WithContext(ctx)
+		parts.Go(func() error { return d.env.Run(ctx) })
+		parts.Go(func() error {
+			defer d.working.Store(false)
+			return worker.Run(ctx)
+		})
+		parts.Go(func() error { d.core.present(ctx); return nil })
+		parts.Go(func() error { return a.run(ctx, ln) })
+		parts.Go(func() error {
+			if err := workers.Promote(ctx, d.core.temporal); err != nil {
+				return ended(ctx, err)
+			}
+			d.working.Store(true)
+			http := "http://" + ln.Addr().String()
+			if err := d.env.Announce(http); err != nil {
+				return err
+			}
+			d.banner(http)
+			if d.Temporal != "" { // it may be shared: with workers whose database is another
+				return nil
+			}
+			return d.core.inherit(ctx, d.tell)
+		})
+		return parts.Wait()
 	})
-	parts.Go(func() error { return a.run(ctx, ln) })
-	parts.Go(func() error {
-		if err := workers.Promote(ctx, d.core.temporal); err != nil {
-			return ended(ctx, err)
-		}
-		d.working.Store(true)
-		http := "http://" + ln.Addr().String()
-		if err := d.env.Announce(http); err != nil {
-			return err
-		}
-		d.banner(http)
-		d.adopt(ctx)
-		return nil
-	})
-	return parts.Wait()
 }
 
-// adopt takes over the runs that an earlier build of this program left open. A
-// Temporal that is shared may have workers of that build elsewhere.
-func (d *dev) adopt(ctx context.Context) {
-	if d.Temporal != "" {
-		return
+// tell says what became of the runs that an earlier build of this program left open.
+func (d *dev) tell(found workers.Estate) {
+	if found.Moved > 0 {
+		fmt.Fprintf(d.Out, "%d open runs of an earlier build go on with this one.\n", found.Moved)
 	}
-	moved, left, err := workers.Adopt(ctx, d.core.temporal, d.core.Namespace)
-	if moved > 0 {
-		fmt.Fprintf(d.Out, "%d open runs of an earlier build go on with this one.\n", moved)
-	}
-	for _, id := range left {
-		fmt.Fprintf(d.Out, "%s waits for the build it began with: this one would have acted otherwise.\n", id)
-	}
-	if err != nil && ctx.Err() == nil {
-		d.log.Warn("open runs of earlier builds were not all looked at", zap.Error(err))
+	for _, l := range found.Left {
+		if l.New {
+			fmt.Fprintf(d.Out, "%s waits for the build it began with: this one would have acted otherwise.\n", l.WorkflowID)
+		}
 	}
 }
 

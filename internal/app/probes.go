@@ -13,12 +13,9 @@ import (
 	"patchbay/workers"
 )
 
-// working is the readiness of a process that is a worker and nothing else.
-type working struct{ *core }
-
 // Ready implements httpapi.Readiness. A build that is not current is no failure:
 // it is waiting to be, or finishes the runs that began with it.
-func (w working) Ready(ctx context.Context) []httpapi.Check {
+func (w *work) Ready(ctx context.Context) []httpapi.Check {
 	checks := []httpapi.Check{
 		verdict("database", w.store.Ping(ctx)),
 		verdict("temporal", durable.Ready(ctx, w.temporal, w.Namespace)),
@@ -29,6 +26,11 @@ func (w working) Ready(ctx context.Context) []httpapi.Check {
 		build.Status, build.Detail = "warn", "whether build "+Build()+" is current is not known"
 	case !current:
 		build.Status, build.Detail = "warn", "build "+Build()+" is not current; it takes no new runs"
+	default:
+		if found := w.found.Load(); found != nil && len(found.Left) > 0 {
+			build.Status, build.Detail = "warn", fmt.Sprintf("%d open runs wait for a worker of the build they began with, such as %s for %s",
+				len(found.Left), found.Left[0].WorkflowID, found.Left[0].Build)
+		}
 	}
 	return append(checks, build)
 }

@@ -6,8 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"patchbay/internal/durable"
@@ -33,7 +35,7 @@ func Serve(ctx context.Context, s Settings, f Face, address string) error {
 		return err
 	}
 	defer c.close()
-	return newAPI(c, f).run(ctx, ln)
+	return c.withBook(ctx, func(ctx context.Context) error { return newAPI(c, f).run(ctx, ln) })
 }
 
 // Work runs a worker of the main queue until ctx ends, and its probes on address
@@ -52,13 +54,74 @@ func Work(ctx context.Context, s Settings, address string) error {
 		return err
 	}
 	defer c.close()
-	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return c.book.Run(ctx) })
-	parts.Go(func() error { return workers.New(c.temporal, c.set(), c.Log).Run(ctx) })
-	if ln != nil {
-		parts.Go(func() error { return serveProbes(ctx, ln, httpapi.Probes(working{c}, c.Metrics.Handler())) })
+	w := &work{core: c, worker: workers.New(c.temporal, c.set(), c.Log)}
+	return w.run(ctx, ln)
+}
+
+// drainWithin is how long a worker of an earlier build that is asked to stop goes
+// on for the runs that began with it; the supervisor grants more (30 s in
+// docker-compose.yml). What is open then goes on with the current build.
+const drainWithin = 20 * time.Second
+
+// work is a process that is a worker and nothing else.
+type work struct {
+	*core
+	worker *workers.Worker
+	found  atomic.Pointer[workers.Estate] // by the latest look at runs of earlier builds
+}
+
+// run works until ctx ends, then drains: the probes outlive the worker that they
+// watch, and so does what stands for it in the database.
+func (w *work) run(ctx context.Context, ln net.Listener) error {
+	return w.withBook(ctx, func(ctx context.Context) error {
+		base, end := context.WithCancel(context.WithoutCancel(ctx))
+		defer end()
+		parts, base := errgroup.WithContext(base)
+		polling, stop := context.WithCancel(base)
+		defer stop()
+		if ln != nil {
+			parts.Go(func() error { return serveProbes(base, ln, httpapi.Probes(w, w.Metrics.Handler())) })
+		}
+		parts.Go(func() error { w.present(base); return nil })
+		parts.Go(func() error { return w.inherit(polling, w.tell) })
+		parts.Go(func() error {
+			defer stop()
+			select {
+			case <-base.Done(): // the worker has failed
+			case <-ctx.Done():
+				w.drain(base)
+			}
+			return nil
+		})
+		parts.Go(func() error {
+			defer end()
+			return w.worker.Run(polling)
+		})
+		return parts.Wait()
+	})
+}
+
+func (w *work) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	if open := workers.Drain(ctx, w.temporal); open > 0 {
+		w.Log.Warn("runs that began with this build are open still; those that the current build replays go on with it",
+			zap.Int64("open", open), zap.String("build", Build()))
 	}
-	return parts.Wait()
+}
+
+// tell logs what became of the open runs of earlier builds, each once.
+func (w *work) tell(found workers.Estate) {
+	w.found.Store(&found)
+	if found.Moved > 0 {
+		w.Log.Info("open runs of an earlier build go on with this one", zap.Int("moved", found.Moved))
+	}
+	for _, l := range found.Left {
+		if l.New {
+			w.Log.Warn("a run waits for a worker of the build it began with: this build would have acted otherwise",
+				zap.String("workflow", l.WorkflowID), zap.String("build", l.Build))
+		}
+	}
 }
 
 // ApplyOptions are the choices of `patchbay apply`.
