@@ -12,43 +12,59 @@ import (
 	"patchbay/internal/flow"
 )
 
-// Instant carries a press: read and map the rows, answer, write them. The
-// answer and the outcome are committed by the activities; the workflow decides
-// what comes next and makes sure that every end is recorded.
+// Instant carries presses: read and map the rows, answer, write them. The answer
+// and the outcome are committed by the activities; the workflow decides what comes
+// next and makes sure that every end is recorded. A press alone is Temporal's to
+// retry; a batch is carried once, and one without an input waits for its press.
 func Instant(ctx workflow.Context, in contract.InstantInput) (contract.InstantResult, error) {
+	switch {
+	case in.Size == 0:
+		return throughTheDoor(ctx)
+	case in.Size > 1:
+		return together(ctx, in)
+	}
 	p := &press{in: in, began: workflow.Now(ctx)}
-	err := p.run(ctx)
+	err := p.read(ctx)
+	if err == nil {
+		err = p.write(ctx)
+	}
 	if err != nil {
 		err = p.end(ctx, err)
 	}
 	return p.result, err
 }
 
-// press is the state of one Instant workflow.
+// press is the state of an Instant workflow that carries one press.
 type press struct {
 	in     contract.InstantInput
 	began  time.Time
 	result contract.InstantResult
 }
 
-func (p *press) run(ctx workflow.Context) error {
+func (p *press) read(ctx workflow.Context) error {
 	plan := p.in.Skeleton
 	read, err := contract.Read.Tighten(plan.Timeout).Run(ctx, p.in.Batch, "read and map from "+plan.Source)
 	if err != nil {
 		return err
 	}
 	p.result.Rows, p.result.Status = read.Rows, flow.Completed
+	return nil
+}
+
+// write delivers what was read, for a flow that writes.
+func (p *press) write(ctx workflow.Context) error {
+	plan, rows := p.in.Skeleton, p.result.Rows
 	if !plan.Writes {
 		return nil
 	}
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d rows read from %s; writing to %s", read.Rows, plan.Source, plan.Target))
-	write, err := p.delivery(ctx).Run(ctx, p.in.Batch, fmt.Sprintf("write %d rows to %s", read.Rows, plan.Target))
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d rows read from %s; writing to %s", rows, plan.Source, plan.Target))
+	write, err := p.delivery(ctx).Run(ctx, p.in.Batch, fmt.Sprintf("write %d rows to %s", rows, plan.Target))
 	if err != nil {
 		return err
 	}
 	p.result.Confirmed, p.result.Status = write.Confirmed, write.Status
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("%d rows read from %s; %d confirmed, %d refused by %s",
-		read.Rows, plan.Source, write.Confirmed, write.Refused, plan.Target))
+		rows, plan.Source, write.Confirmed, write.Refused, plan.Target))
 	switch write.Status {
 	case flow.Cancelled:
 		return temporal.NewCanceledError()

@@ -115,6 +115,8 @@ func scenarios() []scenario {
 		{name: "not-found", respond: flow.AfterRead, status: flow.Failed, ends: failed,
 			stand: stand{read: fails[contract.ReadResult](fault.NotFoundf("source.not_found", "no such product"))}},
 		{name: "throttled-then-answered", respond: flow.AfterRead, stand: stand{once(throttled, rows(2)), written(2)}, ends: completed},
+		{name: "throttled-alone", respond: flow.AfterRead, ends: completed,
+			stand: stand{once(throttled, once(throttled, rows(2))), once(throttled, written(2))}},
 		{name: "write-retried", respond: flow.AfterRead, stand: stand{rows(2), once(away, written(2))}, ends: completed},
 		{name: "write-in-doubt-then-settled", respond: flow.AfterRead, stand: stand{rows(2), once(doubt, written(2))}, ends: completed},
 		{name: "some-refused", respond: flow.AfterRead, status: flow.Failed, ends: failed,
@@ -142,41 +144,102 @@ func TestRecord(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			events := s.play(t, address)
-			path := filepath.Join("testdata", "replay", "Instant", s.name+".json")
-			if _, err := os.Stat(path); err == nil || !*record {
-				return
-			}
-			b, err := protojson.Marshal(events)
-			require.NoError(t, err)
-			b = host.ReplaceAll(b, []byte(`"recorder"`)) // the machine it was recorded on is nobody's business
-			var text bytes.Buffer
-			require.NoError(t, json.Indent(&text, b, "", " ")) // protojson's own spacing is random on purpose
-			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-			require.NoError(t, os.WriteFile(path, append(text.Bytes(), '\n'), 0o644))
+			s.play(t, newStage(t, address, s.name))
 		})
 	}
 }
 
-// play runs the scenario on a task queue of its own and returns its history.
-func (s scenario) play(t *testing.T, address string) *history.History {
+// stage is a task queue of its own with a worker that hosts the workflows.
+type stage struct {
+	*testing.T
+	ctx    context.Context //nolint:containedctx // of the test
+	name   string
+	client client.Client
+	worker worker.Worker
+}
+
+func newStage(t *testing.T, address, name string) *stage {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	defer stop()
+	t.Cleanup(stop)
 	c, err := durable.Dial(ctx, durable.Options{Address: address})
 	require.NoError(t, err)
-	defer c.Close()
+	t.Cleanup(c.Close)
 	require.NoError(t, durable.RegisterSearchAttributes(ctx, c, "default"))
-	reading, writing := make(chan struct{}, 64), make(chan struct{}, 64)
-	closed := make(chan contract.CloseInput, 64)
-	queue := "record-" + s.name
-	w := worker.New(c, queue, worker.Options{
+	w := worker.New(c, "record-"+name, worker.Options{
 		Identity:                     "recorder",
 		Interceptors:                 []interceptor.WorkerInterceptor{durable.NewInterceptor(zap.NewNop())},
 		DisableRegistrationAliasing:  true,
 		MaxHeartbeatThrottleInterval: 50 * time.Millisecond,
 	})
 	workflows.Register(w)
+	return &stage{T: t, ctx: ctx, name: name, client: c, worker: w}
+}
+
+// work begins to poll, once everything is registered.
+func (s *stage) work() {
+	s.Helper()
+	require.NoError(s, s.worker.Start())
+	s.Cleanup(s.worker.Stop)
+}
+
+func (s *stage) options(summary string) client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{
+		ID: contract.WorkflowID("instant", "product-specs", "record-"+s.name), TaskQueue: "record-" + s.name,
+		TypedSearchAttributes: temporal.NewSearchAttributes(contract.FlowAttribute.ValueSet("product-specs")),
+		StaticSummary:         summary,
+	}
+}
+
+func (s *stage) batch() contract.Batch {
+	return contract.Batch{BatchID: "record-" + s.name, Flow: "product-specs", Digest: "0000"}
+}
+
+// await returns when something is told on c.
+func (s *stage) await(c <-chan struct{}) {
+	s.Helper()
+	select {
+	case <-c:
+	case <-s.ctx.Done():
+		s.Fatal("the scenario never came to the point that it waits for")
+	}
+}
+
+// ended waits for the end of a workflow, which must be as expected, keeps its
+// history where none is kept under the name, and gives its error.
+func (s *stage) ended(run client.WorkflowRun, how enums.WorkflowExecutionStatus, result any) error {
+	s.Helper()
+	failed := run.Get(s.ctx, result)
+	require.Equal(s, how == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, failed == nil, "%v", failed)
+	described, err := s.client.DescribeWorkflowExecution(s.ctx, run.GetID(), run.GetRunID())
+	require.NoError(s, err)
+	require.Equal(s, how, described.GetWorkflowExecutionInfo().GetStatus())
+	path := filepath.Join("testdata", "replay", "Instant", s.name+".json")
+	if _, err := os.Stat(path); err == nil || !*record {
+		return failed
+	}
+	events := &history.History{}
+	for i := s.client.GetWorkflowHistory(s.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
+		event, err := i.Next()
+		require.NoError(s, err)
+		events.Events = append(events.Events, event)
+	}
+	b, err := protojson.Marshal(events)
+	require.NoError(s, err)
+	b = host.ReplaceAll(b, []byte(`"recorder"`)) // the machine it was recorded on is nobody's business
+	var text bytes.Buffer
+	require.NoError(s, json.Indent(&text, b, "", " ")) // protojson's own spacing is random on purpose
+	require.NoError(s, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(s, os.WriteFile(path, append(text.Bytes(), '\n'), 0o644))
+	return failed
+}
+
+// play runs the scenario.
+func (s scenario) play(t *testing.T, st *stage) {
+	t.Helper()
+	ctx, c, w := st.ctx, st.client, st.worker
+	reading, writing := make(chan struct{}, 64), make(chan struct{}, 64)
+	closed := make(chan contract.CloseInput, 64)
 	contract.Read.Register(w, func(ctx context.Context, _ contract.Batch) (contract.ReadResult, error) {
 		reading <- struct{}{}
 		return s.stand.read(ctx)
@@ -189,48 +252,27 @@ func (s scenario) play(t *testing.T, address string) *history.History {
 		closed <- in
 		return contract.CloseResult{Status: s.status}, nil
 	})
-	require.NoError(t, w.Start())
-	defer w.Stop()
+	st.work()
 
 	timeout := s.timeout
 	if timeout == 0 {
 		timeout = 30 * time.Second
 	}
-	started, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: contract.WorkflowID("instant", "product-specs", "record-"+s.name), TaskQueue: queue,
-		TypedSearchAttributes: temporal.NewSearchAttributes(contract.FlowAttribute.ValueSet("product-specs")),
-		StaticSummary:         "1 press of product-specs",
-	}, contract.Instant.Name(), contract.InstantInput{
-		Batch:    contract.Batch{BatchID: "record-" + s.name, Flow: "product-specs", Digest: "0000"},
+	started, err := c.ExecuteWorkflow(ctx, st.options("1 press of product-specs"), contract.Instant.Name(), contract.InstantInput{
+		Batch:    st.batch(),
 		Size:     1,
 		Skeleton: flow.Skeleton{Respond: s.respond, Reads: true, Writes: !s.noWrite, Source: "oracle-plm", Target: "dataverse", Timeout: timeout},
 	})
 	require.NoError(t, err)
 	if s.cancel != nil {
-		select {
-		case <-s.cancel(reading, writing):
-		case <-ctx.Done():
-			t.Fatal("the scenario never came to the point where it is cancelled")
-		}
+		st.await(s.cancel(reading, writing))
 		require.NoError(t, c.CancelWorkflow(ctx, started.GetID(), started.GetRunID()))
 	}
-	err = started.Get(ctx, nil)
-	require.Equal(t, s.ends == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, err == nil, "%v", err)
-	described, err := c.DescribeWorkflowExecution(ctx, started.GetID(), started.GetRunID())
-	require.NoError(t, err)
-	require.Equal(t, s.ends, described.GetWorkflowExecutionInfo().GetStatus())
+	_ = st.ended(started, s.ends, nil)
 	if s.status == "" {
 		require.Empty(t, closed, "a run that completed is closed by its last activity alone")
 	} else {
 		require.Len(t, closed, 1, "a run that did not complete is closed once")
 		require.Equal(t, s.cancel != nil, (<-closed).Fault == nil, "only Temporal's own cancel closes without a fault")
 	}
-
-	events := &history.History{}
-	for i := c.GetWorkflowHistory(ctx, started.GetID(), started.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
-		event, err := i.Next()
-		require.NoError(t, err)
-		events.Events = append(events.Events, event)
-	}
-	return events
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
+	"patchbay/internal/contract"
 	"patchbay/workflows"
 )
 
@@ -35,4 +37,19 @@ func TestReplayOfEveryRecordedHistory(t *testing.T) {
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, filepath.Join("testdata/replay", filepath.FromSlash(path))))
 		})
 	}
+}
+
+// A replay that any order of commands passed would prove nothing.
+func TestReplayRefusesAnotherOrderOfCommands(t *testing.T) {
+	t.Parallel()
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{})
+	require.NoError(t, err)
+	contract.Instant.Register(replayer, func(ctx workflow.Context, in contract.InstantInput) (contract.InstantResult, error) {
+		_, err := contract.Release.Run(ctx, contract.ReleaseInput{Batch: in.Batch}, "put back before it was carried")
+		if err == nil {
+			_, err = contract.Carry.Run(ctx, in.Batch, "carry")
+		}
+		return contract.InstantResult{}, err
+	})
+	require.ErrorContains(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, "testdata/replay/Instant/batch-lost-worker.json"), "TMPRL1100", "the SDK's code of what is not deterministic")
 }

@@ -73,7 +73,7 @@ var Table = []Rule{
 	{Room: "internal/contract", Rooms: vocabulary, Libraries: []string{sdk, api}, Never: []string{pgx}, Pure: true,
 		Why: "the wire holds names and shapes; both of its ends import it"},
 	{Room: "workflows", Rooms: wire,
-		Libraries: []string{sdk + "/workflow", sdk + "/temporal", sdk + "/worker", api},
+		Libraries: []string{sdk + "/workflow", sdk + "/temporal", sdk + "/worker", sdk + "/converter", api},
 		Never:     []string{pgx, ourStore, ourConn, durableIO, cel}, TestsMay: []string{durableIO, ourStore}, Pure: true,
 		Why: "a workflow reads only recorded data (promise 7); nothing that does I/O, directly or below"},
 	{Room: "activities", Rooms: slices.Concat(wire, rooms("run", "ledger")), Libraries: []string{sdk + "/activity", sdk + "/temporal", sdk + "/worker"}, Never: []string{ourBox, ourConn},
