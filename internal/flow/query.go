@@ -19,4 +19,16 @@ type (
 		Until     time.Time // only runs accepted then or before; zero: now
 		Limit     int       // 0: the default of whoever answers
 	}
+
+	// Wait is open runs of one flow that wait for the same.
+	Wait struct {
+		Flow   string
+		Status Status
+		Queued bool       // nothing carries them: they wait for their turn, or until they are due
+		Shared bool       // for the answer of an identical run
+		Why    string     // as Run.Waiting
+		DueAt  *time.Time // when the first of them is due; nil: now
+		Count  int
+		Since  time.Time // when the oldest of them was accepted
+	}
 )

@@ -22,27 +22,35 @@ const (
 )
 
 // columns are what scan reads.
-const columns = `run_id, flow, pattern, principal, params, digest, state, deadline_at, coalesce(batch_id, run_id),
+const columns = `run_id, flow, pattern, principal, params, digest, state, deadline_at, coalesce(batch_id, ''), coalesce(workflow_id, ''),
 	case when answered_at is not null then answer end, answered_at, problem, progress, coalesce(waiting, ''), accepted_at, closed_at,
-	state in ('accepted', 'running', 'parked') and exists (select from seal where cause = run_id) `
+	case when state in ('accepted', 'running') then due_at end, coalesce(leader, ''),
+	state in ('accepted', 'running', 'parked') and exists (select from seal where cause = run_id),
+	case when state in ('failed', 'cancelled') then (select count(*) from effect where cause = run_id and state in ('attempt', 'in_doubt')) else 0 end `
 
 // record is a row of work, as far as it is shown.
 type record struct {
 	flow.Run
-	pattern, batchID                  string
+	pattern, batchID, door            string // door: the workflow that brought it, by the second one
 	params, answer, problem, progress []byte
 }
 
 func (r *record) scan(row pgx.Row) error {
-	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID,
-		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Cancelling)
+	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID, &r.door,
+		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.DueAt, &r.Shared, &r.Cancelling, &r.InDoubt)
 }
 
 // show completes the outside view of a row. It needs no plan: a run stays
 // visible when its plan cannot be read.
 func (r *record) show() (flow.Run, error) {
 	run := r.Run
-	run.WorkflowID = workflowID(r.pattern, run.Flow, r.batchID)
+	switch { // none carries a run that waits for its turn
+	case r.door != "":
+		run.WorkflowID = r.door
+	case r.batchID != "":
+		run.WorkflowID = workflowID(r.pattern, run.Flow, r.batchID)
+	}
+	run.DueAt = utc(run.DueAt)
 	run.AcceptedAt, run.DeadlineAt = run.AcceptedAt.UTC(), run.DeadlineAt.UTC()
 	run.AnsweredAt, run.ClosedAt = utc(run.AnsweredAt), utc(run.ClosedAt)
 	if run.Effects == nil {
@@ -94,7 +102,10 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 		limit = defaultPage
 	}
 	limit = min(limit, largestPage)
-	var before *time.Time
+	var before, until *time.Time
+	if !f.Until.IsZero() {
+		until = &f.Until
+	}
 	var beforeID string
 	if f.Before != "" {
 		at, id, err := parseCursor(f.Before)
@@ -108,9 +119,9 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 		rows, err := c.Query(ctx, `
 			select `+columns+`from work
 			where ($1 = '' or flow = $1) and ($2 = '' or state = $2) and ($3 = '' or principal = $3)
-			  and ($4::timestamptz is null or (accepted_at, run_id) < ($4, $5))
-			order by accepted_at desc, run_id desc limit $6`,
-			f.Flow, string(f.Status), f.Principal, before, beforeID, limit+1)
+			  and ($4::timestamptz is null or (accepted_at, run_id) < ($4, $5)) and ($6::timestamptz is null or accepted_at <= $6)
+			order by accepted_at desc, run_id desc limit $7`,
+			f.Flow, string(f.Status), f.Principal, before, beforeID, until, limit+1)
 		if err != nil {
 			return err
 		}

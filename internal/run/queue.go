@@ -1,0 +1,72 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/internal/flow"
+)
+
+// Waits gathers the open runs that wait, of one principal or of all for "", by
+// flow and by what they wait for.
+func (b *Book) Waits(ctx context.Context, principal string) ([]flow.Wait, error) {
+	var all []flow.Wait
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			select flow, state, queued, shared, why, min(due), count(*), min(accepted_at)
+			from (
+				select flow, state, accepted_at, coalesce(waiting, '') as why,
+				       batch_id is null and leader is null as queued, leader is not null as shared,
+				       case when batch_id is null and due_at > now() then due_at end as due
+				from work
+				where state in ('accepted', 'running', 'parked') and ($1 = '' or principal = $1)
+				  and (waiting is not null or state = 'parked' or batch_id is null)
+			) as open
+			group by flow, state, queued, shared, why, due is null
+			order by flow, state, why`, principal)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (flow.Wait, error) {
+			var w flow.Wait
+			var due *time.Time
+			err := row.Scan(&w.Flow, &w.Status, &w.Queued, &w.Shared, &w.Why, &due, &w.Count, &w.Since)
+			w.DueAt, w.Since = utc(due), w.Since.UTC()
+			return w, err
+		})
+		return err
+	})
+	return all, err
+}
+
+// Ahead counts, for each of the runs that waits to be claimed now, those of its
+// flow that are claimed before it. Others are not in the answer. Where order keys
+// hold a run back, those behind it may still go first.
+func (b *Book) Ahead(ctx context.Context, runIDs []string) (map[string]int, error) {
+	ahead := make(map[string]int, len(runIDs))
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			select run_id, place - 1 from (
+				select run_id, row_number() over (partition by flow order by class, order_at, run_id) as place
+				from work
+				where batch_id is null and leader is null and state in ('accepted', 'running') and (due_at is null or due_at <= now())
+				  and flow in (select flow from work where run_id = any($1))
+			) as queue
+			where run_id = any($1)`, runIDs)
+		if err != nil {
+			return err
+		}
+		clear(ahead)
+		var id string
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&id, &n}, func() error {
+			ahead[id] = n
+			return nil
+		})
+		return err
+	})
+	return ahead, err
+}
