@@ -56,7 +56,7 @@ func newAPI(c *core, f Face) *api {
 	a.trigger.Wake = a.relay.Wake
 	flows := catalogue{c.plans}
 	console := web.Options{
-		Runs: c.book, Flows: flows, Explainer: c.journal,
+		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book,
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 		UIBase:    f.UI, Environment: f.Environment, Version: f.Version,
 	}

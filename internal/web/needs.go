@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
 
@@ -29,16 +28,6 @@ func (c *console) needs(r *http.Request, plans []flow.Applied) (needs []story, m
 		}
 		for _, s := range runs.List {
 			age := now.Sub(s.At)
-			if s.Final && age < doubted && s.reached("writing") { // a list holds no effects
-				run, err := c.Runs.Get(r.Context(), s.Run.RunID)
-				if fault.Is(err, fault.NotFound) { // gone since it was listed
-					continue
-				}
-				if err != nil {
-					return nil, 0, err
-				}
-				s = tell(run, planOf(run.Flow, plans), c.UIBase, now)
-			}
 			switch {
 			case s.Doubts > 0 && s.Final:
 				if age < doubted {

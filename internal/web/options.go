@@ -33,12 +33,28 @@ type (
 		Sample(ctx context.Context, flow string) (map[string]any, error)
 	}
 
+	// Queue knows what waits: Waits gathers the open runs of one principal, or of
+	// all for "", by what they wait for; Ahead counts the runs that will be taken
+	// before each of those given, as far as these wait for their turn.
+	Queue interface {
+		Waits(ctx context.Context, principal string) ([]flow.Wait, error)
+		Ahead(ctx context.Context, runIDs []string) (map[string]int, error)
+	}
+
+	// Certificates give what a final run had done, as its cancel was answered.
+	Certificates interface {
+		Certificate(ctx context.Context, runID string) (flow.Certificate, error)
+	}
+
 	// Options assemble a console.
 	Options struct {
 		Runs      Runs
 		Flows     Flows
 		Explainer Explainer
 		Samples   Samples // nil offers none
+
+		Queue        Queue        // nil: nothing is told of the queue
+		Certificates Certificates // nil: a cancelled run is told from its effects alone
 
 		// Principal is who looks, as the gate in front has found out.
 		Principal func(*http.Request) flow.Principal

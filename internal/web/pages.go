@@ -14,7 +14,6 @@ import (
 
 const (
 	latest   = 8               // runs on the home page
-	perPage  = 50              // runs on a page of the list
 	recent   = 40              // runs in a flow's chart
 	sampling = 3 * time.Second // for a sample to come
 )
@@ -50,11 +49,15 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 		}
 		cards[i] = card{Applied: p, Chart: draw(runs, now)}
 		if len(runs) > 0 {
-			last := tell(runs[0], p.Plan, "", now)
+			last := tell(runs[0], p.Plan, setting{now: now})
 			cards[i].Last = &last
 		}
 	}
 	needs, more, err := c.needs(r, plans)
+	if err != nil {
+		return err
+	}
+	waits, err := c.waits(r, plans)
 	if err != nil {
 		return err
 	}
@@ -66,9 +69,10 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 		Cards []card
 		Needs []story
 		More  int
+		Waits []wait
 		Runs  []story
 		Now   time.Time
-	}{cards, needs, more, others(runs.List, needs), now}})
+	}{cards, needs, more, waits, others(runs.List, needs), now}})
 	return nil
 }
 
@@ -192,62 +196,6 @@ func fields(plan *flow.Plan, values map[string]any) []field {
 	return all
 }
 
-type listing struct {
-	List []story
-	Next string
-}
-
-// stories lists runs the viewer may see, told with the plans at hand.
-func (c *console) stories(r *http.Request, filter flow.RunFilter, plans []flow.Applied) (listing, error) {
-	runs, next, err := c.Runs.List(r.Context(), c.mine(r, filter))
-	if err != nil {
-		return listing{}, err
-	}
-	out := listing{List: make([]story, len(runs)), Next: next}
-	for i, run := range runs {
-		out.List[i] = tell(run, planOf(run.Flow, plans), c.UIBase, c.Now())
-	}
-	return out, nil
-}
-
-// mine narrows a filter to what the viewer may see.
-func (c *console) mine(r *http.Request, f flow.RunFilter) flow.RunFilter {
-	if !c.operates(r) {
-		f.Principal = c.Principal(r).Name
-	}
-	return f
-}
-
-func (c *console) runs(w http.ResponseWriter, r *http.Request) error {
-	plans, err := c.Flows.Flows(r.Context())
-	if err != nil {
-		return err
-	}
-	query := r.URL.Query()
-	filter := flow.RunFilter{
-		Flow: query.Get("flow"), Status: flow.Status(query.Get("status")), Before: query.Get("before"), Limit: perPage,
-	}
-	runs, err := c.stories(r, filter, plans)
-	if err != nil {
-		return err
-	}
-	older := ""
-	if runs.Next != "" {
-		query.Set("before", runs.Next)
-		older = "/runs?" + query.Encode()
-	}
-	c.render(w, r, http.StatusOK, "runs", frame{Title: "Runs", Nav: "runs", Page: struct {
-		Runs     []story
-		Plans    []flow.Applied
-		Filter   flow.RunFilter
-		Statuses []flow.Status
-		Older    string
-		Now      time.Time
-	}{runs.List, plans, filter,
-		[]flow.Status{flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled}, older, c.Now()}})
-	return nil
-}
-
 func (c *console) story(r *http.Request) (story, error) {
 	run, err := c.visible(r)
 	if err != nil {
@@ -257,7 +205,24 @@ func (c *console) story(r *http.Request) (story, error) {
 	if err != nil {
 		return story{}, err
 	}
-	return tell(run, plan, c.UIBase, c.Now()), nil
+	ahead, err := c.ahead(r.Context(), run)
+	if err != nil {
+		return story{}, err
+	}
+	in := c.setting(ahead)
+	if run.Shared != "" {
+		if in.leader, err = c.sees(r, run.Shared); err != nil {
+			return story{}, err
+		}
+	}
+	if run.Status == flow.Cancelled && c.Certificates != nil {
+		certificate, err := c.Certificates.Certificate(r.Context(), run.RunID)
+		if err != nil {
+			return story{}, err
+		}
+		in.detached = certificate.Detached
+	}
+	return tell(run, plan, in), nil
 }
 
 func (c *console) run(w http.ResponseWriter, r *http.Request) error {

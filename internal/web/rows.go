@@ -71,9 +71,13 @@ var order = []flow.EffectState{
 }
 
 // summarise says the effects in one line, gathers those of one state and reason,
-// and counts those in doubt. An attempt of a run that has ended is one.
+// and counts those in doubt. An attempt of a run that has ended is one. Of a run
+// in a list there is the count alone.
 func summarise(run flow.Run, target string, plan *flow.Plan) (effects, int) {
-	if len(run.Effects) == 0 {
+	switch {
+	case len(run.Effects) == 0 && run.InDoubt > 0:
+		return effects{Line: count(run.InDoubt, "write") + " to " + target + " in doubt", State: effectState(flow.Doubtful)}, run.InDoubt
+	case len(run.Effects) == 0:
 		return effects{}, 0
 	}
 	sorted := slices.Clone(run.Effects)

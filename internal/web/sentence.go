@@ -60,7 +60,7 @@ func (s *story) total(states ...flow.EffectState) int {
 }
 
 // sentence is the whole run in one line.
-func (s *story) sentence() string {
+func (s *story) sentence(detached bool) string {
 	about := ""
 	if s.Subject != "" {
 		about = " for " + s.Subject
@@ -79,6 +79,8 @@ func (s *story) sentence() string {
 	switch s.Run.Status {
 	case flow.Completed:
 		switch {
+		case s.Run.Shared != "" && s.Run.Result != nil && s.total(flow.Confirmed, flow.Settled) > 0:
+			return read + " and written to " + s.Writes + " once, for this press and identical ones."
 		case s.Run.Result != nil && s.total(flow.Confirmed, flow.Settled) > 0:
 			return read + " and written to " + s.Writes + " once."
 		case s.Run.Result != nil:
@@ -100,6 +102,9 @@ func (s *story) sentence() string {
 		}
 		return "The run" + about + " failed before it read anything."
 	case flow.Cancelled:
+		if detached {
+			return "Cancelled after " + s.Took + ". Identical presses share its work, which goes on for them."
+		}
 		return s.cancelled()
 	case flow.Parked:
 		if s.Waiting != "" {
@@ -109,6 +114,8 @@ func (s *story) sentence() string {
 	case flow.Accepted, flow.Running:
 	}
 	switch {
+	case s.Run.Shared != "" && s.Run.Result != nil:
+		return read + " by an identical press, which now writes to " + s.Writes + "."
 	case s.Run.Result == nil && s.Now == s.Waiting:
 		return sentence(s.Now)
 	case s.Run.Result == nil:
@@ -129,6 +136,8 @@ func (s *story) brief(plan *flow.Plan) string {
 	switch {
 	case s.Problem != nil:
 		return s.Problem.What
+	case s.Run.Shared != "":
+		return "Shared the answer of an identical press"
 	case s.Effects.Line != "":
 		return s.Effects.Line
 	case s.Run.Status == flow.Completed && n > 0:

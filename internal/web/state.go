@@ -23,6 +23,8 @@ var shapes = map[string]template.HTML{
 	"pause":  `<circle cx="8" cy="8" r="7" fill="currentColor"/><path d="M6.2 5.3v5.4m3.6-5.4v5.4" stroke="var(--card)" stroke-width="1.8" stroke-linecap="round"/>`,
 	"doubt":  `<circle cx="8" cy="8" r="7" fill="currentColor"/><path d="M6 6.3c.2-2.6 4-2.4 4 0 0 1.5-2 1.5-2 3M8 11.4v.1" fill="none" stroke="var(--card)" stroke-width="1.7" stroke-linecap="round"/>`,
 	"slash":  `<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"/><path d="M4 12l8-8" stroke="currentColor" stroke-width="2"/>`,
+	"clock":  `<circle cx="8" cy="8" r="6" fill="none" stroke="currentColor" stroke-width="2"/><path d="M8 4.8V8l2.2 1.6" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"/>`,
+	"stop":   `<path d="M4.5 4.5l7 7m0-7l-7 7" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round"/>`,
 	"home":   `<path d="M2.5 7.5L8 3l5.5 4.5V13H10V9.5H6V13H2.5z" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round"/>`,
 	"flow":   `<circle cx="3.5" cy="4" r="1.8" fill="none" stroke="currentColor" stroke-width="1.5"/><circle cx="12.5" cy="12" r="1.8" fill="none" stroke="currentColor" stroke-width="1.5"/><path d="M5.3 4H10a2.5 2.5 0 010 4H6a2.5 2.5 0 000 4h4.7" fill="none" stroke="currentColor" stroke-width="1.5"/>`,
 	"runs":   `<path d="M2.5 4h1m2.5 0h7.5M2.5 8h1M6 8h7.5m-11 4h1M6 12h7.5" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"/>`,
@@ -35,6 +37,10 @@ var shapes = map[string]template.HTML{
 func icon(name string) template.HTML {
 	return `<svg class="icon ` + template.HTML(name) + `" viewBox="0 0 16 16" aria-hidden="true">` + shapes[name] + `</svg>`
 }
+
+// held is a run that is open and can do nothing now: it waits for its turn, a
+// system or an identical run, and goes on by itself.
+var held = state{"Waiting", "held", icon("clock")}
 
 func statusState(s flow.Status) state {
 	switch s {

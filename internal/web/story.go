@@ -38,6 +38,8 @@ type (
 		Effects  effects
 		Doubts   int
 		Waiting  string // what it waits for, in a person's words
+		Shared   string // where its answer came from, when another run did the work
+		Leader   string // address of that run, for who may see it
 		Keyed    bool   // a repeated write finds what the first one left
 		Again    string // address of the form with the same parameters
 		UI       string // address in the Temporal Web UI
@@ -94,14 +96,23 @@ type (
 	}
 
 	fact struct{ Name, Value string }
+
+	// setting is what a story needs to know besides its run.
+	setting struct {
+		uiBase   string
+		now      time.Time
+		ahead    map[string]int // runs that are taken before it, by run_id
+		leader   bool           // the viewer may see the run whose work it shares
+		detached bool           // its owner left; the work goes on for identical presses
+	}
 )
 
 // tell makes the story of a run. The plan may be nil: a flow can be gone while
 // its runs are still told.
-func tell(run flow.Run, plan *flow.Plan, uiBase string, now time.Time) story {
+func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s := story{
 		Run: run, State: statusState(run.Status), Subject: subject(run, plan), Final: run.Status.Final(),
-		At: run.AcceptedAt, Clock: now, Reads: "the source", Writes: "the target",
+		At: run.AcceptedAt, Clock: in.now, Reads: "the source", Writes: "the target",
 	}
 	if plan != nil && plan.Read != nil {
 		s.Reads = system(plan.Read.Connection)
@@ -110,32 +121,50 @@ func tell(run flow.Run, plan *flow.Plan, uiBase string, now time.Time) story {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
 	}
-	s.Waiting = waiting(run, plan)
-	end := now
+	s.share(in)
+	if s.Waiting = waiting(run, plan, in); s.Waiting != "" && run.Status != flow.Parked && !run.Cancelling {
+		s.State = held
+	}
+	end := in.now
 	if run.ClosedAt != nil {
 		end = *run.ClosedAt
 	}
 	s.Since = max(end.Sub(run.AcceptedAt).Milliseconds(), 0)
 	s.Took = duration(end.Sub(run.AcceptedAt))
 	s.Stop = !s.Final && !run.Cancelling
-	s.Writing = run.Result != nil && !s.Final
+	s.Writing = run.Result != nil && !s.Final && run.Shared == ""
 	s.Table = tabulate(run.Result, plan)
 	s.Effects, s.Doubts = summarise(run, s.Writes, plan)
 	s.Steps = s.line(end, plan)
 	s.Doing = s.doing()
 	s.Now = s.Doing
-	if s.Waiting != "" && !run.Cancelling && !s.Final {
+	if s.Waiting != "" && !run.Cancelling {
 		s.Now = s.Waiting
 	}
 	s.Problem = s.problem(plan)
-	s.Sentence = s.sentence()
+	s.Sentence = s.sentence(in.detached)
 	s.Brief = s.brief(plan)
 	s.Again = again(run, plan)
-	if uiBase != "" && run.WorkflowID != "" {
-		s.UI = strings.TrimRight(uiBase, "/") + "/namespaces/default/workflows/" + url.PathEscape(run.WorkflowID)
+	if in.uiBase != "" && run.WorkflowID != "" {
+		s.UI = strings.TrimRight(in.uiBase, "/") + "/namespaces/default/workflows/" + url.PathEscape(run.WorkflowID)
 	}
 	s.Facts = facts(run)
 	return s
+}
+
+// share tells of a run that identical ones had started already: it has no steps
+// of its own between the first and the answer.
+func (s *story) share(in setting) {
+	if s.Run.Shared == "" {
+		return
+	}
+	s.Shared = "It shares the answer of an identical press."
+	if s.Final {
+		s.Shared = "It shared the answer of an identical press."
+	}
+	if in.leader {
+		s.Leader = "/runs/" + url.PathEscape(s.Run.Shared)
+	}
 }
 
 // current is the name of the step the run is in; "" before the first.
@@ -152,6 +181,8 @@ func (s *story) doing() string {
 		return ""
 	case s.Run.Cancelling:
 		return "Cancelling: what has begun is being settled"
+	case s.Waiting != "" && s.Run.Waiting == "" && s.Run.DueAt == nil: // for its turn: it is in no step
+		return strings.TrimRight(sentence(s.Waiting), ".")
 	}
 	switch s.current() {
 	case "reading":
@@ -200,6 +231,9 @@ func (s *story) line(end time.Time, plan *flow.Plan) []step {
 			}
 		case last && !s.Final:
 			st.State = statusState(flow.Running)
+			if s.Waiting != "" {
+				st.State = s.State
+			}
 		}
 		// The step that ended the run unfinished did not do what its past tense says.
 		broken := i == len(s.Run.Progress)-2 && s.Final && s.Run.Status != flow.Completed

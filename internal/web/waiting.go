@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"time"
@@ -11,31 +12,87 @@ import (
 // note is how an activity writes down what a run waits for.
 var note = regexp.MustCompile(`^waiting (?:(\S+) )?for (\S+): (.+)$`)
 
-// waiting is what a run waits for, in a person's words, with the system named
-// once: "Oracle PLM is not available (503); it is asked again".
-func waiting(run flow.Run, plan *flow.Plan) string {
-	if run.Waiting == "" {
-		return ""
-	}
-	m := note.FindStringSubmatch(run.Waiting)
-	if m == nil {
-		return "Waiting: " + strings.TrimRight(named(run.Waiting, plan), ".")
-	}
-	after, connection, text := m[1], m[2], strings.TrimRight(m[3], ".")
-	what := system(connection) + ": " + named(text, plan)
-	if rest, ok := strings.CutPrefix(text, connection+" "); ok {
-		what = system(connection) + " " + rest
-	}
-	switch {
-	case run.Status == flow.Parked:
-		return what + "; it is asked again once the connection is put right"
-	case after != "":
-		if d, err := time.ParseDuration(after); err == nil {
-			after = duration(d)
+// queued reports whether nothing carries an open run: it waits for its turn, or
+// until it is due.
+func queued(run flow.Run) bool {
+	return !run.Status.Final() && run.Status != flow.Parked && run.WorkflowID == "" && run.Shared == ""
+}
+
+// ahead counts what is taken before those of the runs that wait for their turn.
+func (c *console) ahead(ctx context.Context, runs ...flow.Run) (map[string]int, error) {
+	var ids []string
+	for _, run := range runs {
+		if queued(run) {
+			ids = append(ids, run.RunID)
 		}
-		return what + "; it is asked again after " + after
 	}
-	return what + "; it is asked again"
+	if len(ids) == 0 || c.Queue == nil {
+		return nil, nil
+	}
+	return c.Queue.Ahead(ctx, ids)
+}
+
+// waiting is what an open run waits for, in a person's words; "" when it does
+// not.
+func waiting(run flow.Run, plan *flow.Plan, in setting) string {
+	switch {
+	case run.Status.Final():
+		return ""
+	case run.Shared != "" && run.Result == nil:
+		return "waiting for the answer of an identical press"
+	case run.Shared != "":
+		return ""
+	case !queued(run):
+		return obstacle(run.Waiting, run.Status, nil, plan)
+	case run.Waiting != "" || run.DueAt != nil && run.DueAt.After(in.now):
+		return obstacle(run.Waiting, run.Status, run.DueAt, plan)
+	}
+	switch ahead, known := in.ahead[run.RunID]; {
+	case !known: // taken since its row was read, or nobody counts
+		return "in the queue"
+	case ahead == 0:
+		return "next in the queue"
+	default:
+		return "in the queue, " + grouped(ahead) + " ahead"
+	}
+}
+
+// obstacle is why runs cannot go on and when they will, with the system named
+// once: "Oracle PLM is not available (503); asked again at 14:05:30 UTC".
+func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) string {
+	what, after := because(why, plan)
+	switch {
+	case what == "" && due == nil:
+		return ""
+	case status == flow.Parked:
+		return what + "; it is asked again once the connection is put right"
+	case due != nil && what == "":
+		return "waiting until " + clock(*due)
+	case due != nil:
+		return what + "; it is asked again at " + clock(*due)
+	case after != "":
+		return what + "; it is asked again after " + after
+	case note.MatchString(why):
+		return what + "; it is asked again"
+	}
+	return what
+}
+
+// because is what a note says is in the way, and the pause that was asked for.
+func because(why string, plan *flow.Plan) (what, after string) {
+	why = strings.TrimRight(why, ".")
+	m := note.FindStringSubmatch(why)
+	if m == nil {
+		return named(why, plan), ""
+	}
+	after, connection, text := m[1], m[2], m[3]
+	if d, err := time.ParseDuration(after); err == nil {
+		after = duration(d)
+	}
+	if rest, ok := strings.CutPrefix(text, connection+" "); ok {
+		return system(connection) + " " + rest, after
+	}
+	return system(connection) + ": " + named(text, plan), after
 }
 
 // twice is a system that is named as what was waited for and again as what was

@@ -65,6 +65,7 @@ func New(o Options) http.Handler {
 	c.handle("GET /flows/{flow}", c.flow)
 	c.handle("GET /flows/{flow}/sample", c.sample)
 	c.handle("GET /runs", c.runs)
+	c.handle("GET /runs/live", c.runsLive)
 	c.handle("GET /runs/{id}", c.run)
 	c.handle("GET /runs/{id}/live", c.live)
 	c.handle("GET /explain", c.explain)
@@ -160,6 +161,20 @@ func (c *console) visible(r *http.Request) (flow.Run, error) {
 		err = fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, err
+}
+
+// sees reports whether the viewer may see a run that another one names.
+func (c *console) sees(r *http.Request, id string) (bool, error) {
+	run, err := c.Runs.Get(r.Context(), id)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && c.Principal(r).Sees(run.Principal), err
+}
+
+// setting is what a story needs to know besides its run.
+func (c *console) setting(ahead map[string]int) setting {
+	return setting{uiBase: c.UIBase, now: c.Now(), ahead: ahead}
 }
 
 func (c *console) operates(r *http.Request) bool {

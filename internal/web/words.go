@@ -71,6 +71,9 @@ func ago(at, now time.Time) string {
 // absolute is the time in full, for titles.
 func absolute(at time.Time) string { return at.UTC().Format("2 January 2006, 15:04:05.000 UTC") }
 
+// clock is a time of this day.
+func clock(at time.Time) string { return at.UTC().Format("15:04:05 UTC") }
+
 // grouped is a number with its thousands apart.
 func grouped(n int) string {
 	s := strconv.Itoa(n)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sort"
 	"sync"
 	"testing"
@@ -28,6 +30,8 @@ type world struct {
 	watchers map[string][]chan struct{}
 	plans    []flow.Applied
 	entries  []flow.Entry
+	waits    []flow.Wait
+	ahead    map[string]int
 	samples  bool
 	fail     error
 	URL      string
@@ -50,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
 	console := web.New(web.Options{
-		Runs: w, Flows: w, Explainer: w, Samples: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -140,15 +144,39 @@ func (w *world) List(_ context.Context, f flow.RunFilter) ([]flow.Run, string, e
 	var all []flow.Run
 	for _, run := range w.runs {
 		if (f.Status == "" || run.Status == f.Status) && (f.Flow == "" || run.Flow == f.Flow) && (f.Principal == "" || run.Principal == f.Principal) {
+			for _, e := range run.Effects {
+				if e.State == flow.Doubtful {
+					run.InDoubt++
+				}
+			}
 			run.Result, run.Effects = nil, nil // as the real one
 			all = append(all, run)
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].AcceptedAt.After(all[j].AcceptedAt) })
+	if !f.Until.IsZero() {
+		all = slices.DeleteFunc(all, func(run flow.Run) bool { return run.AcceptedAt.After(f.Until) })
+	}
+	if f.Before != "" {
+		at := slices.IndexFunc(all, func(run flow.Run) bool { return run.RunID == f.Before })
+		all = all[at+1:]
+	}
 	if len(all) > f.Limit {
-		return all[:f.Limit], "older", nil
+		return all[:f.Limit], all[f.Limit-1].RunID, nil
 	}
 	return all, "", nil
+}
+
+func (w *world) Waits(context.Context, string) ([]flow.Wait, error) { return w.waits, nil }
+
+func (w *world) Ahead(context.Context, []string) (map[string]int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.ahead), nil
+}
+
+func (w *world) Certificate(_ context.Context, id string) (flow.Certificate, error) {
+	return flow.Certificate{RunID: id, Status: flow.Cancelled, Detached: id == "detached"}, nil
 }
 
 func (w *world) Watch(_ context.Context, id string) (<-chan struct{}, func()) {

@@ -110,6 +110,132 @@
     live();
   }
 
+  // ---- the live list ----
+
+  const rhythm = 1000;    // between two looks at the list
+  const quietly = 10000;  // between two announcements to those who listen
+  const calm = 8;         // new rows that appear; more of them are simply there
+
+  // list keeps a list of runs true. New rows come on top while nobody reads: a
+  // reader who has scrolled, points at a row or is in one by the keyboard finds
+  // every row where it was, its state still live, and is told how many came.
+  function list(box) {
+    const rows = $("[data-part=rows]", box), filter = $("[data-filter]"), announce = $("[data-announce]");
+    const hold = $("[data-hold]"), newer = $("[data-show-newer]"), pace = $("[data-pace-said]");
+    let paused = false, pointed = false, held = "", version = "", asking = null, timer = 0, heard = 0, known = 0;
+    const past = () => new URLSearchParams(location.search).has("before");
+    const reading = () => paused || pointed || past() || rows.contains(document.activeElement)
+      || rows.getBoundingClientRect().top < ($(".top")?.offsetHeight || 0);
+
+    // row puts what a row says now in the place of what it said.
+    function row(old, fresh) {
+      if (old.dataset.version === fresh.dataset.version) return;
+      old.dataset.version = fresh.dataset.version;
+      old.dataset.state = fresh.dataset.state;
+      $("a", old).replaceChildren(...$("a", fresh).childNodes);
+      const stop = $("button", old);
+      if (!stop && $("button", fresh)) $(".stop", old).replaceChildren($("button", fresh));
+      if (stop && !$("button", fresh)) {
+        if (stop === document.activeElement) $("a", old).focus({ preventScroll: true });
+        stop.remove();
+      }
+    }
+
+    // settle makes the list what the server says it is; held, only its rows.
+    function settle(fresh, still) {
+      const now = new Map([...rows.children].map(node => [node.dataset.row, node]));
+      const next = [...fresh.children];
+      let came = 0;
+      for (const node of next) {
+        const old = now.get(node.dataset.row);
+        if (old) { old.classList.remove("gone"); row(old, node); } else came++;
+      }
+      if (still && rows.children.length) {
+        const there = new Set(next.map(node => node.dataset.row));
+        for (const [id, node] of now) node.classList.toggle("gone", !there.has(id));
+        return came;
+      }
+      let at = rows.firstElementChild;
+      for (const node of next) {
+        let old = now.get(node.dataset.row);
+        if (!old) { old = node; if (now.size && came <= calm) node.classList.add("appear"); }
+        now.delete(node.dataset.row);
+        if (old === at) { at = at.nextElementSibling; continue; }
+        rows.insertBefore(old, at);
+      }
+      for (const node of now.values()) node.remove();
+      rows.dataset.top = fresh.dataset.top;
+      return came;
+    }
+
+    function tell(came, many) {
+      const still = held !== "";
+      newer.hidden = !still || !came || past();
+      newer.textContent = `${came}${many ? " or more" : ""} new`;
+      hold.textContent = paused ? "Resume" : "Pause";
+      hold.setAttribute("aria-pressed", String(paused));
+      const fresh = still ? came - known : came;
+      if (past() || fresh <= 0 || performance.now() - heard < quietly) return;
+      heard = performance.now();
+      if (still) known = came;
+      announce.textContent = `${came}${many ? " or more" : ""} new ${came === 1 ? "run" : "runs"}${still ? ", not shown yet" : ""}`;
+    }
+
+    async function look(anew) {
+      clearTimeout(timer);
+      asking?.abort();
+      const mine = asking = new AbortController();
+      const still = !anew && reading();
+      if (!still || !held) { held = still ? rows.dataset.top : ""; known = 0; version = ""; }
+      const query = new URLSearchParams(location.search);
+      if (held && !past()) query.set("until", held);
+      let wait = rhythm;
+      try {
+        const answer = await fetch(`${box.dataset.list}?${query}`, { signal: mine.signal, headers: version ? { "If-None-Match": version } : {} });
+        if (mine !== asking) return;
+        if (answer.ok) {
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          if (mine !== asking) return;
+          const fresh = $("[data-part=rows]", page);
+          version = answer.headers.get("ETag") || "";
+          const came = settle(fresh, still && !anew);
+          tell(still ? came + Number(fresh.dataset.newer) : anew ? 0 : came, "many" in fresh.dataset);
+          pace.textContent = fresh.dataset.pace;
+          pace.hidden = !fresh.dataset.pace;
+          for (const name of still ? [] : ["none", "older"]) {
+            const part = $(`[data-part=${name}]`, box), now = $(`[data-part=${name}]`, page);
+            part.hidden = now.hidden;
+            if (part.innerHTML !== now.innerHTML) part.replaceChildren(...now.childNodes);
+          }
+          tick();
+        } else if (answer.status !== 304) wait = 5 * rhythm;
+      } catch { // left for another look, or offline: the list keeps what it has
+        if (mine !== asking) return;
+        wait = 5 * rhythm;
+      }
+      timer = setTimeout(() => { if (document.hidden) timer = 0; else look(); }, wait);
+    }
+
+    // A filter keeps its place: its address is the page's, and nothing is loaded anew.
+    function choose() {
+      const query = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value.trim()));
+      history.replaceState(null, "", query.size ? `/runs?${query}` : "/runs");
+      look(true);
+    }
+
+    const show = () => { paused = false; pointed = false; scrollTo(0, 0); look(true); };
+    newer.addEventListener("click", () => { show(); $("a", rows)?.focus({ preventScroll: true }); document.activeElement.blur(); });
+    hold.addEventListener("click", () => { paused = !paused; if (paused) look(); else show(); });
+    rows.addEventListener("pointerenter", event => { pointed = event.pointerType === "mouse"; });
+    rows.addEventListener("pointerleave", () => { pointed = false; });
+    document.addEventListener("visibilitychange", () => { if (!document.hidden && !timer) look(); });
+    filter.addEventListener("change", choose);
+    filter.addEventListener("submit", event => { event.preventDefault(); choose(); });
+    $("[type=submit]", filter).hidden = true;
+    hold.hidden = past();
+    look();
+  }
+
   // ---- pressing ----
 
   const token = () => [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, "0")).join("");
@@ -283,6 +409,7 @@
 
   for (const form of all("[data-press]")) press(form);
   for (const node of all("[data-poll]")) poll(node);
+  for (const box of all("[data-list]")) list(box);
   const page = $("[data-run]");
   if (page && !("final" in page.dataset)) follow(page.dataset.run, page);
   tick();

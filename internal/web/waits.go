@@ -1,0 +1,102 @@
+package web
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"patchbay/internal/flow"
+)
+
+// wait is open runs that wait for the same, for the home page.
+type wait struct {
+	State   state
+	For     string // "In the queue", or what is in the way
+	Flows   string // the flows concerned
+	Count   int
+	At      time.Time // when the oldest was accepted
+	Clock   time.Time
+	Address string // of those runs, as near as a filter comes
+
+	flows  []string
+	status flow.Status
+	due    *time.Time
+	plan   *flow.Plan
+	why    string
+}
+
+// waits are the runs that the viewer may see and that wait, gathered by what they
+// wait for, the most first.
+func (c *console) waits(r *http.Request, plans []flow.Applied) ([]wait, error) {
+	if c.Queue == nil {
+		return nil, nil
+	}
+	rows, err := c.Queue.Waits(r.Context(), c.mine(r, flow.RunFilter{}).Principal)
+	if err != nil {
+		return nil, err
+	}
+	var all []wait
+	for _, row := range rows {
+		plan := planOf(row.Flow, plans)
+		w := wait{State: held, status: row.Status, plan: plan, due: row.DueAt, Clock: c.Now()}
+		switch {
+		case row.Status == flow.Parked:
+			w.State = statusState(flow.Parked)
+			w.why, _ = because(row.Why, plan)
+		case row.Shared:
+			w.For = "For the answer of an identical press"
+		case row.Why != "":
+			w.why, _ = because(row.Why, plan)
+		case row.DueAt == nil:
+			w.For = "In the queue"
+		}
+		i := slices.IndexFunc(all, func(o wait) bool { return o.For == w.For && o.why == w.why && o.State.Word == w.State.Word })
+		if i < 0 {
+			i, all = len(all), append(all, w)
+			all[i].At = row.Since
+		}
+		all[i].add(row)
+	}
+	for i := range all {
+		all[i].complete()
+	}
+	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Compare(b.Count, a.Count) })
+	return all, nil
+}
+
+func (w *wait) add(row flow.Wait) {
+	w.Count += row.Count
+	if row.Since.Before(w.At) {
+		w.At = row.Since
+	}
+	if row.DueAt != nil && (w.due == nil || row.DueAt.Before(*w.due)) {
+		w.due = row.DueAt
+	}
+	if !slices.Contains(w.flows, row.Flow) {
+		w.flows = append(w.flows, row.Flow)
+	}
+	if w.status != row.Status {
+		w.status = ""
+	}
+}
+
+func (w *wait) complete() {
+	if w.For == "" {
+		w.For = strings.TrimSuffix(sentence(obstacle(w.why, w.status, w.due, nil)), ".")
+	}
+	if w.For == "" {
+		w.For = "For a person"
+	}
+	w.Flows = strings.Join(w.flows, ", ")
+	query := url.Values{}
+	if len(w.flows) == 1 {
+		query.Set("flow", w.flows[0])
+	}
+	if w.status != "" {
+		query.Set("status", string(w.status))
+	}
+	w.Address = "/runs?" + query.Encode()
+}
