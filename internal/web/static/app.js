@@ -122,7 +122,8 @@
   function list(box) {
     const rows = $("[data-part=rows]", box), filter = $("[data-filter]"), announce = $("[data-announce]");
     const hold = $("[data-hold]"), newer = $("[data-show-newer]"), pace = $("[data-pace-said]");
-    let paused = false, pointed = false, held = "", version = "", asking = null, timer = 0, heard = 0, known = 0;
+    let paused = false, pointed = false, held = "", version = "", asking = null, timer = 0, heard = -quietly;
+    let unsaid = { runs: 0, many: false, still: false };
     const past = () => new URLSearchParams(location.search).has("before");
     const reading = () => paused || pointed || past() || rows.contains(document.activeElement)
       || rows.getBoundingClientRect().top < ($(".top")?.offsetHeight || 0);
@@ -145,11 +146,15 @@
     function settle(fresh, still) {
       const now = new Map([...rows.children].map(node => [node.dataset.row, node]));
       const next = [...fresh.children];
-      let came = 0;
+      let came = 0, absent = 0;
       for (const node of next) {
         const old = now.get(node.dataset.row);
-        if (old) { old.classList.remove("gone"); row(old, node); } else came++;
+        if (!old) { absent++; continue; }
+        old.classList.remove("gone");
+        row(old, node);
+        came = absent; // below the last one that is shown nothing is new
       }
+      if (absent === next.length) came = absent;
       if (still && rows.children.length) {
         const there = new Set(next.map(node => node.dataset.row));
         for (const [id, node] of now) node.classList.toggle("gone", !there.has(id));
@@ -172,13 +177,17 @@
       const still = held !== "";
       newer.hidden = !still || !came || past();
       newer.textContent = `${came}${many ? " or more" : ""} new`;
-      hold.textContent = paused ? "Resume" : "Pause";
-      hold.setAttribute("aria-pressed", String(paused));
-      const fresh = still ? came - known : came;
-      if (past() || fresh <= 0 || performance.now() - heard < quietly) return;
+      unsaid = { runs: still ? came : came + (unsaid.still ? 0 : unsaid.runs), many, still };
+    }
+
+    // say tells those who listen, now and then, what those who look have seen.
+    function say() {
+      const { runs, many, still } = unsaid;
+      const text = `${runs}${many ? " or more" : ""} new ${runs === 1 ? "run" : "runs"}${still ? ", not shown yet" : ""}`;
+      if (past() || !runs || still && text === announce.textContent || performance.now() - heard < quietly) return;
       heard = performance.now();
-      if (still) known = came;
-      announce.textContent = `${came}${many ? " or more" : ""} new ${came === 1 ? "run" : "runs"}${still ? ", not shown yet" : ""}`;
+      announce.textContent = text;
+      if (!still) unsaid.runs = 0;
     }
 
     async function look(anew) {
@@ -186,7 +195,7 @@
       asking?.abort();
       const mine = asking = new AbortController();
       const still = !anew && reading();
-      if (!still || !held) { held = still ? rows.dataset.top : ""; known = 0; version = ""; }
+      if (!still || !held) { held = still ? rows.dataset.top : ""; version = ""; }
       const query = new URLSearchParams(location.search);
       if (held && !past()) query.set("until", held);
       let wait = rhythm;
@@ -213,6 +222,7 @@
         if (mine !== asking) return;
         wait = 5 * rhythm;
       }
+      say();
       timer = setTimeout(() => { if (document.hidden) timer = 0; else look(); }, wait);
     }
 
@@ -223,9 +233,13 @@
       look(true);
     }
 
-    const show = () => { paused = false; pointed = false; scrollTo(0, 0); look(true); };
-    newer.addEventListener("click", () => { show(); $("a", rows)?.focus({ preventScroll: true }); document.activeElement.blur(); });
-    hold.addEventListener("click", () => { paused = !paused; if (paused) look(); else show(); });
+    const arrange = () => {
+      hold.textContent = paused ? "Resume" : "Pause";
+      hold.setAttribute("aria-pressed", String(paused));
+    };
+    const show = () => { paused = pointed = false; arrange(); scrollTo(0, 0); look(true); };
+    newer.addEventListener("click", () => { $("main").focus({ preventScroll: true }); show(); }); // the button goes
+    hold.addEventListener("click", () => { paused = !paused; arrange(); if (paused) look(); else show(); });
     rows.addEventListener("pointerenter", event => { pointed = event.pointerType === "mouse"; });
     rows.addEventListener("pointerleave", () => { pointed = false; });
     document.addEventListener("visibilitychange", () => { if (!document.hidden && !timer) look(); });
