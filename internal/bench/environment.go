@@ -4,36 +4,40 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"patchbay/flows"
 	"patchbay/internal/devenv"
-	"patchbay/internal/durable"
 )
 
-// environment is a `patchbay dev` with the lean sandbox, and nothing else on it.
-type environment struct {
-	HTTP     string `json:"http"`
-	Temporal string `json:"temporal"`
-	Sandbox  string `json:"sandbox"`
-	Metrics  string `json:"metrics"`
+// sandboxSecret is the client secret that the stand-ins' token endpoint knows.
+const sandboxSecret = "sandbox-secret"
 
-	dir            string
+// queued is a copy of product-specs for the section on fairness: many may wait,
+// nothing is shared, and nobody's answer is too late.
+const queued = "product-specs-queued"
+
+// environment is a `patchbay dev` with the lean sandbox, and nothing else on it.
+// Taken apart, it is what `dev` stood on, without the `dev`.
+type environment struct {
+	site
+	temporal, sandbox, database string // addresses
+
+	dir, binary    string
 	cmd            *exec.Cmd
+	parts          *devenv.Env // once it is taken apart
 	temporalBinary string
-	next           atomic.Int64
 	products       []string
 }
 
-func start(ctx context.Context) (*environment, error) {
+func start(ctx context.Context, o options) (*environment, error) {
 	temporal, err := devenv.TemporalBinary()
 	if err != nil {
 		return nil, err
@@ -42,44 +46,136 @@ func start(ctx context.Context) (*environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	env := &environment{dir: dir, temporalBinary: temporal, binary: o.binary}
+	if err := env.start(ctx, o); err != nil {
+		env.stop()
 		return nil, err
 	}
-	env := &environment{dir: dir, temporalBinary: temporal}
-	binary := filepath.Join(dir, "patchbay")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "patchbay").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building patchbay: %w\n%s", err, out)
+	return env, nil
+}
+
+func (e *environment) start(ctx context.Context, o options) error {
+	if err := os.Chmod(e.dir, 0o755); err != nil { // PostgreSQL's own user has to pass
+		return err
 	}
-	log, err := os.Create(filepath.Join(dir, "dev.log"))
+	if e.binary == "" {
+		source := "patchbay"
+		if o.profile != "" {
+			source = "patchbay/internal/bench/profiled"
+		}
+		e.binary = filepath.Join(e.dir, "patchbay")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", e.binary, source).CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", source, err, out)
+		}
+	}
+	var err error
+	if e.binary, err = filepath.Abs(e.binary); err != nil {
+		return err
+	}
+	if err := e.writeFlows(); err != nil {
+		return err
+	}
+	if e.cmd, err = e.launch("dev", nil, "dev", "--lean", "--data", e.dir, "--flows", filepath.Join(e.dir, "flows"),
+		"--http", "127.0.0.1:0", "--temporal-port", "0", "--ui-port", "0", "--sandbox-port", "0"); err != nil {
+		return err
+	}
+	if err := await(ctx, "patchbay dev", time.Minute, e.ready); err != nil {
+		return fmt.Errorf("%w; its log ends with\n%s", err, e.logged("dev"))
+	}
+	e.running["clients"] = os.Getpid()
+	v, err := newVendors(ctx, e.sandbox)
+	if err != nil {
+		return err
+	}
+	e.products, err = v.products(ctx)
+	return err
+}
+
+// writeFlows puts the example flows into a directory, and a copy of product-specs
+// that lets thousands wait.
+func (e *environment) writeFlows() error {
+	dir := filepath.Join(e.dir, "flows")
+	if err := os.CopyFS(dir, flows.Files); err != nil {
+		return err
+	}
+	source, err := flows.Files.ReadFile("product-specs.yaml")
+	if err != nil {
+		return err
+	}
+	at := bytes.Index(source, []byte("\nlimits:"))
+	if at < 0 || !bytes.Contains(source, []byte("flow: product-specs\n")) {
+		return errors.New("product-specs.yaml is not as the bench knows it: no limits, or another name")
+	}
+	copied := bytes.Replace(source[:at], []byte("flow: product-specs\n"), []byte("flow: "+queued+"\n"), 1)
+	copied = append(copied, "\nlimits: { timeout: 10m, rows: 500, concurrent: 50, per_user: 2, queue: 6000 }\n"...)
+	return os.WriteFile(filepath.Join(dir, queued+".yaml"), copied, 0o644)
+}
+
+// launch starts the binary with a log of its own. The working directory is the
+// log's: a profiled build leaves its profiles there.
+func (e *environment) launch(name string, env []string, args ...string) (*exec.Cmd, error) {
+	dir := filepath.Join(e.dir, "run-"+name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
-	env.cmd = exec.Command(binary, "dev", "--lean", "--data", dir, "--http", "127.0.0.1:0",
-		"--temporal-port", "0", "--ui-port", "0", "--sandbox-port", "0")
-	env.cmd.Dir, env.cmd.Stdout, env.cmd.Stderr = dir, log, log
-	env.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := env.cmd.Start(); err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(time.Minute); ; {
-		if env.ready() {
-			break
+	defer log.Close() // the process has its own
+	cmd := exec.Command(e.binary, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.Env = append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours alone
+	return cmd, cmd.Start()
+}
+
+// logged is the end of a process's log.
+func (e *environment) logged(name string) []byte {
+	b, _ := os.ReadFile(filepath.Join(e.dir, "run-"+name, "log"))
+	return b[max(0, len(b)-2000):]
+}
+
+// await polls until ok.
+func await(ctx context.Context, what string, within time.Duration, ok func() bool) error {
+	for deadline := time.Now().Add(within); !ok(); {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s did not become ready within %s", what, within)
 		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			env.stop()
-			return nil, fmt.Errorf("patchbay dev did not become ready; see %s", log.Name())
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
 		}
-		<-time.After(50 * time.Millisecond)
 	}
-	return env, env.list(ctx)
+	return nil
 }
 
 func (e *environment) ready() bool {
-	b, err := os.ReadFile(filepath.Join(e.dir, "dev.json"))
-	if err != nil || json.Unmarshal(b, e) != nil || e.HTTP == "" {
+	var record struct {
+		HTTP     string `json:"http"`
+		Temporal string `json:"temporal"`
+		Sandbox  string `json:"sandbox"`
+		Database string `json:"database"`
+		Metrics  string `json:"metrics"`
+		Children []struct {
+			Name string `json:"name"`
+			PID  int    `json:"pid"`
+		} `json:"children"`
+	}
+	b, err := os.ReadFile(filepath.Join(e.dir, devenv.RecordFile))
+	if err != nil || json.Unmarshal(b, &record) != nil || record.HTTP == "" || !answers(record.HTTP+"/readyz") {
 		return false
 	}
-	resp, err := http.Get(e.HTTP + "/readyz")
+	e.api, e.actionsAt = record.HTTP, record.Metrics
+	e.temporal, e.sandbox, e.database = record.Temporal, record.Sandbox, record.Database
+	e.running = processes{"patchbay": e.cmd.Process.Pid}
+	for _, child := range record.Children {
+		e.running[child.Name] = child.PID
+	}
+	return true
+}
+
+func answers(url string) bool {
+	resp, err := http.Get(url)
 	if err != nil {
 		return false
 	}
@@ -87,124 +183,42 @@ func (e *environment) ready() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// stop ends the environment and removes what it left.
-func (e *environment) stop() {
-	_ = e.cmd.Process.Signal(syscall.SIGINT)
-	_ = e.cmd.Wait()
-	_ = os.RemoveAll(e.dir)
-}
-
-// list reads item numbers of the sandbox, so that presses have distinct parameters.
-func (e *environment) list(ctx context.Context) error {
-	oracle := newVendors(e)
-	for offset := 0; len(e.products) < 5000; offset += 499 {
-		var page struct {
-			Items []struct {
-				ItemNumber string `json:"ItemNumber"`
-			} `json:"items"`
-			HasMore bool `json:"hasMore"`
-		}
-		path := fmt.Sprintf("/oracle/fscmRestApi/resources/11.13.18.05/itemsV2?onlyData=true&fields=ItemNumber&orderBy=ItemNumber&limit=499&offset=%d", offset)
-		if err := oracle.call(ctx, http.MethodGet, path, nil, &page); err != nil {
-			return fmt.Errorf("listing products: %w", err)
-		}
-		for _, item := range page.Items {
-			e.products = append(e.products, item.ItemNumber)
-		}
-		if !page.HasMore {
-			break
-		}
+// takeApart ends `patchbay dev` and starts what it stood on again, without it:
+// PostgreSQL, Temporal and the lean sandbox, with the data they had. It does
+// nothing the second time.
+func (e *environment) takeApart(ctx context.Context) (err error) {
+	if e.parts != nil {
+		return nil
 	}
-	if len(e.products) == 0 {
-		return fmt.Errorf("the sandbox has no products")
+	if err := interrupt(e.cmd); err != nil {
+		return fmt.Errorf("stopping patchbay dev: %w", err)
 	}
+	e.cmd = nil
+	if e.parts, err = devenv.Start(ctx, devenv.Options{Dir: e.dir, Lean: true, Executable: e.binary}); err != nil {
+		return err
+	}
+	info := e.parts.Info()
+	e.temporal, e.sandbox, e.database, e.actionsAt = info.Temporal, info.Sandbox, info.Database, info.Metrics
 	return nil
 }
 
-// product is the next item number; all are distinct until the list is used up.
-func (e *environment) product() string {
-	return e.products[int(e.next.Add(1))%len(e.products)]
-}
-
-// actions is Temporal's own count of billable actions so far. The server publishes
-// it once a second, so a reading waits until the last action is in it.
-func (e *environment) actions(ctx context.Context) (int64, error) {
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(1500 * time.Millisecond):
-	}
-	return durable.Actions(ctx, e.Metrics, "default")
-}
-
-// quiet waits until no run is open: the writes behind answers are done.
-func (e *environment) quiet(ctx context.Context) error {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
-		open := 0
-		for _, status := range []string{"accepted", "running"} {
-			var page struct {
-				Runs []json.RawMessage `json:"runs"`
-			}
-			if err := e.get(ctx, "/v1/runs?limit=1&status="+status, &page); err != nil {
-				return err
-			}
-			open += len(page.Runs)
-		}
-		if open == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return fmt.Errorf("runs are still open after a minute")
-}
-
-// written tells how long the latest runs took from acceptance to their confirmed
-// write, by their own times: the answer is only half of a press.
-func (e *environment) written(ctx context.Context) ([]time.Duration, error) {
-	var page struct {
-		Runs []struct {
-			AcceptedAt time.Time `json:"accepted_at"`
-			ClosedAt   time.Time `json:"closed_at"`
-		} `json:"runs"`
-	}
-	if err := e.get(ctx, "/v1/runs?limit=100&status=completed", &page); err != nil {
-		return nil, err
-	}
-	took := make([]time.Duration, len(page.Runs))
-	for i, r := range page.Runs {
-		took[i] = r.ClosedAt.Sub(r.AcceptedAt)
-	}
-	return took, nil
-}
-
-func (e *environment) get(ctx context.Context, path string, out any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.HTTP+path, nil)
-	if err != nil {
+// interrupt ends a process as Ctrl-C does, and waits.
+func interrupt(cmd *exec.Cmd) error {
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	return json.NewDecoder(resp.Body).Decode(out)
+	return cmd.Wait()
 }
 
-// resident is the memory of the patchbay process alone, in bytes.
-func (e *environment) resident() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.cmd.Process.Pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading the memory of patchbay (Linux only): %w", err)
+// stop ends the environment and removes what it left.
+func (e *environment) stop() {
+	if e.cmd != nil && e.cmd.Process != nil {
+		_ = interrupt(e.cmd)
 	}
-	for line := range bytes.Lines(b) {
-		if value, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-			return kb << 10, err
-		}
+	if e.parts != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = e.parts.Close(ctx)
 	}
-	return 0, fmt.Errorf("no VmRSS in the process status")
+	_ = os.RemoveAll(e.dir)
 }

@@ -1,13 +1,15 @@
-// Command bench measures a press beside its peers, in one run on one machine:
-// one client presses product-specs, and the same client runs a bare workflow
-// whose two activities make the same two HTTP calls, on the same Temporal
-// server and the same lean sandbox. It prints medians over rounds with their
-// spread, Temporal's own count of actions per press and the memory of the
-// patchbay process alone. `make bench` runs it; nothing here is a test, because
-// a time is no proof.
+// Command bench measures presses of product-specs beside one bare workflow per
+// press, in one run on one machine: the same clients, the same two calls to the
+// same lean sandbox, the same Temporal server. It first prints what the bench
+// itself, the sandbox and PostgreSQL could do at most, then medians over
+// alternating rounds with their spread, for one client and for many: answers and
+// completed writes a second, Temporal's own count of actions, where the CPU time
+// went, memory. Then the same with separate processes, identical requests at
+// once, and one user's press behind another user's queue. `make bench` runs it;
+// nothing here is a test, because a time is no proof.
 //
 // It drives the built binary as a user does and imports nothing of Patchbay but
-// the counter of actions.
+// the example flows, the counter of actions, and what starts the children.
 package main
 
 import (
@@ -19,114 +21,123 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
+// options are the choices of one run.
+type options struct {
+	only    []string
+	clients []int
+	rounds  int
+	lasting time.Duration
+	binary  string
+	profile string
+}
+
+// The sections, in the order in which they run.
+const (
+	ceilingSection   = "ceiling"
+	loadSection      = "load"
+	splitSection     = "split"
+	fairnessSection  = "fairness"
+	identicalSection = "identical"
+)
+
+var sections = []string{ceilingSection, loadSection, splitSection, fairnessSection, identicalSection}
+
 func main() {
-	rounds := flag.Int("rounds", 7, "rounds; each measures every contender once")
-	presses := flag.Int("presses", 200, "presses of a contender in a round")
-	warmup := flag.Int("warmup", 100, "presses before the first round, not counted")
+	if len(os.Args) > 1 && os.Args[1] == peerCommand {
+		finish("bench "+peerCommand, runPeer(os.Args[2:]))
+		return
+	}
+	var o options
+	only := flag.String("only", strings.Join(sections, ","), "sections to run")
+	clients := flag.String("clients", "1,32,256", "numbers of clients that press at a time")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every contender once")
+	flag.DurationVar(&o.lasting, "lasting", 3*time.Second, "how long the clients of a round go on pressing")
+	flag.StringVar(&o.binary, "binary", "", "measure this `FILE` instead of building one")
+	flag.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of patchbay's last round with most clients to `PREFIX`-cpu.pprof and -heap.pprof")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *rounds, *presses, *warmup); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+	var err error
+	if o.only, o.clients, err = choices(*only, *clients); err == nil && (o.rounds < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
+		err = errors.New("give at least one round, no arguments, and a profile only of what is built here")
+	}
+	if err != nil {
+		finish("bench", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = run(ctx, o)
+	stop()
+	finish("bench", err)
+}
+
+func finish(name string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds, presses, warmup int) error {
-	env, err := start(ctx)
+func choices(only, clients string) (names []string, numbers []int, err error) {
+	for name := range strings.SplitSeq(only, ",") {
+		if !slices.Contains(sections, name) {
+			return nil, nil, fmt.Errorf("there is no section %q; there are %s", name, strings.Join(sections, ", "))
+		}
+		names = append(names, name)
+	}
+	for text := range strings.SplitSeq(clients, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 4096 {
+			return nil, nil, fmt.Errorf("%q is no number of clients", text)
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return names, numbers, nil
+}
+
+func run(ctx context.Context, o options) error {
+	env, err := start(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer env.stop()
-	bare, err := newBare(ctx, env)
+	peer, err := startPeer(env.temporal, env.sandbox)
 	if err != nil {
 		return err
 	}
-	defer bare.close()
-	button := newButton(env)
+	defer peer.stop()
 	machine(env)
-
-	contenders := []struct {
-		name, until string
-		one         func(context.Context, string) error
-		took        [][]time.Duration // by round
-	}{
-		{name: "button to first answer", one: button.press,
-			until: "the press is durable, the source is read, the rows are with the client; the write goes on behind it"},
-		{name: "bare workflow (both calls)", one: bare.press,
-			until: "the source is read and the target has taken the write; one durable execution, nothing else recorded"},
-	}
-	for _, c := range contenders {
-		for range warmup {
-			if err := c.one(ctx, env.product()); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
+	if slices.Contains(o.only, ceilingSection) {
+		if err := ceiling(ctx, env, peer); err != nil {
+			return err
 		}
 	}
-	if err := env.quiet(ctx); err != nil {
-		return err
-	}
-	var actions []float64
-	var written [][]time.Duration
-	for round := range rounds {
-		for i := range contenders {
-			c := &contenders[(i+round)%len(contenders)] // who goes first changes
-			before, err := env.actions(ctx)
-			if err != nil {
-				return err
-			}
-			var took []time.Duration
-			for range presses {
-				began := time.Now()
-				if err := c.one(ctx, env.product()); err != nil {
-					return fmt.Errorf("%s: %w", c.name, err)
-				}
-				took = append(took, time.Since(began))
-			}
-			c.took = append(c.took, took)
-			if err := env.quiet(ctx); err != nil {
-				return err
-			}
-			after, err := env.actions(ctx)
-			if err != nil {
-				return err
-			}
-			if (i+round)%len(contenders) != 0 {
-				continue
-			}
-			actions = append(actions, float64(after-before)/float64(presses))
-			ends, err := env.written(ctx)
-			if err != nil {
-				return err
-			}
-			written = append(written, ends)
+	if slices.Contains(o.only, loadSection) {
+		if err := load(ctx, env, peer, o); err != nil {
+			return err
 		}
 	}
-	const confirmed = "button to confirmed write"
-	fmt.Print("\nWhat each row waits for:\n")
-	for _, c := range contenders {
-		fmt.Printf("  %-28s %s\n", c.name, c.until)
+	peer.stop()
+	apart := []struct {
+		name string
+		run  func(context.Context, *environment, options) error
+	}{{splitSection, split}, {fairnessSection, fairness}, {identicalSection, identical}}
+	for _, section := range apart {
+		if !slices.Contains(o.only, section.name) {
+			continue
+		}
+		if err := env.takeApart(ctx); err != nil {
+			return err
+		}
+		if err := section.run(ctx, env, o); err != nil {
+			return err
+		}
 	}
-	fmt.Printf("  %-28s %s\n", confirmed, "as the first row, and the write is sent, confirmed and recorded and the run is closed; by the run's own times")
-	fmt.Printf("\n%-28s %22s %22s\n", "one client", "p50 (min … max)", "p95 (min … max)")
-	for _, c := range contenders {
-		fmt.Printf("%-28s %22s %22s\n", c.name, spread(c.took, 0.5), spread(c.took, 0.95))
-	}
-	fmt.Printf("%-28s %22s %22s\n\nratios of the p50s:\n", confirmed, spread(written, 0.5), spread(written, 0.95))
-	first, both := contenders[0], contenders[1]
-	fmt.Printf("  %s ÷ %s: %s, goal at most 1.3; not the same work: the answer does not wait for the write\n", first.name, both.name, ratio(first.took, both.took))
-	fmt.Printf("  %s ÷ %s: %s; the same two calls\n", confirmed, both.name, ratio(written, both.took))
-	low, mid, high := minMedianMax(actions)
-	fmt.Printf("Temporal actions per press: %.2f (%.2f … %.2f)\n", mid, low, high)
-	rss, err := env.resident()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("resident memory of the patchbay process: %d MB, goal below 150 MB\n", rss>>20)
 	return nil
 }
 
@@ -134,7 +145,7 @@ func run(ctx context.Context, rounds, presses, warmup int) error {
 func machine(env *environment) {
 	cpu := "unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for _, line := range strings.Split(string(b), "\n") {
+		for line := range strings.SplitSeq(string(b), "\n") {
 			if name, ok := strings.CutPrefix(line, "model name"); ok {
 				cpu = strings.Trim(name, "\t :")
 				break
@@ -143,6 +154,6 @@ func machine(env *environment) {
 	}
 	temporal, _ := exec.Command(env.temporalBinary, "--version").Output()
 	postgres, _ := exec.Command("sh", "-c", "postgres --version 2>/dev/null || ls -d /usr/lib/postgresql/*/bin/postgres | tail -1 | xargs -I{} {} --version").Output()
-	fmt.Printf("%d × %s, %s/%s, %s\n%s\n%s\n", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version(),
+	fmt.Printf("%d × %s, %s/%s, %s\n%s\n%s\neverything runs on it: clients, Patchbay, PostgreSQL, Temporal, the stand-ins\n", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version(),
 		strings.TrimSpace(string(temporal)), strings.TrimSpace(string(postgres)))
 }
