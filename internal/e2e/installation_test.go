@@ -1,0 +1,274 @@
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/devenv"
+)
+
+// rolled builds, once for all tests of the package, a patchbay that differs from
+// binary by a comment in package workflows, and so by its build ID.
+var rolled = sync.OnceValues(func() (string, error) {
+	path, err := binary()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(path)
+	source, err := filepath.Abs("../../workflows/doc.go")
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return "", err
+	}
+	changed, overlay := filepath.Join(dir, "doc.go"), filepath.Join(dir, "overlay.json")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	if err != nil {
+		return "", err
+	}
+	for name, content := range map[string][]byte{changed: append(text, "\n// A later build.\n"...), overlay: replace} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			return "", err
+		}
+	}
+	next := path + "-next"
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-overlay", overlay, "-o", next, "patchbay").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the next patchbay: %w\n%s", err, out)
+	}
+	return next, nil
+})
+
+// installation is Patchbay as it runs in production: serve and workers as
+// processes of their own, put in force by apply, beside the stand-ins.
+type installation struct {
+	*patchbay          // HTTP is serve's, once it has been started
+	application string // URL of the database, as the role of serve and worker
+	password    string // of that role
+	key         string // an operator's
+}
+
+// install starts PostgreSQL, Temporal and the sandbox, a worker, and applies the
+// example flows: new runs begin on the build of that worker.
+func install(t *testing.T) (i *installation, worker *program) {
+	t.Helper()
+	path, err := binary()
+	require.NoError(t, err)
+	i = &installation{
+		patchbay: &patchbay{t: t, dir: dataDir(t), done: make(chan struct{}), cmd: exec.Command(path)},
+		password: rand.Text(), key: rand.Text(),
+	}
+	i.log, err = os.Create(filepath.Join(i.dir, "log"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = i.log.Close() })
+	env, err := devenv.Start(t.Context(), devenv.Options{Dir: filepath.Join(i.dir, "env"), Executable: path})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, env.Close(ctx))
+	})
+	given := env.Info()
+	i.Temporal, i.Sandbox, i.Database, i.UI = given.Temporal, given.Sandbox, given.Database, given.UI
+	role, err := url.Parse(given.Database)
+	require.NoError(t, err)
+	role.User = url.UserPassword("patchbay_app", i.password)
+	i.application = role.String()
+	sum := sha256.Sum256([]byte(i.key))
+	require.NoError(t, os.WriteFile(filepath.Join(i.dir, "keys"), fmt.Appendf(nil, "desk %s operate\n", hex.EncodeToString(sum[:])), 0o600))
+
+	applying := i.run(path, i.applying()...)
+	worker = i.worker(path)
+	applying.ended(time.Minute)
+	return i, worker
+}
+
+// program is a running command of the binary.
+type program struct {
+	t    *testing.T
+	name string
+	cmd  *exec.Cmd
+	log  *os.File
+	done chan struct{}
+	err  error // once done is closed
+	at   string
+}
+
+// run starts a command; it is ended with the test.
+func (i *installation) run(path string, args ...string) *program {
+	i.t.Helper()
+	p := &program{t: i.t, name: args[0], log: i.log, done: make(chan struct{})}
+	p.cmd = exec.Command(path, args...)
+	p.cmd.Dir, p.cmd.Env = i.dir, i.env()
+	p.cmd.Stdout, p.cmd.Stderr = i.log, i.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(i.t, p.cmd.Start())
+	go func() { p.err = p.cmd.Wait(); close(p.done) }()
+	i.t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(30 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+			i.t.Errorf("%s did not stop within 30 s", p.name)
+		}
+	})
+	return p
+}
+
+func (i *installation) env() []string {
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.Sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret")
+}
+
+// applying is the command that puts the example flows in force, and the build
+// current once a worker of it polls.
+func (i *installation) applying() []string {
+	i.t.Helper()
+	flows, err := filepath.Abs("../../flows")
+	require.NoError(i.t, err)
+	return []string{"apply", "--database", i.Database, "--temporal", i.Temporal, "--role-password", i.password, flows}
+}
+
+// promote makes the build of path current.
+func (i *installation) promote(path string) {
+	i.t.Helper()
+	i.run(path, i.applying()...).ended(time.Minute)
+}
+
+// worker starts a worker and waits until it is up. One that ends before, since
+// its role is not there yet, is started again.
+func (i *installation) worker(path string) *program {
+	i.t.Helper()
+	address := freePort(i.t)
+	start := func() *program {
+		p := i.run(path, "worker", "--database", i.application, "--temporal", i.Temporal, "--http", address)
+		p.at = "http://" + address
+		return p
+	}
+	p := start()
+	i.await("up: worker", 30*time.Second, func() bool {
+		select {
+		case <-p.done:
+			p = start()
+		default:
+		}
+		return p.ready()
+	})
+	return p
+}
+
+// serve starts API and relay on address and waits until they are up.
+func (i *installation) serve(path, address string) *program {
+	i.t.Helper()
+	p := i.run(path, "serve", "--database", i.application, "--temporal", i.Temporal, "--http", address, "--keys", filepath.Join(i.dir, "keys"))
+	p.at = "http://" + address
+	i.HTTP = p.at
+	i.await("up: serve", 30*time.Second, p.ready)
+	return p
+}
+
+// ready reports whether the program says that it is.
+func (p *program) ready() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+	}
+	resp, err := http.Get(p.at + "/readyz")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// terminate asks the program to end, as a supervisor does.
+func (p *program) terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+
+// ended waits for the orderly end of the program.
+func (p *program) ended(within time.Duration) {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(within):
+		b, _ := os.ReadFile(p.log.Name())
+		p.t.Fatalf("%s did not end within %s; the log ends:\n%s", p.name, within, tail(b, 4000))
+	}
+	require.NoError(p.t, p.err, "%s ends in order", p.name)
+}
+
+// kill ends the program as kill -9 does.
+func (p *program) kill() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Kill())
+	<-p.done
+}
+
+// as is the header of the operator.
+func (i *installation) as() http.Header { return http.Header{"Authorization": {"Bearer " + i.key}} }
+
+// sandboxRows asks the sandbox's own database, of which Patchbay knows nothing.
+func (i *installation) sandboxRows(query string, into ...any) {
+	i.t.Helper()
+	u, err := url.Parse(i.Database)
+	require.NoError(i.t, err)
+	u.Path = "/sandbox"
+	conn, err := pgx.Connect(i.t.Context(), u.String())
+	require.NoError(i.t, err)
+	defer func() { _ = conn.Close(context.WithoutCancel(i.t.Context())) }()
+	require.NoError(i.t, conn.QueryRow(i.t.Context(), query).Scan(into...))
+}
+
+// products lists item numbers of the sandbox, all different.
+func (i *installation) products(n int) []string {
+	i.t.Helper()
+	var all []string
+	for offset := 0; len(all) < n; offset += 499 {
+		var page struct {
+			Items []struct{ ItemNumber string } `json:"items"`
+		}
+		header := http.Header{"Authorization": {"Bearer " + i.token()}, "Rest-Framework-Version": {"4"}}
+		i.do(http.MethodGet, fmt.Sprintf("%s/oracle/fscmRestApi/resources/11.13.18.05/itemsV2?onlyData=true&fields=ItemNumber&orderBy=ItemNumber&limit=499&offset=%d", i.Sandbox, offset), header, "", &page)
+		require.NotEmpty(i.t, page.Items, "the catalogue has %d products, not %d", len(all), n)
+		for _, item := range page.Items {
+			all = append(all, item.ItemNumber)
+		}
+	}
+	return all[:n]
+}
+
+// token is a client's of the sandbox's systems.
+func (i *installation) token() string {
+	i.t.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"patchbay"}, "client_secret": {"sandbox-secret"}, "scope": {i.Sandbox + "/dataverse/.default"}}
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.Sandbox+"/login/contoso/oauth2/v2.0/token", strings.NewReader(form.Encode()))
+	require.NoError(i.t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(i.t, err)
+	defer resp.Body.Close()
+	require.NoError(i.t, json.NewDecoder(resp.Body).Decode(&token))
+	return token.AccessToken
+}
