@@ -53,10 +53,10 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 		want []string
 	}{
 		"accepted":   {fresh("accepted", at), []string{"Starting for AS54888."}},
-		"waiting":    {waiting, []string{"Oracle PLM is not available (503); it is asked again after 12 s.", "Starting"}},
+		"waiting":    {waiting, []string{"Oracle PLM is not available (503); asked again after 12 s.", "Starting"}},
 		"reading":    {reading(fresh("reading", at)), []string{"Reading from Oracle PLM for AS54888.", "data-cancel"}},
 		"cancelling": {cancelling, []string{"Cancelling: what has begun is being settled"}},
-		"parked":     {parked, []string{"Parked: Dataverse did not accept the credentials (401); it is asked again once the connection is put right."}},
+		"parked":     {parked, []string{"Parked: Dataverse did not accept the credentials (401); asked again once the connection is put right."}},
 		"late":       {late, []string{"it was waiting: Oracle PLM is not available (503)."}},
 		"writing": {writing(answered(reading(fresh("writing", at)), 8), 3), []string{
 			"8 rows for AS54888 were read from Oracle PLM in 210 ms; writing to Dataverse.", "3 of 8 rows written to Dataverse"}},

@@ -32,6 +32,7 @@ type (
 		States  []flow.Status
 		People  []string // who asked for the runs that are shown
 		Persons bool     // the viewer may see what others asked for
+		Mixed   bool     // and does
 		Older   string   // address of the next page
 		Address string   // of the same list, live
 		Top     string   // when the newest shown run was accepted
@@ -128,6 +129,8 @@ func (c *console) listed(r *http.Request) (listing, error) {
 		}
 	}
 	slices.Sort(out.People)
+	viewer := c.Principal(r).Name
+	out.Mixed = out.Persons && slices.ContainsFunc(out.People, func(name string) bool { return name != viewer })
 	if len(out.List) > 0 {
 		out.Top = out.List[0].At.UTC().Format(time.RFC3339Nano)
 	}
@@ -199,7 +202,7 @@ func (l listing) version() string {
 	for _, s := range l.List {
 		fmt.Fprintln(h, s.Version())
 	}
-	fmt.Fprintln(h, l.Next, l.Newer, l.Pace)
+	fmt.Fprintln(h, l.Next, l.Newer, l.Pace, l.Mixed)
 	return `"` + hex.EncodeToString(h.Sum(nil)[:9]) + `"`
 }
 

@@ -174,5 +174,5 @@ func TestPagesFitNarrowWindowsAndListsStayLive(t *testing.T) {
 	}
 	tab.Go(w.URL + "/runs")
 	w.put(reading(fresh("new", time.Now())))
-	tab.Shows(".list", "Reading from Oracle PLM")
+	tab.Shows(".live-list", "Reading from Oracle PLM")
 }

@@ -38,9 +38,12 @@ func icon(name string) template.HTML {
 	return `<svg class="icon ` + template.HTML(name) + `" viewBox="0 0 16 16" aria-hidden="true">` + shapes[name] + `</svg>`
 }
 
-// held is a run that is open and can do nothing now: it waits for its turn, a
-// system or an identical run, and goes on by itself.
-var held = state{"Waiting", "held", icon("clock")}
+// An open run that can do nothing now and goes on by itself: queueing is its turn
+// to come, or an identical run to answer; held is something that is in its way.
+var (
+	queueing = state{"Waiting", "running", icon("clock")}
+	held     = state{"Waiting", "held", icon("clock")}
+)
 
 func statusState(s flow.Status) state {
 	switch s {

@@ -123,7 +123,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	}
 	s.share(in)
 	if s.Waiting = waiting(run, plan, in); s.Waiting != "" && run.Status != flow.Parked && !run.Cancelling {
-		s.State = held
+		if s.State = queueing; run.Waiting != "" || run.DueAt != nil {
+			s.State = held
+		}
 	}
 	end := in.now
 	if run.ClosedAt != nil {
@@ -167,6 +169,9 @@ func (s *story) share(in setting) {
 	}
 }
 
+// Said is the step of an open run, or what it waits for, as a list says it.
+func (s story) Said() string { return strings.TrimSuffix(sentence(s.Now), ".") }
+
 // current is the name of the step the run is in; "" before the first.
 func (s *story) current() string {
 	if n := len(s.Run.Progress); n > 0 {
@@ -181,7 +186,7 @@ func (s *story) doing() string {
 		return ""
 	case s.Run.Cancelling:
 		return "Cancelling: what has begun is being settled"
-	case s.Waiting != "" && s.Run.Waiting == "" && s.Run.DueAt == nil: // for its turn: it is in no step
+	case s.State == queueing: // it is in no step
 		return strings.TrimRight(sentence(s.Waiting), ".")
 	}
 	switch s.current() {

@@ -65,15 +65,15 @@ func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) s
 	case what == "" && due == nil:
 		return ""
 	case status == flow.Parked:
-		return what + "; it is asked again once the connection is put right"
+		return what + "; asked again once the connection is put right"
 	case due != nil && what == "":
 		return "waiting until " + clock(*due)
 	case due != nil:
-		return what + "; it is asked again at " + clock(*due)
+		return what + "; asked again at " + clock(*due)
 	case after != "":
-		return what + "; it is asked again after " + after
+		return what + "; asked again after " + after
 	case note.MatchString(why):
-		return what + "; it is asked again"
+		return what + "; asked again"
 	}
 	return what
 }

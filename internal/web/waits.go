@@ -47,13 +47,13 @@ func (c *console) waits(r *http.Request, plans []flow.Applied) ([]wait, error) {
 			w.State = statusState(flow.Parked)
 			w.why, _ = because(row.Why, plan)
 		case row.Shared:
-			w.For = "For the answer of an identical press"
+			w.State, w.For = queueing, "For the answer of an identical press"
 		case row.Why != "":
 			w.why, _ = because(row.Why, plan)
 		case row.DueAt == nil:
-			w.For = "In the queue"
+			w.State, w.For = queueing, "In the queue"
 		}
-		i := slices.IndexFunc(all, func(o wait) bool { return o.For == w.For && o.why == w.why && o.State.Word == w.State.Word })
+		i := slices.IndexFunc(all, func(o wait) bool { return o.For == w.For && o.why == w.why && o.State == w.State })
 		if i < 0 {
 			i, all = len(all), append(all, w)
 			all[i].At = row.Since

@@ -170,6 +170,7 @@
       }
       for (const node of now.values()) node.remove();
       rows.dataset.top = fresh.dataset.top;
+      rows.className = fresh.className;
       return came;
     }
 
