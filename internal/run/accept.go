@@ -4,30 +4,74 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
-	"patchbay/internal/journal"
 )
 
-// entry is a press on its way into the book.
-type entry struct {
-	runID  string
-	press  flow.Press
-	plan   *flow.Plan
-	digest string
-	params flow.Row
-	sum    [sha256.Size]byte // of the parameters as they were given
+type (
+	// entry is a press on its way into the book.
+	entry struct {
+		runID    string
+		press    flow.Press
+		plan     *flow.Plan
+		digest   string
+		params   flow.Row
+		body     []byte            // of params
+		sum      [sha256.Size]byte // of the parameters as they were given
+		orderKey string
+		share    string        // what identical presses have in common; "" for a press that shares with none
+		lead     time.Duration // how far ahead its place in the queue lies
+	}
+
+	// door is where presses come in and their callers ask how they stand.
+	door struct {
+		accepts *group[*entry, accepted]
+		reads   *group[string, flow.Run]
+		turns   *turns
+	}
+
+	// accepted is what became of an entry.
+	accepted struct {
+		run     flow.Run
+		batchID string // it claimed itself, or the second door claimed it
+		made    bool   // by this press; else the run was there, as row says
+		read    bool   // more is known than run says: read it
+		row     standing
+	}
+)
+
+const (
+	// commitTimeout bounds the transaction that commits presses. The patience of
+	// their callers does not: who hangs up would leave a commit that nobody knows of.
+	commitTimeout = 3 * time.Second
+	// Presses of one transaction, and transactions of this process at a time: a
+	// second one would halve the size of both, and could not count what the first adds
+	// to a queue.
+	mostPresses     = 256
+	pressesInFlight = 1
+)
+
+func newDoor(b *Book) door {
+	return door{
+		accepts: newGroup(mostPresses, pressesInFlight, b.acceptAll),
+		reads:   newGroup(mostReads, readsInFlight, b.getAll),
+		turns:   newTurns(),
+	}
 }
 
 // Accept makes a run of a press and commits it: what it returns without error is
-// kept (promise 1). The new row is claimed for its own workflow at once; Start is
-// what to start now, and what the relay starts when that does not happen.
+// kept (promise 1). Presses that come at the same time are committed together, one
+// that comes alone at once.
+//
+// A press of a flow that is idle claims itself: Start is what to start now, and what
+// the relay starts when that does not happen. A press of a busy flow waits to be
+// claimed, with a zero Start; Waiting ticks for it. One that joins the work of an
+// identical press is never started: Shared names the run that answers it, and its
+// answer may be there already. A press that a workflow carries (Press.Workflow) has
+// no place in the queue. Its Start is filled for a repeat, too, and it is no repeat
+// while nobody has begun it: its first acceptance may not have reached the workflow.
 //
 // The same principal, flow and key with the same parameters gives the run that
 // exists, Replayed and with a zero Start; other parameters are Conflict
@@ -35,138 +79,231 @@ type entry struct {
 // "params.invalid", Throttled "queue.full", Unavailable "store.…". A caller who
 // leaves during the commit does not cut it off.
 func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, error) {
-	plan, digest, err := b.plans.Current(ctx, press.Flow)
+	e, err := b.entry(ctx, press)
 	if err != nil {
 		return flow.Run{}, Start{}, err
 	}
-	if press.Params == nil {
-		press.Params = flow.Row{} // the same press as one with an empty object
-	}
-	body, err := encode(press.Params)
-	if err != nil {
-		return flow.Run{}, Start{}, err
-	}
-	e := entry{press: press, plan: plan, digest: digest, sum: sha256.Sum256(body)}
-	if e.runID, err = b.runID(ctx, press); err != nil {
-		return flow.Run{}, Start{}, err
-	}
-	if e.params, err = plan.Validate(press.Params); err != nil {
+	if e.params, err = e.plan.Validate(e.press.Params); err != nil {
 		// The press may be a repeat from before the flow's parameters changed.
-		if press.Key != "" {
-			if run, _, replayed := b.replay(ctx, e); replayed == nil {
-				return run, Start{}, nil
+		if e.press.Key != "" {
+			if rows, found := b.standings(ctx, []string{e.runID}); found == nil && len(rows) == 1 {
+				if run, start, replayed := b.replay(ctx, e, rows[e.runID]); replayed == nil {
+					return run, start, nil
+				}
 			}
 		}
 		return flow.Run{}, Start{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := e.place(time.Now()); err != nil {
 		return flow.Run{}, Start{}, err
 	}
-	run, made, err := b.insert(ctx, e)
-	doubtful := fault.Is(err, fault.InDoubt)
-	if doubtful {
-		// The row names itself, so asking again is safe: either it is there, or
-		// this makes it.
-		run, made, err = b.insert(ctx, e)
+	who, perUser := turn{e.press.Flow, e.press.Principal}, e.perUser()
+	e.lead = b.turns.take(who, perUser, time.Now())
+	got, err := b.accepts.do(ctx, e)
+	if err != nil || !got.made || got.batchID != "" || got.run.Shared != "" {
+		b.turns.back(who, perUser)
 	}
 	switch {
 	case err != nil:
 		return flow.Run{}, Start{}, err
-	case made:
-		return run, start(plan, digest, e.runID, e.runID), nil
+	case !got.made:
+		return b.replay(ctx, e, got.row)
+	case got.read:
+		if got.run, err = b.Get(ctx, e.runID); err != nil {
+			return flow.Run{}, Start{}, err
+		}
 	}
-	run, due, err := b.replay(ctx, e)
-	switch {
-	case fault.Is(err, fault.NotFound):
-		return flow.Run{}, Start{}, fault.ThrottledFor(time.Second, "queue.full", "too many runs of this flow are waiting", nil)
-	case err == nil && doubtful && due && run.Digest == digest:
-		// The row whose commit was in doubt, or an equal one that waits like it.
-		run.Replayed = false
-		return run, start(plan, digest, e.runID, e.runID), nil
+	if got.batchID == "" {
+		return got.run, Start{}, nil
 	}
-	return run, Start{}, err
+	return got.run, e.start(), nil
 }
 
-// commitTimeout bounds the statement that commits a press. The patience of its
-// caller does not: who hangs up would leave a commit that nobody knows of.
-const commitTimeout = 3 * time.Second
-
-// insert commits the row and its journal entry in one statement; made is false
-// when a row with the ID exists or the flow's queue is full.
-func (b *Book) insert(ctx context.Context, e entry) (run flow.Run, made bool, err error) {
-	params, err := encode(e.params)
+// entry prepares a press as far as it can be before its parameters are known to be
+// right.
+func (b *Book) entry(ctx context.Context, press flow.Press) (*entry, error) {
+	plan, digest, err := b.plans.Current(ctx, press.Flow)
 	if err != nil {
-		return flow.Run{}, false, err
+		return nil, err
 	}
-	queue, timeout := e.plan.Limits.Queue, e.plan.Limits.Timeout
-	if queue <= 0 {
-		queue = anyQueue
+	if press.Params == nil {
+		press.Params = flow.Row{} // the same press as one with an empty object
 	}
-	if timeout <= 0 {
-		timeout = anyTimeout
+	if press.Key == "" {
+		press.Key = press.Workflow
 	}
-	run = flow.Run{
-		RunID: e.runID, Flow: e.press.Flow, Status: flow.Accepted, Effects: []flow.Effect{}, Params: e.params,
-		Principal: e.press.Principal, Digest: e.digest, WorkflowID: workflowID(string(e.plan.Pattern), e.press.Flow, e.runID),
+	body, err := encode(press.Params)
+	if err != nil {
+		return nil, err
 	}
-	var progress []byte
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	e := &entry{press: press, plan: plan, digest: digest, sum: sha256.Sum256(body)}
+	e.runID, err = b.runID(ctx, press)
+	return e, err
+}
+
+// place fills in what follows from complete parameters.
+func (e *entry) place(now time.Time) (err error) {
+	if e.body, err = encode(e.params); err != nil {
+		return err
+	}
+	if e.orderKey, err = orderKey(e.plan, e.params); err != nil {
+		return err
+	}
+	e.share = shareOf(e, now)
+	return nil
+}
+
+// perUser is the share of one user, 0 where places are not spread: what has an
+// order of its own keeps it, and what a workflow carries does not queue.
+func (e *entry) perUser() int {
+	if len(e.plan.Order) > 0 || e.press.Workflow != "" {
+		return 0
+	}
+	return e.plan.Limits.PerUser
+}
+
+// start is the start of a run that is a batch by itself.
+func (e *entry) start() Start {
+	batchID := e.runID
+	if e.press.Workflow != "" {
+		batchID = e.press.Workflow
+	}
+	s := start(e.plan, e.digest, batchID, e.runID)
+	s.Class, s.Workflow = e.press.Class, e.press.Workflow
+	return s
+}
+
+// acceptAll commits presses in one transaction.
+func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			with waiting as (
-				select count(*) as n from
-					(select from work where flow = $2 and state in ('accepted', 'running', 'parked') limit $9) as w
-			), made as (
-				insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, batch_id, progress)
-				select $1, $2, $12, $3, $4, $5, $6, $7::interval, now() + $7::interval, $1, work_step('[]', 'accepted', '')
-				from waiting where n < $9
-				on conflict (run_id) do nothing
-				returning accepted_at, deadline_at, progress
-			), claimed as (
-				insert into batch (batch_id, flow, pattern, digest, size, lease_until)
-				select $1, $2, $12, $6, 1, now() + $8::interval from made
-			), said as (
-				`+journal.Insert+`
-				select $2, $1, 'accepted', $10, false, $11::text[], '{}' from made
-			)
-			select accepted_at, deadline_at, progress from made`,
-			e.runID, e.press.Flow, e.press.Principal, e.sum[:], params, e.digest, timeout, b.lease, queue,
-			journal.Accepted, journal.Keys(append(keysOf(e.params), e.runID)...), string(e.plan.Pattern)).
-			Scan(&run.AcceptedAt, &run.DeadlineAt, &progress)
-	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return flow.Run{}, false, nil
+	replies := make([]reply[accepted], len(in))
+	// Of presses with one key the first makes the run, the others find it.
+	var todo, repeats []int
+	first := map[string]int{}
+	for i, e := range in {
+		if _, twice := first[e.runID]; twice {
+			repeats = append(repeats, i)
+			continue
+		}
+		first[e.runID] = i
+		todo = append(todo, i)
 	}
-	if err != nil {
-		return flow.Run{}, false, err
+	doubtful, contended := false, false
+	for round := 1; len(todo) > 0; round++ {
+		made, err := b.insert(ctx, pick(in, todo), contended)
+		switch {
+		case err == nil:
+		case round == mostRounds:
+			return nil, err
+		case fault.Is(err, fault.InDoubt):
+			// The rows name themselves, so asking again is safe: either they are there,
+			// or this makes them.
+			doubtful = true
+			continue
+		case fault.Of(err).Code == "store.contended":
+			continue
+		default:
+			return nil, err
+		}
+		var left []int
+		for n, i := range todo {
+			replies[i] = made[n]
+			if made[n].err == nil && !made[n].out.made {
+				left = append(left, i)
+			}
+		}
+		// What is missing was there before, or lost a race for its share or its order.
+		if todo, err = b.find(ctx, in, replies, left, doubtful); err != nil {
+			return nil, err
+		}
+		if round == mostRounds {
+			for _, i := range todo {
+				replies[i].err = fault.New(fault.Unavailable, "store.contended", "the database is too contended at the moment", nil)
+			}
+			break
+		}
+		contended = true
 	}
-	run.AcceptedAt, run.DeadlineAt = run.AcceptedAt.UTC(), run.DeadlineAt.UTC()
-	run.Progress, err = steps(progress)
-	return run, true, err
+	if lost, err := b.find(ctx, in, replies, repeats, false); err != nil || len(lost) > 0 {
+		// The rows of the others are committed. These fared as the first of their key.
+		for _, i := range repeats {
+			if replies[i].err = replies[first[in[i].runID]].err; replies[i].err == nil {
+				replies[i].err = err
+			}
+		}
+	}
+	return replies, nil
 }
 
-// replay gives the run that the same press had made before; due reports that
-// Temporal does not have it yet.
-func (b *Book) replay(ctx context.Context, e entry) (run flow.Run, due bool, err error) {
-	var sum []byte
-	err = b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			select body_sha256, state = 'accepted' and coalesce(relayed_at is null, false)
-			from work left join batch using (batch_id) where run_id = $1`, e.runID).Scan(&sum, &due)
-	})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return flow.Run{}, false, notFound()
-	case err != nil:
-		return flow.Run{}, false, err
-	case !bytes.Equal(sum, e.sum[:]):
-		return flow.Run{}, false, fault.New(fault.Conflict, "idem.reused",
+// mostRounds bounds how often presses are tried that others stood in the way of.
+const mostRounds = 4
+
+func pick(in []*entry, places []int) []*entry {
+	out := make([]*entry, len(places))
+	for n, i := range places {
+		out[n] = in[i]
+	}
+	return out
+}
+
+// find gives presses that made no row the one that is there, and the places of
+// those that have none. After a commit in doubt a row that nobody has begun is what
+// the press made, or an equal one that waits like it.
+func (b *Book) find(ctx context.Context, in []*entry, replies []reply[accepted], places []int, doubtful bool) (none []int, err error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(places))
+	for n, e := range pick(in, places) {
+		ids[n] = e.runID
+	}
+	rows, err := b.standings(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range places {
+		e := in[i]
+		row, there := rows[e.runID]
+		if !there {
+			none = append(none, i)
+			continue
+		}
+		got := accepted{row: row}
+		// A workflow whose acceptance was lost on its way asks again, and goes on.
+		mine := doubtful || e.press.Workflow != ""
+		if mine && !row.begun && row.digest == e.digest && bytes.Equal(row.sum, e.sum[:]) {
+			got.made, got.read = true, true
+			if row.batchID == e.start().BatchID {
+				got.batchID = row.batchID
+			}
+		}
+		replies[i] = reply[accepted]{out: got}
+	}
+	return none, nil
+}
+
+// replay gives the run that the same press had made before.
+func (b *Book) replay(ctx context.Context, e *entry, row standing) (flow.Run, Start, error) {
+	if !bytes.Equal(row.sum, e.sum[:]) {
+		return flow.Run{}, Start{}, fault.New(fault.Conflict, "idem.reused",
 			"this Idempotency-Key was used with other parameters, for run "+e.runID+"; use another key for another press", nil)
 	}
-	run, err = b.Get(ctx, e.runID)
-	run.Replayed = err == nil
-	return run, due, err
+	run, err := b.Get(ctx, e.runID)
+	if err != nil {
+		return flow.Run{}, Start{}, err
+	}
+	run.Replayed = true
+	if e.press.Workflow == "" {
+		return run, Start{}, nil
+	}
+	// Under the plan it was accepted with (promise 6).
+	then := *e
+	if then.plan, err = b.plans.ByDigest(ctx, row.digest); err != nil {
+		return flow.Run{}, Start{}, err
+	}
+	then.digest = row.digest
+	return run, then.start(), nil
 }
 
 func notFound() error {

@@ -120,22 +120,6 @@ func TestARepeatIsFoundAfterTheFlowsParametersChanged(t *testing.T) {
 	requireFault(t, err, fault.Invalid, "params.invalid")
 }
 
-func TestAFullQueueRefusesNewPressesAndStillAnswersRepeats(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 2 })
-	b.accept("k1")
-	two, _ := b.accept("k2")
-	_, _, err := b.book.Accept(t.Context(), press("k3"))
-	requireFault(t, err, fault.Throttled, "queue.full")
-	require.Positive(t, fault.Of(err).After)
-	again, _ := b.accept("k2")
-	require.True(t, again.Replayed)
-
-	_, err = b.book.Close(t.Context(), two.RunID, nil)
-	require.NoError(t, err)
-	b.accept("k3")
-}
-
 func TestUnknownFlowsAndRunsAreNotFound(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
@@ -233,6 +217,7 @@ func TestAPressOfACallerWhoLeavesIsCommittedAndStarted(t *testing.T) {
 func TestAPressThatFoundTheQueueFullAfterADoubtfulCommitIsThrottled(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 2 })
+	b.busy()
 	b.accept("k1")
 	var err error
 	b.whileStuck(func() { _, _, err = b.book.Accept(b.Context(), press("k2")) }, func(tx pgx.Tx) {
@@ -241,6 +226,20 @@ func TestAPressThatFoundTheQueueFullAfterADoubtfulCommitIsThrottled(t *testing.T
 		require.NoError(t, err)
 	}, true)
 	requireFault(t, err, fault.Throttled, "queue.full")
+}
+
+func TestADoubtfulPressThatWaitsIsNoRepeat(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.busy()
+	b.accept("k1")
+	var r flow.Run
+	var s run.Start
+	var err error
+	b.whileStuck(func() { r, s, err = b.book.Accept(b.Context(), press("k1")) }, func(pgx.Tx) {}, true)
+	require.NoError(t, err)
+	require.False(t, r.Replayed)
+	require.Zero(t, s)
 }
 
 func TestADoubtfulCommitThatDidNotHappenIsMadeAgain(t *testing.T) {

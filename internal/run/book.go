@@ -35,6 +35,8 @@ type (
 		hub   *hub
 		ended func(flow string, status flow.Status, took time.Duration)
 
+		door // what is accepted and read in groups
+
 		inherited atomic.Bool // the leases of the process before this one were ended
 
 		mu  sync.Mutex
@@ -52,6 +54,8 @@ type (
 		Skeleton flow.Skeleton
 		Summary  string   // of the flow, for people
 		RunIDs   []string // of the items
+		Class    flow.Class
+		Workflow string // its ID where it follows from nothing else: it came by the second door
 	}
 
 	// Item is one run in the hands of an activity.
@@ -87,11 +91,18 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Closed == nil {
 		o.Closed = func(string, flow.Status, time.Duration) {}
 	}
-	return &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed}
+	b := &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed}
+	b.door = newDoor(b)
+	return b
 }
 
 // WorkflowID is the ID of the workflow that Start starts.
-func (s Start) WorkflowID() string { return workflowID(s.Pattern, s.Flow, s.BatchID) }
+func (s Start) WorkflowID() string {
+	if s.Workflow != "" {
+		return s.Workflow
+	}
+	return workflowID(s.Pattern, s.Flow, s.BatchID)
+}
 
 // workflowID has the form of contract.WorkflowID, which this package must not
 // import; a test keeps them equal.

@@ -2,9 +2,11 @@ package run_test
 
 import (
 	"encoding/json"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"patchbay/internal/fault"
@@ -25,6 +27,7 @@ type bundle struct {
 	ledger  *ledger.Ledger
 	journal *journal.Journal
 	plan    *flow.Plan
+	waiting sync.WaitGroup // callers of the test
 }
 
 func newBundle(t *testing.T, change ...func(*flow.Plan)) *bundle {
@@ -69,11 +72,23 @@ func press(key string) flow.Press {
 	return flow.Press{Flow: "product-specs", Principal: "dev", Key: key, Params: map[string]any{"product_id": "AS54888"}}
 }
 
+// accept presses when nothing has been claimed lately, so that the press claims
+// itself.
 func (b *bundle) accept(key string) (flow.Run, run.Start) {
 	b.Helper()
+	b.exec(`update batch set claimed_at = claimed_at - interval '1 minute'`)
 	r, s, err := b.book.Accept(b.Context(), press(key))
 	require.NoError(b, err)
 	return r, s
+}
+
+// busy lets the flow have four batches in flight for the rest of the test, so that
+// presses wait.
+func (b *bundle) busy() {
+	b.Helper()
+	b.exec(`insert into batch (batch_id, flow, pattern, digest, size, claimed_at, lease_until, relayed_at)
+		select 'busy ' || n, $1, 'instant', $2, 1, now() + interval '1 day', now() + interval '1 day', now() from generate_series(1, 4) as n`,
+		b.plan.Flow, b.plan.Digest())
 }
 
 func (b *bundle) begin(batchID, step string) run.Item {
@@ -122,6 +137,21 @@ func (b *bundle) finals(runID string) []string {
 	}
 	require.NoError(b, rows.Err())
 	return reasons
+}
+
+func (b *bundle) count(sql string, args ...any) (n int) {
+	b.Helper()
+	require.NoError(b, b.store.Pool().QueryRow(b.Context(), sql, args...).Scan(&n))
+	return n
+}
+
+func (b *bundle) texts(sql string, args ...any) []string {
+	b.Helper()
+	rows, err := b.store.Pool().Query(b.Context(), sql, args...)
+	require.NoError(b, err)
+	texts, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(b, err)
+	return texts
 }
 
 // exec changes a row behind the book's back, as time or a crash would.

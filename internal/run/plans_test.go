@@ -139,6 +139,7 @@ func TestOneUnreadablePlanHidesNoOther(t *testing.T) {
 	require.Equal(t, "product-specs", applied[0].Plan.Flow)
 
 	require.NoError(t, b.book.Relayed(t.Context(), badStart.BatchID))
+	b.exec(`update work set state = 'running' where run_id = $1`, bad.RunID)
 	_, err = b.book.Seal(t.Context(), bad.RunID, "dev")
 	require.NoError(t, err)
 	sealed, err := b.book.SealedOpen(t.Context())

@@ -1,9 +1,11 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,23 +23,28 @@ const (
 	largestPage = 500
 )
 
-// columns are what scan reads.
-const columns = `run_id, flow, pattern, principal, params, digest, state, deadline_at, coalesce(batch_id, ''), coalesce(workflow_id, ''),
-	case when answered_at is not null then answer end, answered_at, problem, progress, coalesce(waiting, ''), accepted_at, closed_at,
-	case when state in ('accepted', 'running') then due_at end, coalesce(leader, ''),
-	state in ('accepted', 'running', 'parked') and exists (select from seal where cause = run_id),
-	case when state in ('failed', 'cancelled') then (select count(*) from effect where cause = run_id and state in ('attempt', 'in_doubt')) else 0 end `
+// columns are what scan reads. A detached run is seen as it was when its owner left.
+const columns = `run_id, flow, pattern, principal, params, digest, case when detached_at is null then state else 'cancelled' end,
+	deadline_at, coalesce(batch_id, (select l.batch_id from work l where l.run_id = work.leader), ''), coalesce(workflow_id, ''),
+	case when answered_at <= coalesce(detached_at, answered_at) then answer end,
+	case when answered_at <= coalesce(detached_at, answered_at) then answered_at end,
+	case when detached_at is null then problem end, progress, case when detached_at is null then coalesce(waiting, '') else '' end,
+	accepted_at, coalesce(detached_at, closed_at), coalesce(leader, ''), case when state in ('accepted', 'running') then due_at end, detached_at is not null,
+	state in ('accepted', 'running', 'parked') and detached_at is null and exists (select from seal where cause = run_id),
+	case when state in ('failed', 'cancelled') and detached_at is null
+	     then (select count(*) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end `
 
 // record is a row of work, as far as it is shown.
 type record struct {
 	flow.Run
 	pattern, batchID, door            string // door: the workflow that brought it, by the second one
 	params, answer, problem, progress []byte
+	detached                          bool
 }
 
 func (r *record) scan(row pgx.Row) error {
 	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID, &r.door,
-		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.DueAt, &r.Shared, &r.Cancelling, &r.InDoubt)
+		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Shared, &r.DueAt, &r.detached, &r.Cancelling, &r.InDoubt)
 }
 
 // show completes the outside view of a row. It needs no plan: a run stays
@@ -50,9 +57,8 @@ func (r *record) show() (flow.Run, error) {
 	case r.batchID != "":
 		run.WorkflowID = workflowID(r.pattern, run.Flow, r.batchID)
 	}
-	run.DueAt = utc(run.DueAt)
 	run.AcceptedAt, run.DeadlineAt = run.AcceptedAt.UTC(), run.DeadlineAt.UTC()
-	run.AnsweredAt, run.ClosedAt = utc(run.AnsweredAt), utc(run.ClosedAt)
+	run.AnsweredAt, run.ClosedAt, run.DueAt = utc(run.AnsweredAt), utc(run.ClosedAt), utc(run.DueAt)
 	if run.Effects == nil {
 		run.Effects = []flow.Effect{}
 	}
@@ -67,34 +73,76 @@ func (r *record) show() (flow.Run, error) {
 	if run.Result, err = result(r.answer); err != nil {
 		return flow.Run{}, err
 	}
-	run.Progress, err = steps(r.progress)
+	if run.Progress, err = steps(r.progress); err == nil && r.detached {
+		run.Progress = slices.DeleteFunc(run.Progress, func(s flow.Step) bool { return s.At.After(*run.ClosedAt) })
+		run.Progress = append(run.Progress, flow.Step{Name: "closed", At: *run.ClosedAt, Note: "left to identical requests"})
+	}
 	return run, err
 }
 
-// Get gives a run; NotFound "run.not_found" when there is none.
+// Reads of one transaction, and how many of these there are at a time.
+const (
+	mostReads     = 256
+	readsInFlight = 2
+)
+
+// Get gives a run; NotFound "run.not_found" when there is none. One that shares the
+// work of another has the effects of that one. Runs that are asked for at the same
+// time are read together.
 func (b *Book) Get(ctx context.Context, runID string) (flow.Run, error) {
-	var r record
+	return b.reads.do(ctx, runID)
+}
+
+// getAll reads runs.
+func (b *Book) getAll(ctx context.Context, runIDs []string) ([]reply[flow.Run], error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	var records map[string]*record
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		r = record{}
-		// The row before its effects: a run that looks final has all of them.
-		if err := r.scan(c.QueryRow(ctx, `select `+columns+`from work where run_id = $1`, runID)); err != nil {
+		records = make(map[string]*record, len(runIDs))
+		// The rows before their effects: a run that looks final has all of them.
+		rows, err := c.Query(ctx, `select `+columns+`from work where run_id = any ($1)`, runIDs)
+		if err != nil {
 			return err
 		}
-		var err error
-		r.Effects, err = ledger.Effects(ctx, c, runID)
+		defer rows.Close()
+		for rows.Next() {
+			var r record
+			if err := r.scan(rows); err != nil {
+				return err
+			}
+			records[r.RunID] = &r
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		causes := make([]string, 0, len(records))
+		for _, r := range records {
+			causes = append(causes, cmp.Or(r.Shared, r.RunID))
+		}
+		effects, err := ledger.EffectsOf(ctx, c, causes...)
+		for _, r := range records {
+			r.Effects = effects[cmp.Or(r.Shared, r.RunID)]
+		}
 		return err
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return flow.Run{}, notFound()
-	}
 	if err != nil {
-		return flow.Run{}, err
+		return nil, err
 	}
-	return r.show()
+	replies := make([]reply[flow.Run], len(runIDs))
+	for i, id := range runIDs {
+		if r, found := records[id]; found {
+			replies[i].out, replies[i].err = r.show()
+		} else {
+			replies[i].err = notFound()
+		}
+	}
+	return replies, nil
 }
 
 // List gives a page of runs, newest first, and the cursor of the next; "" when it
-// is the last. It leaves out results and effects: ask Get for them. A cursor that
+// is the last. It leaves out results and effects, but for the number of those in
+// doubt: ask Get for them. A cursor that
 // is none of ours is Invalid "runs.cursor".
 func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, error) {
 	limit := f.Limit
@@ -118,7 +166,7 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			select `+columns+`from work
-			where ($1 = '' or flow = $1) and ($2 = '' or state = $2) and ($3 = '' or principal = $3)
+			where ($1 = '' or flow = $1) and ($2 = '' or case when detached_at is null then state else 'cancelled' end = $2) and ($3 = '' or principal = $3)
 			  and ($4::timestamptz is null or (accepted_at, run_id) < ($4, $5)) and ($6::timestamptz is null or accepted_at <= $6)
 			order by accepted_at desc, run_id desc limit $7`,
 			f.Flow, string(f.Status), f.Principal, before, beforeID, until, limit+1)

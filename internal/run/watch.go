@@ -31,6 +31,7 @@ type (
 
 		mu       sync.Mutex
 		watchers map[string]map[*watcher]struct{} // by run_id
+		relays   map[chan struct{}]struct{}       // who waits for rows that wait
 		changed  map[string]struct{}              // run_ids to be announced
 		wake     chan struct{}                    // of capacity 1
 	}
@@ -47,6 +48,7 @@ func newHub(s *store.Store, announce bool) *hub {
 		announce: announce,
 		self:     lowerBase32.EncodeToString(randomBytes(5)),
 		watchers: map[string]map[*watcher]struct{}{},
+		relays:   map[chan struct{}]struct{}{},
 		changed:  map[string]struct{}{},
 		wake:     make(chan struct{}, 1),
 	}
@@ -67,6 +69,38 @@ func (b *Book) Run(ctx context.Context) error {
 // it; so does the end of ctx. The channel is never closed.
 func (b *Book) Watch(ctx context.Context, runID string) (ticks <-chan struct{}, stop func()) {
 	return b.hub.watch(ctx, runID)
+}
+
+// Waiting gives a channel that ticks when rows may wait to be claimed: a hint, for
+// who claims looks by itself every now and then as well. It ends with ctx and is
+// never closed.
+func (b *Book) Waiting(ctx context.Context) <-chan struct{} {
+	h, tick := b.hub, make(chan struct{}, 1)
+	h.mu.Lock()
+	h.relays[tick] = struct{}{}
+	h.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.relays, tick)
+	})
+	return tick
+}
+
+// rowsWait is called after a commit that left rows to be claimed.
+func (h *hub) rowsWait() { h.publish(anyRows) }
+
+// anyRows stands among run_ids for rows that wait to be claimed.
+const anyRows = "*"
+
+// tellRelays ticks for whoever claims; the caller holds the lock.
+func (h *hub) tellRelays() {
+	for tick := range h.relays {
+		select {
+		case tick <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (h *hub) watch(ctx context.Context, runID string) (<-chan struct{}, func()) {
@@ -111,6 +145,9 @@ func (h *hub) publish(runIDs ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, id := range runIDs {
+		if id == anyRows {
+			h.tellRelays()
+		}
 		for w := range h.watchers[id] {
 			w.send()
 		}
@@ -138,9 +175,13 @@ func (h *hub) hear(payload string) {
 				w.send()
 			}
 		}
+		h.tellRelays()
 		return
 	}
 	for id := range strings.FieldsSeq(ids) {
+		if id == anyRows {
+			h.tellRelays()
+		}
 		for w := range h.watchers[id] {
 			w.send()
 		}
