@@ -230,7 +230,7 @@ func TestDoubtMarksOnlyWhatIsOpen(t *testing.T) {
 	b := newBundle(t)
 	open := b.attempt("c", member("a", "1"), member("b", "1"))
 	b.record("c", ledger.Outcome{Key: "a", Fence: open[0].Fence, State: flow.Confirmed})
-	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error { return ledger.Doubt(t.Context(), tx, "c", "gone") }))
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error { return ledger.Doubt(t.Context(), tx, "gone", "c") }))
 	got := b.effects("c")
 	require.Equal(t, []flow.EffectState{flow.Confirmed, flow.Doubtful}, []flow.EffectState{got[0].State, got[1].State})
 	require.Equal(t, 1, b.record("c", ledger.Outcome{Key: "b", Fence: open[1].Fence, State: flow.Confirmed}))

@@ -141,7 +141,7 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 			},
 			"doubt": func(r *rapid.T) {
 				require.NoError(r, b.store.Tx(b.Context(), func(tx pgx.Tx) error {
-					return ledger.Doubt(b.Context(), tx, cause, "no answer came back")
+					return ledger.Doubt(b.Context(), tx, "no answer came back", cause)
 				}))
 				for _, e := range m.effects {
 					if e.state == flow.Attempt {

@@ -22,22 +22,34 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Settle applies outcomes by compare-and-set on their fences and returns how many
-// it applied: news of a superseded attempt, and of an effect whose outcome is
+// News is what an attempt of one cause learned.
+type News struct {
+	Cause, Step string
+	Outcomes    []Outcome
+}
+
+// Settle applies the outcomes of one cause, see SettleAll.
+func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outcome) (applied int, err error) {
+	return SettleAll(ctx, tx, News{Cause: cause, Step: step, Outcomes: outcomes})
+}
+
+// SettleAll applies outcomes by compare-and-set on their fences and returns how
+// many it applied: news of a superseded attempt, and of an effect whose outcome is
 // known already, changes nothing. A confirmation of an effect in doubt settles it.
 // That this attempt never reached the target, or was refused, says nothing of the
 // one before it: where that one's outcome is unknown the effect is in doubt.
-func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outcome) (applied int, err error) {
-	var keys, states, reasons []string
+func SettleAll(ctx context.Context, tx pgx.Tx, news ...News) (applied int, err error) {
+	var causes, steps, keys, states, reasons []string
 	var fences []int64
-	for _, o := range outcomes {
-		switch o.State {
-		case flow.Confirmed, flow.Refused, flow.Doubtful, flow.Intent:
-		default:
-			return 0, fault.New(fault.Bug, "ledger.outcome", "an attempt cannot end as "+string(o.State), nil)
+	for _, n := range news {
+		if err := n.Valid(); err != nil {
+			return 0, err
 		}
-		keys, fences = append(keys, o.Key), append(fences, o.Fence)
-		states, reasons = append(states, string(o.State)), append(reasons, store.Text(o.Reason))
+		for _, o := range n.Outcomes {
+			causes, steps = append(causes, n.Cause), append(steps, n.Step)
+			keys, fences = append(keys, o.Key), append(fences, o.Fence)
+			states, reasons = append(states, string(o.State)), append(reasons, store.Text(o.Reason))
+		}
 	}
 	if len(keys) == 0 {
 		return 0, nil
@@ -49,11 +61,24 @@ func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outco
 			             else o.state end,
 			reason = nullif(o.reason, ''),
 			settled_at = case when o.state = 'confirmed' or o.state = 'refused' and not e.unsure then now() end
-		from unnest($3::text[], $4::bigint[], $5::text[], $6::text[]) as o(key, fence, state, reason)
-		where e.cause = $1 and e.step = $2 and e.target_key = o.key and e.fence = o.fence
+		from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[]) as o(cause, step, key, fence, state, reason)
+		where e.cause = o.cause and e.step = o.step and e.target_key = o.key and e.fence = o.fence
 		  and (e.state = 'attempt' or e.state = 'in_doubt' and o.state in ('confirmed', 'refused'))`,
-		cause, step, keys, fences, states, reasons)
+		causes, steps, keys, fences, states, reasons)
 	return int(tag.RowsAffected()), err
+}
+
+// Valid is a Bug, code "ledger.outcome", when an outcome is none that an attempt
+// can have.
+func (n News) Valid() error {
+	for _, o := range n.Outcomes {
+		switch o.State {
+		case flow.Confirmed, flow.Refused, flow.Doubtful, flow.Intent:
+		default:
+			return fault.New(fault.Bug, "ledger.outcome", "an attempt cannot end as "+string(o.State), nil)
+		}
+	}
+	return nil
 }
 
 // Seal lets no attempt of the cause begin after the transaction has committed. It
@@ -89,21 +114,25 @@ func Sealed(ctx context.Context, q Querier, causes ...string) (map[string]bool, 
 	return sealed, err
 }
 
-// Doubt marks every attempt of the cause whose outcome never came back.
-func Doubt(ctx context.Context, tx pgx.Tx, cause, reason string) error {
-	_, err := tx.Exec(ctx, `update effect set state = 'in_doubt', reason = $2 where cause = $1 and state = 'attempt'`,
-		cause, store.Text(reason))
+// Doubt marks every attempt of the causes whose outcome never came back.
+func Doubt(ctx context.Context, tx pgx.Tx, reason string, causes ...string) error {
+	_, err := tx.Exec(ctx, `update effect set state = 'in_doubt', reason = $2 where cause = any ($1) and state = 'attempt'`,
+		causes, store.Text(reason))
 	return err
 }
 
 // Effects gives the effects of a cause in the order they were intended; never nil.
 func Effects(ctx context.Context, q Querier, cause string) ([]flow.Effect, error) {
 	details, err := Details(ctx, q, cause)
+	return plain(details), err
+}
+
+func plain(details []Detail) []flow.Effect {
 	effects := make([]flow.Effect, len(details))
 	for i, d := range details {
 		effects[i] = d.Effect
 	}
-	return effects, err
+	return effects
 }
 
 // Detail is an effect with what only the books need.
@@ -114,15 +143,55 @@ type Detail struct {
 
 // Details is Effects with labels.
 func Details(ctx context.Context, q Querier, cause string) ([]Detail, error) {
+	all, err := DetailsOf(ctx, q, cause)
+	return all[cause], err
+}
+
+// DetailsOf is Details for many causes.
+func DetailsOf(ctx context.Context, q Querier, causes ...string) (map[string][]Detail, error) {
 	rows, err := q.Query(ctx, `
-		select step, target, label, state, coalesce(reason, '') from effect where cause = $1 order by ordinal, step, target_key`, cause)
+		select cause, step, target, label, state, coalesce(reason, '') from effect
+		where cause = any ($1) order by cause, ordinal, step, target_key`, causes)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (Detail, error) {
-		var e Detail
-		err := r.Scan(&e.Step, &e.Target, &e.Label, &e.State, &e.Reason)
-		e.Target += " " + e.Label
-		return e, err
+	all := map[string][]Detail{}
+	var cause string
+	var e Detail
+	_, err = pgx.ForEachRow(rows, []any{&cause, &e.Step, &e.Target, &e.Label, &e.State, &e.Reason}, func() error {
+		shown := e
+		shown.Target += " " + e.Label
+		all[cause] = append(all[cause], shown)
+		return nil
 	})
+	return all, err
+}
+
+// Tally is the effects of one cause that share step, target, state and reason.
+type Tally struct {
+	Step, Target string
+	State        flow.EffectState
+	Reason       string
+	Labels       []string // in the order they were intended
+}
+
+// Tallies counts the effects of many causes; those of a cause come in the order
+// of their first effects.
+func Tallies(ctx context.Context, q Querier, causes ...string) (map[string][]Tally, error) {
+	rows, err := q.Query(ctx, `
+		select cause, step, target, state, coalesce(reason, ''), array_agg(label order by ordinal) from effect
+		where cause = any ($1) group by cause, step, target, state, reason order by cause, min(ordinal)`, causes)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string][]Tally, len(causes))
+	for rows.Next() {
+		var cause string
+		var t Tally
+		if err := rows.Scan(&cause, &t.Step, &t.Target, &t.State, &t.Reason, &t.Labels); err != nil {
+			return nil, err
+		}
+		all[cause] = append(all[cause], t)
+	}
+	return all, rows.Err()
 }

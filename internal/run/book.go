@@ -20,6 +20,7 @@ type (
 	// Options tune a Book; the zero value is right for production.
 	Options struct {
 		Lease time.Duration // how long a claimed row waits for its mark before the relay sends it again; 0: 15 s
+		Slots int           // activities that the workers carry out at a time; 0: 200. A quarter is kept for runs of one
 		Solo  bool          // no other process works on this store: nobody is notified, and no lease outlives a kill
 		// Closed is told of every run that this process closed, once it is committed:
 		// its flow, how it ended and how long after it was accepted. It may be nil.
@@ -34,10 +35,13 @@ type (
 		solo  bool
 		hub   *hub
 		ended func(flow string, status flow.Status, took time.Duration)
+		slots int
+		desk  // what is committed in groups
 
 		door // what is accepted and read in groups
 
-		inherited atomic.Bool // the leases of the process before this one were ended
+		inherited atomic.Bool  // the leases of the process before this one were ended
+		expired   atomic.Int64 // when it was last looked for rows whose time is over; Unix nanoseconds
 
 		mu  sync.Mutex
 		key []byte // of the run_id HMAC; nil until it was read
@@ -68,7 +72,8 @@ type (
 		Principal  string
 		AcceptedAt time.Time
 		DeadlineAt time.Time
-		Fence      int64        // of this Begin; what is written with an older one finds no row
+		Tries      int          // batches that it has left without an end
+		Fence      int64        // of this Take; what is written with an older one finds no row
 		Answer     *flow.Result // of an earlier attempt or step, nil if there is none
 		Answered   bool         // and may be shown already: it will not be replaced
 		Sealed     bool         // a cancel was asked: no effect may begin
@@ -77,6 +82,7 @@ type (
 
 const (
 	defaultLease = 15 * time.Second
+	defaultSlots = 200
 	// anyTimeout stands in for a plan that gives none.
 	anyTimeout = 30 * time.Second
 	// anyQueue stands in for a plan that gives no limit of waiting presses.
@@ -91,7 +97,11 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Closed == nil {
 		o.Closed = func(string, flow.Status, time.Duration) {}
 	}
-	b := &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed}
+	if o.Slots <= 0 {
+		o.Slots = defaultSlots
+	}
+	b := &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed, slots: o.Slots}
+	b.desk = newDesk(b)
 	b.door = newDoor(b)
 	return b
 }

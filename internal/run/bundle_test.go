@@ -108,7 +108,7 @@ func (b *bundle) get(runID string) flow.Run {
 // attempt records two writes and gives the outcomes that confirm them.
 func (b *bundle) attempt(item run.Item) []ledger.Outcome {
 	b.Helper()
-	open, err := b.ledger.Attempt(b.Context(), item.RunID, "write", "crm.specification", "call-1", members())
+	open, err := b.book.Attempt(b.Context(), item, "write", "crm.specification", members())
 	require.NoError(b, err)
 	outcomes := make([]ledger.Outcome, len(open))
 	for i, o := range open {

@@ -148,11 +148,12 @@ func TestAFailedRunLetsNoZombieBeginAnEffect(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	r, s := b.accept("k1")
-	b.begin(s.BatchID, "writing")
+	zombie := b.begin(s.BatchID, "writing")
 	_, err := b.book.Close(t.Context(), s.BatchID, fault.New(fault.Unavailable, flow.DeadlineCode, "late", nil))
 	require.NoError(t, err)
-	_, err = b.ledger.Attempt(t.Context(), r.RunID, "write", "crm.specification", "c", members())
-	requireFault(t, err, fault.Conflict, "ledger.sealed")
+	_, err = b.book.Attempt(t.Context(), zombie, "write", "crm.specification", members())
+	requireFault(t, err, fault.Conflict, "run.closed")
+	require.Empty(t, b.get(r.RunID).Effects)
 }
 
 // A cancel races the write's end: whoever is first decides, and the status, the

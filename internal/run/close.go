@@ -2,8 +2,7 @@ package run
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,48 +14,85 @@ import (
 	"patchbay/internal/ledger"
 )
 
-// ending is how a run ends.
-type ending struct {
-	status  flow.Status
-	reason  journal.Reason
-	problem *flow.Problem
-	note    string
-	keys    []string // business keys besides those among the parameters
-}
+type (
+	// ending is how a run ends.
+	ending struct {
+		status  flow.Status
+		reason  journal.Reason
+		problem *flow.Problem
+		note    string
+		keys    []string // business keys besides those among the parameters
 
-// locked is a row of work that the transaction holds.
-type locked struct {
-	runID, batchID, flow string
-	state                flow.Status
-	fence                int64
-	params               flow.Row
-	stored               []byte // the certificate, if it was given before
-	relayed              bool
-	at                   time.Time // when it closed, or closes if this transaction does it
-	acceptedAt           time.Time
-	waiting              string // what it waited for last, in words
-}
+		row     locked
+		effects []ledger.Tally
+	}
+
+	// locked is a row of work that the transaction holds.
+	locked struct {
+		runID, batchID, flow string
+		state                flow.Status
+		fence                int64
+		tries                int
+		params               flow.Row
+		stored               []byte // the certificate, if it was given before
+		relayed              bool
+		detached             bool      // its owner has left: the run's final reason was given then
+		at                   time.Time // when it closed, or closes if this transaction does it
+		acceptedAt           time.Time
+		waiting              string // what it waited for last, in words
+	}
+)
 
 // unheard is why an attempt is in doubt when its run closes.
 const unheard = "no answer came back"
 
-// lock takes the row of an open or final run until the transaction ends. Whoever
-// also needs the advisory lock of the cause takes that first.
+// lock takes the row of an open or final run until the transaction ends.
 func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
-	row := locked{runID: runID}
-	var params []byte
-	err := tx.QueryRow(ctx, `
-		select coalesce(batch_id, ''), flow, state, fence, params, certificate,
-		       coalesce((select relayed_at is not null from batch where batch.batch_id = work.batch_id), false), coalesce(closed_at, now()), accepted_at, coalesce(waiting, '')
-		from work where run_id = $1 for update`, runID).
-		Scan(&row.batchID, &row.flow, &row.state, &row.fence, &params, &row.stored, &row.relayed, &row.at, &row.acceptedAt, &row.waiting)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return locked{}, notFound()
-	}
+	rows, _, err := lockAll(ctx, tx, []string{runID})
 	if err != nil {
 		return locked{}, err
 	}
-	return row, decode(params, &row.params)
+	row, found := rows[runID]
+	if !found {
+		return row, notFound()
+	}
+	return row, nil
+}
+
+// lockAll takes rows until the transaction ends, in the order of their IDs, and
+// tells of which the cancel was asked. Whoever seals a run locks its row before he
+// commits, so that a seal is either seen here or comes after what this transaction
+// does.
+func lockAll(ctx context.Context, tx pgx.Tx, runIDs []string) (all map[string]locked, sealed map[string]bool, err error) {
+	all = make(map[string]locked, len(runIDs))
+	sealed = map[string]bool{}
+	var batch pgx.Batch
+	batch.Queue(`
+		select w.run_id, coalesce(w.batch_id, ''), w.flow, w.state, w.fence, w.tries, w.params, w.certificate, b.relayed_at is not null,
+		       w.detached_at is not null, coalesce(w.closed_at, now()), w.accepted_at, coalesce(w.waiting, '')
+		from work w left join batch b on b.batch_id = w.batch_id
+		where w.run_id = any ($1) order by w.run_id `+exclusively+` of w`, runIDs).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var row locked
+			var params []byte
+			if err := rows.Scan(&row.runID, &row.batchID, &row.flow, &row.state, &row.fence, &row.tries, &params, &row.stored, &row.relayed,
+				&row.detached, &row.at, &row.acceptedAt, &row.waiting); err != nil {
+				return err
+			}
+			if err := decode(params, &row.params); err != nil {
+				return fault.New(fault.Bug, "run.decode", "the parameters of a run cannot be read", err)
+			}
+			all[row.runID] = row
+		}
+		return rows.Err()
+	})
+	batch.Queue(`select cause from seal where cause = any ($1)`, runIDs).Query(func(rows pgx.Rows) error {
+		var cause string
+		_, err := pgx.ForEachRow(rows, []any{&cause}, func() error { sealed[cause] = true; return nil })
+		return err
+	})
+	err = tx.SendBatch(ctx, &batch).Close()
+	return all, sealed, err
 }
 
 // Complete settles what a write learned and closes the run, in one transaction:
@@ -66,92 +102,67 @@ func lock(ctx context.Context, tx pgx.Tx, runID string) (locked, error) {
 // goes to the progress.
 //
 // Unavailable "run.fenced" and Conflict "run.closed" as for Answer, with nothing
-// settled. Unavailable "run.effects_open", likewise, when effects are left open: a
-// zombie has begun an attempt after ours, so that our outcomes are no longer the
-// last word. The next attempt reads back and ends it.
+// settled. Unavailable "run.effects_open" when effects are left open: what is known
+// is kept, and the next attempt reads back the rest and ends it.
 func (b *Book) Complete(ctx context.Context, item Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error) {
-	var status flow.Status
-	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-		sealed, err := ledger.Hold(ctx, tx, item.RunID)
-		if err != nil {
-			return err
-		}
-		row, err := lock(ctx, tx, item.RunID)
-		if err != nil {
-			return err
-		}
-		switch {
-		case row.state.Final():
-			return closed()
-		case row.fence != item.Fence || row.batchID != item.BatchID:
-			return fenced()
-		}
-		if _, err := ledger.Settle(ctx, tx, item.RunID, step, outcomes); err != nil {
-			return err
-		}
-		if sealed {
-			if err := ledger.Doubt(ctx, tx, item.RunID, unheard); err != nil {
-				return err
-			}
-		}
-		effects, err := ledger.Details(ctx, tx, item.RunID)
-		if err != nil {
-			return err
-		}
-		end := ending{status: flow.Cancelled, reason: journal.Cancelled}
-		if !sealed {
-			if end, err = outcome(effects); err != nil {
-				return err
-			}
-		}
-		end.note, end.keys = note, keys
-		status = end.status
-		return finish(ctx, tx, row, end, effects)
-	})
+	got, err := b.conclude(ctx, conclusion{wish: complete, item: item, keys: keys, note: note,
+		news: ledger.News{Cause: item.RunID, Step: step, Outcomes: outcomes}})
 	if err != nil {
-		return "", fmt.Errorf("completing the run: %w", err)
+		return "", err
 	}
-	b.ended(item.Flow, status, time.Since(item.AcceptedAt))
-	b.hub.publish(item.RunID)
-	return status, nil
+	return got.status, nil
 }
 
-// outcome reads from the effects how a run that has written ends.
-func outcome(effects []ledger.Detail) (ending, error) {
-	var refused, doubtful, unchanged int
-	why := map[flow.EffectState]string{} // the first reason of each state
-	for _, e := range effects {
-		switch e.State {
-		case flow.Intent, flow.Attempt:
-			return ending{}, fault.New(fault.Unavailable, "run.effects_open", "a write of this run is open; its outcome has to be read back", nil)
-		case flow.Refused:
-			refused++
-		case flow.Doubtful:
-			doubtful++
-		}
-		if e.Reason == string(journal.Unchanged) {
-			unchanged++
-		}
-		if why[e.State] == "" {
-			why[e.State] = e.Reason
+// Fail ends an item that cannot be carried out: f says why, nil that it was
+// cancelled; one whose cancel was asked is cancelled in either case. Attempts whose
+// outcome never came back are in doubt. It fails as Answer does.
+func (b *Book) Fail(ctx context.Context, item Item, f *fault.Fault) (flow.Status, error) {
+	got, err := b.conclude(ctx, conclusion{wish: fail, item: item, why: f})
+	if err != nil {
+		return "", err
+	}
+	return got.status, nil
+}
+
+// PutBack gives an item to another batch. Throttled, or with a time to wait: it is
+// due after that, and no try is counted. Else a try is counted, which bounds the
+// batch that it may join; alone it has five, after which it has failed
+// "run.tries". Attempts whose outcome never came back are in doubt: the next one
+// reads them back. An item whose cancel was asked is cancelled instead. It fails as
+// Answer does.
+func (b *Book) PutBack(ctx context.Context, item Item, why *fault.Fault) error {
+	_, err := b.conclude(ctx, conclusion{wish: putBack, item: item, why: orLost(why)})
+	if err == nil {
+		b.hub.rowsWait()
+	}
+	return err
+}
+
+// orLost is why an item goes back when nobody can say it.
+func orLost(why *fault.Fault) *fault.Fault {
+	if why != nil {
+		return why
+	}
+	return fault.New(fault.Unavailable, "run.lost", "the work on it was lost", nil)
+}
+
+// PutBackAll puts back what a lost batch left open, whoever holds it, counting a
+// try of each, and settles the batch. Those whose cancel was asked are cancelled.
+// It gives how many were put back; again it finds none.
+func (b *Book) PutBackAll(ctx context.Context, batchID string, why *fault.Fault) (int, error) {
+	lost := orLost(why)
+	lost = fault.New(fault.Unavailable, lost.Code, lost.Text, nil) // never later: a try is counted
+	n := 0
+	all, err := b.concludeBatch(ctx, batchID, conclusion{wish: putBack, why: lost})
+	for _, got := range all {
+		if got.back {
+			n++
 		}
 	}
-	problem := func(code, format string, n int, state flow.EffectState) *flow.Problem {
-		p := &flow.Problem{Code: code, Detail: fmt.Sprintf(format, n, len(effects))}
-		if why[state] != "" {
-			p.Detail += ": " + why[state]
-		}
-		return p
+	if err != nil {
+		return n, err
 	}
-	switch {
-	case refused > 0:
-		return ending{status: flow.Failed, reason: journal.Rejected, problem: problem("write.refused", "the target refused %d of %d writes", refused, flow.Refused)}, nil
-	case doubtful > 0:
-		return ending{status: flow.Failed, reason: journal.Failed, problem: problem("write.in_doubt", "the outcome of %d of %d writes is not known", doubtful, flow.Doubtful)}, nil
-	case unchanged > 0 && unchanged == len(effects):
-		return ending{status: flow.Completed, reason: journal.Unchanged}, nil
-	}
-	return ending{status: flow.Completed, reason: journal.Delivered}, nil
+	return n, b.Settle(ctx, batchID)
 }
 
 // Close ends the runs of a batch that did not complete: f says why they failed,
@@ -160,65 +171,88 @@ func outcome(effects []ledger.Detail) (ending, error) {
 // doubt. A run that had ended keeps its status. NotFound "run.not_found" when no
 // row carries the batch.
 func (b *Book) Close(ctx context.Context, batchID string, f *fault.Fault) (flow.Status, error) {
-	var runIDs []string
-	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `select run_id from work where batch_id = $1 order by run_id`, batchID)
-		if err != nil {
-			return err
-		}
-		runIDs, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
+	all, err := b.concludeBatch(ctx, batchID, conclusion{wish: fail, why: f})
 	if err != nil {
 		return "", err
 	}
-	if len(runIDs) == 0 {
+	if len(all) == 0 {
 		return "", notFound()
 	}
-	var status flow.Status
-	for _, id := range runIDs {
-		var before locked
-		if err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-			before, status, err = closeOpen(ctx, tx, id, f)
-			return err
-		}); err != nil {
-			return "", fmt.Errorf("closing the run: %w", err)
-		}
-		if !before.state.Final() {
-			b.ended(before.flow, status, time.Since(before.acceptedAt))
-		}
-	}
-	b.hub.publish(runIDs...)
-	return status, nil
+	return all[len(all)-1].status, b.Settle(ctx, batchID)
 }
 
-// closeOpen ends one run and gives its row as it was before.
-func closeOpen(ctx context.Context, tx pgx.Tx, runID string, f *fault.Fault) (row locked, status flow.Status, err error) {
-	asked, err := ledger.Seal(ctx, tx, runID, "closed")
+// concludeBatch has the same wish for every item of a batch, whoever holds it.
+func (b *Book) concludeBatch(ctx context.Context, batchID string, c conclusion) ([]concluded, error) {
+	ids, err := b.items(ctx, `select run_id from work where batch_id = $1 order by run_id`, batchID)
 	if err != nil {
-		return row, "", err
+		return nil, err
 	}
-	row, err = lock(ctx, tx, runID)
-	if err != nil || row.state.Final() {
-		return row, row.state, err
+	in := make([]conclusion, len(ids))
+	for i, id := range ids {
+		in[i] = c
+		in[i].whole, in[i].item = true, Item{RunID: id, BatchID: batchID}
 	}
-	if err := ledger.Doubt(ctx, tx, runID, unheard); err != nil {
-		return row, "", err
-	}
-	end := ending{status: flow.Cancelled, reason: journal.Cancelled}
-	if f != nil && !asked {
-		end = ending{
-			status:  flow.Failed,
-			reason:  reasonOf(f),
-			problem: &flow.Problem{Code: f.Code, Detail: detail(f, row.waiting), Retry: f.Retryable()},
-			note:    f.Text,
+	return b.concludeEach(ctx, in)
+}
+
+// concludeEach carries out wishes of one caller and gives what became of those that
+// still could be; others are in other hands by now.
+func (b *Book) concludeEach(ctx context.Context, in []conclusion) ([]concluded, error) {
+	var all []concluded
+	for turn := range slices.Chunk(in, inOne) {
+		replies, err := b.concludeAll(ctx, turn)
+		if err != nil {
+			return all, err
+		}
+		for i, r := range replies {
+			if r.err != nil {
+				continue
+			}
+			if r.out.ended {
+				b.ended(r.out.row.flow, r.out.status, time.Since(r.out.row.acceptedAt))
+			}
+			b.hub.publish(turn[i].item.RunID)
+			all = append(all, r.out)
 		}
 	}
-	effects, err := ledger.Details(ctx, tx, runID)
-	if err != nil {
-		return row, "", err
+	return all, nil
+}
+
+// Settle says that a batch carries nothing any more: it gives its place in flight
+// to the next. A batch of one is settled with the outcome of its item.
+func (b *Book) Settle(ctx context.Context, batchID string) error {
+	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, `
+			update batch set settled_at = now(), done = (select count(*) from work
+				where work.batch_id = $1 and state in ('completed', 'failed', 'cancelled'))
+			where batch_id = $1 and settled_at is null`, batchID)
+		return err
+	})
+	if err == nil {
+		b.hub.rowsWait()
 	}
-	return row, end.status, finish(ctx, tx, row, end, effects)
+	return err
+}
+
+// Sealed gives the open items of a batch whose cancel was asked.
+func (b *Book) Sealed(ctx context.Context, batchID string) ([]string, error) {
+	return b.items(ctx, `
+		select w.run_id from work w join seal s on s.cause = w.run_id
+		where w.batch_id = $1 and w.state in ('accepted', 'running', 'parked') order by w.run_id`, batchID)
+}
+
+// items reads run_ids of a batch.
+func (b *Book) items(ctx context.Context, sql, batchID string) ([]string, error) {
+	var ids []string
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, sql, batchID)
+		if err != nil {
+			return err
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return ids, err
 }
 
 // detail tells a person why the run failed; of one that ran out of time also what
@@ -241,68 +275,4 @@ func reasonOf(f *fault.Fault) journal.Reason {
 		return journal.Rejected
 	}
 	return journal.Failed
-}
-
-// finish makes an open row final, with its effects and its one final reason in
-// the journal.
-func finish(ctx context.Context, tx pgx.Tx, row locked, end ending, effects []ledger.Detail) error {
-	var problem, cert []byte
-	var err error
-	if end.problem != nil {
-		if problem, err = encode(end.problem); err != nil {
-			return err
-		}
-	}
-	if end.status == flow.Cancelled {
-		if cert, err = encode(certificate(row, end.status, effects)); err != nil {
-			return err
-		}
-	}
-	// An answer that waited for the write is shown when the write is done.
-	if _, err := tx.Exec(ctx, `
-		update work set state = $2, closed_at = now(), problem = $3, certificate = $4, waiting = null,
-		       answered_at = case when $2 = 'completed' and answer is not null then coalesce(answered_at, now()) else answered_at end,
-		       progress = work_step(progress, 'closed', $5)
-		where run_id = $1`, row.runID, string(end.status), problem, cert, end.note); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `update batch set settled_at = now(), done = 1 where batch_id = $1 and size = 1 and settled_at is null`, row.batchID); err != nil {
-		return err
-	}
-	return journal.Write(ctx, tx, entries(row, end, effects)...)
-}
-
-// entries are what the journal keeps of the end of a run.
-func entries(row locked, end ending, effects []ledger.Detail) []journal.Entry {
-	keys := append(keysOf(row.params), end.keys...)
-	list := make([]journal.Entry, 0, len(effects)+1)
-	summary := map[string]any{"status": end.status}
-	counts := map[journal.Reason]int{}
-	for _, e := range effects {
-		reason := reasonOfEffect[e.State]
-		counts[reason]++
-		detail := map[string]any{"step": e.Step, "target": e.Target}
-		if e.Reason != "" {
-			detail["why"] = e.Reason
-		}
-		list = append(list, journal.Entry{Flow: row.flow, Run: row.runID, What: "effect", Reason: reason,
-			Keys: append([]string{e.Label}, keys...), Detail: detail})
-	}
-	for reason, n := range counts {
-		summary[string(reason)] = n
-	}
-	if end.problem != nil {
-		summary["code"], summary["problem"] = end.problem.Code, end.problem.Detail
-	}
-	return append(list, journal.Entry{Flow: row.flow, Run: row.runID, What: "closed", Reason: end.reason, Final: true,
-		Keys: keys, Detail: summary})
-}
-
-var reasonOfEffect = map[flow.EffectState]journal.Reason{
-	flow.Intent:    journal.Undone,
-	flow.Attempt:   journal.InDoubt,
-	flow.Doubtful:  journal.InDoubt,
-	flow.Confirmed: journal.Confirmed,
-	flow.Settled:   journal.Confirmed,
-	flow.Refused:   journal.Refused,
 }

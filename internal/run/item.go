@@ -10,60 +10,95 @@ import (
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
-	"patchbay/internal/journal"
+	"patchbay/internal/ledger"
 )
 
-// Begin takes the item of a batch into an activity's hands: the run is running,
-// step ("reading", "writing") is in its progress, and every earlier holder is
-// fenced off. Conflict "run.closed" when the run is final; NotFound
-// "run.not_found" when no row carries the batch.
+// Take takes every open item of a batch into an activity's hands: the runs are
+// running, step ("reading", "writing") is in their progress, and every earlier
+// holder is fenced off. Conflict "run.closed" when all are final or have left the
+// batch for good; NotFound "run.not_found" when no row carries the batch.
 //
 // The fence follows the clock, so that it does not repeat even when a crash of
 // PostgreSQL takes this commit back.
-func (b *Book) Begin(ctx context.Context, batchID, step, note string) (Item, error) {
-	item := Item{BatchID: batchID}
-	var params, answer []byte
+func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
+	var items []Item
+	var params, answers [][]byte
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, quick+`
+		items, params, answers = nil, nil, nil
+		rows, err := c.Query(ctx, quick+`
 			, relayed as (
-				update batch set relayed_at = now() where batch_id = $1 and relayed_at is null
+				update batch set relayed_at = now()
+				where batch_id in (select batch_id from batch where batch_id = $1 and relayed_at is null for update skip locked)
+			), open as (
+				select run_id from work
+				where batch_id = $1 and state in ('accepted', 'running', 'parked')
+				order by run_id for no key update
 			)
-			update work set
+			update work w set
 				state = 'running', waiting = null,
-				fence = greatest(fence + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
-				progress = work_step(progress, $2, $3)
-			from quick
-			where batch_id = $1 and state in ('accepted', 'running', 'parked')
-			returning run_id, flow, digest, principal, params, accepted_at, deadline_at, fence, answer, answered_at is not null,
-			          exists (select from seal where cause = run_id)`, batchID, step, note).
-			Scan(&item.RunID, &item.Flow, &item.Digest, &item.Principal, &params, &item.AcceptedAt, &item.DeadlineAt, &item.Fence,
-				&answer, &item.Answered, &item.Sealed)
+				fence = greatest(w.fence + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
+				progress = work_step(w.progress, $2, '')
+			from quick, open where w.run_id = open.run_id and w.batch_id = $1
+			returning w.run_id, w.flow, w.digest, w.principal, w.params, w.accepted_at, w.deadline_at, w.fence, w.tries, w.answer,
+			          w.answered_at is not null, exists (select from seal where cause = w.run_id)`, batchID, step)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			item := Item{BatchID: batchID}
+			var with, answer []byte
+			if err := rows.Scan(&item.RunID, &item.Flow, &item.Digest, &item.Principal, &with, &item.AcceptedAt, &item.DeadlineAt, &item.Fence,
+				&item.Tries, &answer, &item.Answered, &item.Sealed); err != nil {
+				return err
+			}
+			items, params, answers = append(items, item), append(params, with), append(answers, answer)
+		}
+		return rows.Err()
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Item{}, b.gone(ctx, `batch_id = $1`, batchID)
+	if err != nil {
+		return nil, err
 	}
+	if len(items) == 0 {
+		return nil, b.gone(ctx, batchID)
+	}
+	// A batch shares its plan.
+	plan, err := b.plans.ByDigest(ctx, items[0].Digest)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(items))
+	for i := range items {
+		item := &items[i]
+		ids[i] = item.RunID
+		if err := decode(params[i], &item.Params); err != nil {
+			return nil, fault.New(fault.Bug, "run.decode", "the parameters of a run cannot be read", err)
+		}
+		item.Params = typedParams(plan, item.Params)
+		item.DeadlineAt = item.DeadlineAt.UTC()
+		if item.Answer, err = result(answers[i]); err != nil {
+			return nil, err
+		}
+	}
+	b.hub.publish(ids...)
+	return items, nil
+}
+
+// Begin is Take for a batch of one.
+func (b *Book) Begin(ctx context.Context, batchID, step, _ string) (Item, error) {
+	items, err := b.Take(ctx, batchID, step)
 	if err != nil {
 		return Item{}, err
 	}
-	b.hub.publish(item.RunID)
-	plan, err := b.plans.ByDigest(ctx, item.Digest)
-	if err != nil {
-		return Item{}, err
-	}
-	if err := decode(params, &item.Params); err != nil {
-		return Item{}, fault.New(fault.Bug, "run.decode", "the parameters of a run cannot be read", err)
-	}
-	item.Params = typedParams(plan, item.Params)
-	item.DeadlineAt = item.DeadlineAt.UTC()
-	item.Answer, err = result(answer)
-	return item, err
+	return items[0], nil
 }
 
 // Answer keeps the answer of an item. visible shows it to the caller from now on;
-// final also completes the run, for a flow that writes nothing. An answer that is
-// visible is never replaced. Conflict "run.closed" when the run is final;
-// Unavailable "run.fenced" when a later Begin took the item. That one may have been
-// a zombie's, so whoever is fenced tries again: Begin, and on from what is known.
+// final also completes the run, for a flow that writes nothing; else the item goes
+// on to write. An answer that is visible is never replaced. Conflict "run.closed"
+// when the run is final; Unavailable "run.fenced" when a later Take or a put-back
+// has the item. That one may have been a zombie's, so whoever is fenced tries
+// again: Take, and on from what is known.
 func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note string, visible, final bool) error {
 	if answer.Rows == nil {
 		answer.Rows = []flow.Row{}
@@ -72,42 +107,8 @@ func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note s
 	if err != nil {
 		return err
 	}
-	var found bool
-	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `
-			with done as (
-				update work set
-					answer = case when answered_at is null then $4 else answer end,
-					answered_at = case when $5 then coalesce(answered_at, now()) else answered_at end,
-					state = case when $6 then 'completed' else state end,
-					closed_at = case when $6 then now() end,
-					waiting = null,
-					progress = case
-						when $6 then work_step(work_step(progress, 'answered', $7), 'closed', '')
-						when $5 then work_step(progress, 'answered', $7)
-						else progress end
-				where run_id = $1 and batch_id = $2 and fence = $3 and state = 'running'
-				returning run_id, flow, answered_at
-			), settled as (
-				update batch set settled_at = now(), done = 1
-				where batch_id = $2 and size = 1 and $6 and exists (select from done)
-			), said as (
-				`+journal.Insert+`
-				select flow, run_id, 'answered', $8, false, $10::text[], jsonb_build_object('rows', $11::int)
-				from done where answered_at = now()
-				union all
-				select flow, run_id, 'closed', $9, true, $10::text[], jsonb_build_object('status', 'completed')
-				from done where $6
-			)
-			select exists (select from done)`,
-			item.RunID, item.BatchID, item.Fence, body, visible || final, final, note,
-			journal.Answered, journal.Delivered, journal.Keys(keysOf(item.Params)...), len(answer.Rows)).Scan(&found)
-	})
-	if err != nil {
+	if _, err := b.answers.do(ctx, given{item: item, body: body, rows: len(answer.Rows), note: note, visible: visible || final, final: final}); err != nil {
 		return err
-	}
-	if !found {
-		return b.gone(ctx, `run_id = $1`, item.RunID)
 	}
 	b.hub.publish(item.RunID)
 	if final {
@@ -116,9 +117,24 @@ func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note s
 	return nil
 }
 
+// Attempt asks the ledger before members are sent to target ("connection.table")
+// as one call, and gives those that are still to be sent; see ledger.Begin for
+// what it refuses. It is committed when Attempt returns. Only who holds the item
+// may attempt: it fails as Answer does.
+func (b *Book) Attempt(ctx context.Context, item Item, step, target string, members []ledger.Member) ([]ledger.Open, error) {
+	return b.attempts.do(ctx, intended{item: item, step: step, target: target, members: members})
+}
+
+// Record commits outcomes by themselves, for an attempt that ends without closing
+// its run. It fails as Answer does.
+func (b *Book) Record(ctx context.Context, item Item, step string, outcomes []ledger.Outcome) error {
+	_, err := b.records.do(ctx, learned{item: item, news: ledger.News{Cause: item.RunID, Step: step, Outcomes: outcomes}})
+	return err
+}
+
 // Wait says in words what the item waits for. status is flow.Running while it
 // will go on by itself, and flow.Parked when a person has to put something right
-// first; the next Begin makes it running again. It fails as Answer does.
+// first; the next Take makes it running again. It fails as Answer does.
 func (b *Book) Wait(ctx context.Context, item Item, status flow.Status, note string) error {
 	var found bool
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
@@ -133,27 +149,35 @@ func (b *Book) Wait(ctx context.Context, item Item, status flow.Status, note str
 		return err
 	}
 	if !found {
-		return b.gone(ctx, `run_id = $1`, item.RunID)
+		err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+			rows, err := holders(ctx, c, "", item.RunID)
+			if err != nil {
+				return err
+			}
+			return rows.refuse(item)
+		})
+		if err == nil {
+			err = fenced() // another took it in between, and gave it back
+		}
+		return err
 	}
 	b.hub.publish(item.RunID)
 	return nil
 }
 
-// gone says why a compare-and-set found no row.
-func (b *Book) gone(ctx context.Context, where string, id string) error {
-	var state flow.Status
+// gone says why no open row carries a batch.
+func (b *Book) gone(ctx context.Context, batchID string) error {
+	var known bool
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `select state from work where `+where+` order by state limit 1`, id).Scan(&state)
+		return c.QueryRow(ctx, `select exists (select from work where batch_id = $1) or exists (select from batch where batch_id = $1)`, batchID).Scan(&known)
 	})
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, pgx.ErrNoRows), err == nil && !known:
 		return notFound()
 	case err != nil:
 		return err
-	case state.Final():
-		return closed()
 	}
-	return fenced()
+	return closed()
 }
 
 func closed() error {

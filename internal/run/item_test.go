@@ -48,12 +48,16 @@ func TestAPressFromAcceptedToCompleted(t *testing.T) {
 
 	entries, err := b.journal.Explain(t.Context(), "ORDER-7")
 	require.NoError(t, err)
-	require.Len(t, entries, 3, "two effects and the end are found by the key the write named")
+	require.Len(t, entries, 2, "the effects and the end are found by the key the write named")
+	entries, err = b.journal.Explain(t.Context(), "AS54888, Height")
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "an effect is found by its own key")
+	require.Equal(t, "2", jsonText(entries[0].Detail["count"]), "and shares its entry with those that share its fate")
 	entries, err = b.journal.Explain(t.Context(), "AS54888")
 	require.NoError(t, err)
-	require.Len(t, entries, 5)
-	require.Equal(t, "closed", entries[4].What)
-	require.Equal(t, json.Number("2").String(), jsonText(entries[4].Detail["confirmed"]))
+	require.Len(t, entries, 4)
+	require.Equal(t, "closed", entries[3].What)
+	require.Equal(t, json.Number("2").String(), jsonText(entries[3].Detail["confirmed"]))
 }
 
 func jsonText(v any) string {
@@ -200,23 +204,27 @@ func TestARunCannotCompleteWhileAWriteIsOpen(t *testing.T) {
 	requireFault(t, err, fault.Unavailable, "run.effects_open")
 	got := b.get(r.RunID)
 	require.Equal(t, flow.Running, got.Status)
-	require.Equal(t, flow.Attempt, got.Effects[0].State, "one transaction: nothing was settled either")
+	require.Equal(t, flow.Confirmed, got.Effects[0].State, "what is known is kept")
+	require.Equal(t, flow.Attempt, got.Effects[1].State)
+
+	item = b.begin(s.BatchID, "writing")
+	open, err := b.book.Attempt(t.Context(), item, "write", "crm.specification", members())
+	require.NoError(t, err)
+	require.Len(t, open, 1, "the next attempt asks for the rest only")
+	require.True(t, open[0].Retried)
 }
 
-func TestAZombieThatBeginsAnAttemptAfterItsSuccessorOnlyDelaysTheEnd(t *testing.T) {
+func TestAZombieBeginsNoAttempt(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	r, s := b.accept("k1")
 	zombie := b.begin(s.BatchID, "writing") // and is paused before it asks the ledger
 	item := b.begin(s.BatchID, "writing")
 	outcomes := b.attempt(item)
-	b.attempt(zombie) // wakes up and takes the newest fences
-	_, err := b.book.Complete(t.Context(), item, "write", outcomes, nil, "")
-	requireFault(t, err, fault.Unavailable, "run.effects_open")
-	require.True(t, fault.Of(err).Retryable(), "the next attempt mends it")
-
-	item = b.begin(s.BatchID, "writing")
-	status, err := b.book.Complete(t.Context(), item, "write", b.attempt(item), nil, "")
+	_, err := b.book.Attempt(t.Context(), zombie, "write", "crm.specification", members()) // wakes up
+	requireFault(t, err, fault.Unavailable, "run.fenced")
+	requireFault(t, b.book.Record(t.Context(), zombie, "write", outcomes), fault.Unavailable, "run.fenced")
+	status, err := b.book.Complete(t.Context(), item, "write", outcomes, nil, "")
 	require.NoError(t, err)
 	require.Equal(t, flow.Completed, status)
 	require.Equal(t, flow.Confirmed, b.get(r.RunID).Effects[0].State)

@@ -2,14 +2,14 @@ package run
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/internal/flow"
 )
 
 // quick lets a statement's commit not wait for the disk. It is for changes that
@@ -26,6 +26,7 @@ type (
 	// claim is a batch that is to be handed to Temporal.
 	claim struct {
 		batchID, flow, digest string
+		class                 flow.Class
 		claimedAt             time.Time
 		runIDs                []string
 	}
@@ -54,7 +55,7 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 			), again as (
 				update batch b set lease_until = now() + $2::interval
 				from due where b.batch_id = due.batch_id
-				returning b.batch_id, b.flow, b.digest, b.claimed_at
+				returning b.batch_id, b.flow, b.digest, b.class, b.claimed_at
 			), items as (
 				select w.run_id from work w join due using (batch_id)
 				where w.state in ('accepted', 'running', 'parked') for update of w skip locked
@@ -62,7 +63,7 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 				update work w set deadline_at = greatest(w.deadline_at, now() + w.timeout)
 				from items where w.run_id = items.run_id
 			)
-			select batch_id, flow, digest, claimed_at,
+			select batch_id, flow, digest, class, claimed_at,
 			       array(select run_id from work where work.batch_id = again.batch_id order by order_at, run_id)
 			from again`, limit, b.lease)
 		if err != nil {
@@ -70,7 +71,7 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 		}
 		claims, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (claim, error) {
 			var row claim
-			err := r.Scan(&row.batchID, &row.flow, &row.digest, &row.claimedAt, &row.runIDs)
+			err := r.Scan(&row.batchID, &row.flow, &row.digest, &row.class, &row.claimedAt, &row.runIDs)
 			return row, err
 		})
 		return err
@@ -79,20 +80,7 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(claims, func(a, z claim) int { return a.claimedAt.Compare(z.claimedAt) })
-	starts := make([]Start, 0, len(claims))
-	var unread []error
-	for _, row := range claims {
-		plan, err := b.plans.ByDigest(ctx, row.digest)
-		switch {
-		case err == nil:
-			starts = append(starts, start(plan, row.digest, row.batchID, row.runIDs...))
-		case unreadable(err):
-			unread = append(unread, fmt.Errorf("preparing the start of %s: %w", row.batchID, err))
-		default: // the database went away: it would for the others, too
-			return starts, errors.Join(append(unread, err)...)
-		}
-	}
-	return starts, errors.Join(unread...)
+	return b.starts(ctx, claims)
 }
 
 // inherit ends, once, the leases that a process before this one left when it was
@@ -171,13 +159,18 @@ func (b *Book) Relayed(ctx context.Context, batchID string) error {
 	})
 }
 
-// Release shortens the lease of a batch whose start certainly failed, so that it
+// Lapse shortens the lease of a batch whose start certainly failed, so that it
 // is due again after the wait.
-func (b *Book) Release(ctx context.Context, batchID string, wait time.Duration) error {
+func (b *Book) Lapse(ctx context.Context, batchID string, wait time.Duration) error {
 	return b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, quick+`
 			update batch set lease_until = least(lease_until, now() + $2::interval) from quick
 			where batch_id = $1 and relayed_at is null and settled_at is null`, batchID, wait)
 		return err
 	})
+}
+
+// Release is Lapse.
+func (b *Book) Release(ctx context.Context, batchID string, wait time.Duration) error {
+	return b.Lapse(ctx, batchID, wait)
 }

@@ -1,0 +1,4 @@
+package run
+
+// Candidates is the query of a claim.
+const Candidates = candidates

@@ -1,0 +1,310 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/journal"
+	"patchbay/internal/ledger"
+)
+
+const (
+	// inOne bounds the members of one transaction: a commit that is much larger is
+	// not cheaper for each, and holds its rows for longer.
+	inOne = 64
+	// sideBySide is how many transactions of one kind there are at a time: one
+	// computes while the other waits for the disk.
+	sideBySide = 2
+)
+
+type (
+	// given is an answer on its way into its row.
+	given struct {
+		item           Item
+		body           []byte
+		rows           int
+		note           string
+		visible, final bool
+	}
+
+	// intended are the members of a call that is about to be sent.
+	intended struct {
+		item         Item
+		step, target string
+		members      []ledger.Member
+	}
+
+	// learned are outcomes on their way into the ledger.
+	learned struct {
+		item Item
+		news ledger.News
+	}
+
+	// holder is who has a row, and what of it decides whether he may change it.
+	holder struct {
+		batchID string
+		fence   int64
+		state   flow.Status
+		shown   bool // the answer
+	}
+
+	holding map[string]holder // by run_id
+)
+
+// desk are the groups in which outcomes are committed.
+type desk struct {
+	answers  *group[given, struct{}]
+	attempts *group[intended, []ledger.Open]
+	records  *group[learned, struct{}]
+	ends     *group[conclusion, concluded]
+}
+
+func newDesk(b *Book) desk {
+	return desk{
+		answers:  newGroup(inOne, sideBySide, b.answerAll),
+		attempts: newGroup(inOne, sideBySide, b.attemptAll),
+		records:  newGroup(inOne, sideBySide, b.recordAll),
+		ends:     newGroup(inOne, sideBySide, b.concludeAll),
+	}
+}
+
+// holders reads who has the rows; lock is "" or how they are locked. They are
+// locked in the order of their IDs, here and wherever several are, so that no two
+// transactions wait for each other.
+func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...string) (holding, error) {
+	rows, err := q.Query(ctx, `
+		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null from work
+		where run_id = any ($1) order by run_id `+lock, runIDs)
+	if err != nil {
+		return nil, err
+	}
+	all := make(holding, len(runIDs))
+	var id string
+	var h holder
+	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown}, func() error { all[id] = h; return nil })
+	return all, err
+}
+
+// exclusively lets only us change a row until the transaction ends; rows that
+// refer to it are not kept waiting.
+const exclusively = `for no key update`
+
+// refuse says why an outcome of the item must not count, nil when it does
+// (promise 2).
+func (all holding) refuse(item Item) error {
+	h, found := all[item.RunID]
+	switch {
+	case !found:
+		return notFound()
+	case h.state.Final():
+		return closed()
+	case h.batchID != item.BatchID, h.fence != item.Fence:
+		return fenced()
+	}
+	return nil
+}
+
+// bounded is the context of a transaction of several callers.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+}
+
+// answerAll keeps answers, those of one transaction.
+func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var replies []reply[struct{}]
+	var others []sharing
+	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
+		replies, others = make([]reply[struct{}], len(in)), nil
+		ids := make([]string, len(in))
+		for i, g := range in {
+			ids[i] = g.item.RunID
+		}
+		rows, err := holders(ctx, tx, exclusively, ids...)
+		if err != nil {
+			return err
+		}
+		var keep answered
+		var entries []journal.Entry
+		for i, g := range in {
+			if replies[i].err = rows.refuse(g.item); replies[i].err != nil {
+				continue
+			}
+			h := rows[g.item.RunID]
+			if h.state != flow.Running || slices.Contains(keep.ids, g.item.RunID) {
+				replies[i].err = fenced() // as one who came a moment later would be told
+				continue
+			}
+			keep.add(g)
+			entries = append(entries, g.entries(h.shown)...)
+		}
+		if len(keep.ids) == 0 {
+			return nil
+		}
+		if err := keep.write(ctx, tx); err != nil {
+			return err
+		}
+		if err := journal.Write(ctx, tx, entries...); err != nil {
+			return err
+		}
+		if others, err = shareAnswers(ctx, tx, keep.shown); err != nil {
+			return err
+		}
+		ended, err := shareEnds(ctx, tx, keep.done)
+		others = append(others, ended...)
+		return err
+	})
+	if err == nil {
+		b.shared(others...)
+	}
+	return replies, err
+}
+
+// entries are what the journal keeps of an answer that had not been shown before.
+func (g given) entries(shown bool) []journal.Entry {
+	keys := keysOf(g.item.Params)
+	var list []journal.Entry
+	if g.visible && !shown {
+		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "answered", Reason: journal.Answered,
+			Keys: keys, Detail: map[string]any{"rows": g.rows}})
+	}
+	if g.final {
+		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "closed", Reason: journal.Delivered, Final: true,
+			Keys: keys, Detail: map[string]any{"status": flow.Completed}})
+	}
+	return list
+}
+
+// answered are the answers of a transaction as arrays for unnest.
+type answered struct {
+	ids, bodies, notes []string
+	visible, final     []bool
+	shown              []string // run_ids of those that followers see
+	done, singles      []string // run_ids and batches of those that are complete
+}
+
+func (a *answered) add(g given) {
+	a.ids, a.bodies, a.notes = append(a.ids, g.item.RunID), append(a.bodies, string(g.body)), append(a.notes, g.note)
+	a.visible, a.final = append(a.visible, g.visible), append(a.final, g.final)
+	if g.visible && !g.final {
+		a.shown = append(a.shown, g.item.RunID)
+	}
+	if g.final {
+		a.done, a.singles = append(a.done, g.item.RunID), append(a.singles, g.item.BatchID)
+	}
+}
+
+func (a *answered) write(ctx context.Context, tx pgx.Tx) error {
+	var batch pgx.Batch
+	batch.Queue(`
+		update work w set
+			answer = case when w.answered_at is null then a.body::json else w.answer end,
+			answered_at = case when a.visible then coalesce(w.answered_at, now()) else w.answered_at end,
+			state = case when a.final then 'completed' else w.state end,
+			closed_at = case when a.final then now() end,
+			waiting = null,
+			progress = case
+				when a.final then work_step(work_step(w.progress, 'answered', a.note), 'closed', '')
+				when a.visible then work_step(work_step(w.progress, 'answered', a.note), 'writing', '')
+				else work_step(w.progress, 'writing', '') end
+		from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::bool[]) as a(id, body, note, visible, final)
+		where w.run_id = a.id`, a.ids, a.bodies, a.notes, a.visible, a.final)
+	settleSingles(&batch, a.singles)
+	return tx.SendBatch(ctx, &batch).Close()
+}
+
+// settleSingles settles those of the batches that are of one, in the transaction
+// that ends their run.
+func settleSingles(batch *pgx.Batch, ids []string) {
+	if len(ids) > 0 {
+		batch.Queue(`
+			update batch set settled_at = now(), done = (select count(*) from work
+				where work.batch_id = batch.batch_id and state in ('completed', 'failed', 'cancelled'))
+			where batch_id = any ($1) and size = 1 and settled_at is null`, ids)
+	}
+}
+
+// attemptAll begins the attempts of one transaction.
+func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.Open], error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var replies []reply[[]ledger.Open]
+	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
+		replies = make([]reply[[]ledger.Open], len(in))
+		ids := make([]string, len(in))
+		for i, n := range in {
+			ids[i] = n.item.RunID
+		}
+		rows, err := holders(ctx, tx, exclusively, ids...)
+		if err != nil {
+			return err
+		}
+		left := make([]int, 0, len(in))
+		for i, n := range in {
+			if replies[i].err = rows.refuse(n.item); replies[i].err == nil {
+				left = append(left, i)
+			}
+		}
+		for len(left) > 0 { // a run that comes twice has its turns one after the other
+			var calls []*ledger.Call
+			var of, later []int
+			turn := map[string]bool{}
+			for _, i := range left {
+				n := in[i]
+				if turn[n.item.RunID] {
+					later = append(later, i)
+					continue
+				}
+				turn[n.item.RunID] = true
+				of = append(of, i)
+				calls = append(calls, &ledger.Call{Cause: n.item.RunID, Step: n.step, Target: n.target, CallID: n.item.RunID, Members: n.members})
+			}
+			if err := ledger.Begin(ctx, tx, calls); err != nil {
+				return err
+			}
+			for k, i := range of {
+				replies[i] = reply[[]ledger.Open]{out: calls[k].Open, err: calls[k].Err}
+			}
+			left = later
+		}
+		return nil
+	})
+	return replies, err
+}
+
+// recordAll keeps the outcomes of one transaction.
+func (b *Book) recordAll(ctx context.Context, in []learned) ([]reply[struct{}], error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var replies []reply[struct{}]
+	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
+		replies = make([]reply[struct{}], len(in))
+		ids := make([]string, len(in))
+		for i, l := range in {
+			ids[i] = l.item.RunID
+		}
+		rows, err := holders(ctx, tx, exclusively, ids...)
+		if err != nil {
+			return err
+		}
+		var news []ledger.News
+		for i, l := range in {
+			if replies[i].err = rows.refuse(l.item); replies[i].err != nil {
+				continue
+			}
+			if err := l.news.Valid(); err != nil {
+				replies[i].err = fault.Of(err)
+				continue
+			}
+			news = append(news, l.news)
+		}
+		_, err = ledger.SettleAll(ctx, tx, news...)
+		return err
+	})
+	return replies, err
+}
