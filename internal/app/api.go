@@ -58,7 +58,7 @@ func newAPI(c *core, f Face) *api {
 	console := web.Options{
 		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book,
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
-		UIBase:    f.UI, Environment: f.Environment, Version: f.Version,
+		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Version: f.Version,
 	}
 	if f.Sandbox != "" {
 		console.Samples = samples{base: f.Sandbox, http: &http.Client{Timeout: 2 * time.Second}}

@@ -22,7 +22,7 @@ func (b *Book) Waits(ctx context.Context, principal string) ([]flow.Wait, error)
 				       batch_id is null and leader is null as queued, leader is not null as shared,
 				       case when batch_id is null and due_at > now() then due_at end as due
 				from work
-				where state in ('accepted', 'running', 'parked') and ($1 = '' or principal = $1)
+				where state in ('accepted', 'running', 'parked') and detached_at is null and ($1 = '' or principal = $1)
 				  and (waiting is not null or state = 'parked' or batch_id is null)
 			) as open
 			group by flow, state, queued, shared, why, due is null

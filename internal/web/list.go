@@ -199,15 +199,15 @@ func pace(list []story, now time.Time) string {
 // version names what a list shows, the passing of time apart.
 func (l listing) version() string {
 	h := sha256.New()
-	for _, s := range l.List {
-		fmt.Fprintln(h, s.Version())
+	for i := range l.List {
+		fmt.Fprintln(h, l.List[i].Version())
 	}
 	fmt.Fprintln(h, l.Next, l.Newer, l.Pace, l.Mixed)
 	return `"` + hex.EncodeToString(h.Sum(nil)[:9]) + `"`
 }
 
 // Version changes when what a list says of a run does.
-func (s story) Version() string {
+func (s *story) Version() string {
 	h := sha256.New()
 	said := []string{s.Run.RunID, s.State.Word, s.Subject, s.Run.Principal, s.Now}
 	if s.Final {

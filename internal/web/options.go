@@ -60,6 +60,7 @@ type (
 		Principal func(*http.Request) flow.Principal
 
 		UIBase      string // of the Temporal Web UI, "http://127.0.0.1:8233"; empty shows no links
+		Namespace   string // of the workflows there; empty: "default"
 		Environment string // shown in the top bar: "dev", "test", "production"
 		Version     string
 		Now         func() time.Time // nil: time.Now

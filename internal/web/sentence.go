@@ -60,7 +60,7 @@ func (s *story) total(states ...flow.EffectState) int {
 }
 
 // sentence is the whole run in one line.
-func (s *story) sentence(detached bool) string {
+func (s *story) sentence() string {
 	about := ""
 	if s.Subject != "" {
 		about = " for " + s.Subject
@@ -102,7 +102,7 @@ func (s *story) sentence(detached bool) string {
 		}
 		return "The run" + about + " failed before it read anything."
 	case flow.Cancelled:
-		if detached {
+		if s.Detached {
 			return "Cancelled after " + s.Took + ". Identical presses share its work, which goes on for them."
 		}
 		return s.cancelled()

@@ -40,6 +40,7 @@ type (
 		Waiting  string // what it waits for, in a person's words
 		Shared   string // where its answer came from, when another run did the work
 		Leader   string // address of that run, for who may see it
+		Detached bool   // its owner left; the work goes on for identical presses
 		Keyed    bool   // a repeated write finds what the first one left
 		Again    string // address of the form with the same parameters
 		UI       string // address in the Temporal Web UI
@@ -99,11 +100,12 @@ type (
 
 	// setting is what a story needs to know besides its run.
 	setting struct {
-		uiBase   string
-		now      time.Time
-		ahead    map[string]int // runs that are taken before it, by run_id
-		leader   bool           // the viewer may see the run whose work it shares
-		detached bool           // its owner left; the work goes on for identical presses
+		uiBase    string
+		namespace string
+		now       time.Time
+		ahead     map[string]int // runs that are taken before it, by run_id
+		leader    bool           // the viewer may see the run whose work it shares
+		detached  bool           // its owner left; the work goes on for identical presses
 	}
 )
 
@@ -144,11 +146,12 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 		s.Now = s.Waiting
 	}
 	s.Problem = s.problem(plan)
-	s.Sentence = s.sentence(in.detached)
+	s.Detached = in.detached
+	s.Sentence = s.sentence()
 	s.Brief = s.brief(plan)
 	s.Again = again(run, plan)
 	if in.uiBase != "" && run.WorkflowID != "" {
-		s.UI = strings.TrimRight(in.uiBase, "/") + "/namespaces/default/workflows/" + url.PathEscape(run.WorkflowID)
+		s.UI = strings.TrimRight(in.uiBase, "/") + "/namespaces/" + url.PathEscape(in.namespace) + "/workflows/" + url.PathEscape(run.WorkflowID)
 	}
 	s.Facts = facts(run)
 	return s
@@ -170,7 +173,7 @@ func (s *story) share(in setting) {
 }
 
 // Said is the step of an open run, or what it waits for, as a list says it.
-func (s story) Said() string { return strings.TrimSuffix(sentence(s.Now), ".") }
+func (s *story) Said() string { return strings.TrimSuffix(sentence(s.Now), ".") }
 
 // current is the name of the step the run is in; "" before the first.
 func (s *story) current() string {

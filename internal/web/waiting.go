@@ -9,9 +9,6 @@ import (
 	"patchbay/internal/flow"
 )
 
-// note is how an activity writes down what a run waits for.
-var note = regexp.MustCompile(`^waiting (?:(\S+) )?for (\S+): (.+)$`)
-
 // queued reports whether nothing carries an open run: it waits for its turn, or
 // until it is due.
 func queued(run flow.Run) bool {
@@ -60,39 +57,33 @@ func waiting(run flow.Run, plan *flow.Plan, in setting) string {
 // obstacle is why runs cannot go on and when they will, with the system named
 // once: "Oracle PLM is not available (503); asked again at 14:05:30 UTC".
 func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) string {
-	what, after := because(why, plan)
-	switch {
+	what := because(why, plan)
+	switch after := flow.ObstacleOf(why).After; {
 	case what == "" && due == nil:
 		return ""
+	case what == "":
+		return "waiting until " + clock(*due)
 	case status == flow.Parked:
 		return what + "; asked again once the connection is put right"
-	case due != nil && what == "":
-		return "waiting until " + clock(*due)
 	case due != nil:
 		return what + "; asked again at " + clock(*due)
-	case after != "":
-		return what + "; asked again after " + after
-	case note.MatchString(why):
-		return what + "; asked again"
+	case after > 0:
+		return what + "; asked again after " + duration(after)
 	}
-	return what
+	return what + "; asked again"
 }
 
-// because is what a note says is in the way, and the pause that was asked for.
-func because(why string, plan *flow.Plan) (what, after string) {
-	why = strings.TrimRight(why, ".")
-	m := note.FindStringSubmatch(why)
-	if m == nil {
-		return named(why, plan), ""
+// because is what is in the way.
+func because(why string, plan *flow.Plan) string {
+	o := flow.ObstacleOf(why)
+	o.Why = strings.TrimRight(o.Why, ".")
+	if o.Connection == "" {
+		return named(o.Why, plan)
 	}
-	after, connection, text := m[1], m[2], m[3]
-	if d, err := time.ParseDuration(after); err == nil {
-		after = duration(d)
+	if rest, ok := strings.CutPrefix(o.Why, o.Connection+" "); ok {
+		return system(o.Connection) + " " + rest
 	}
-	if rest, ok := strings.CutPrefix(text, connection+" "); ok {
-		return system(connection) + " " + rest, after
-	}
-	return system(connection) + ": " + named(text, plan), after
+	return system(o.Connection) + ": " + named(o.Why, plan)
 }
 
 // twice is a system that is named as what was waited for and again as what was

@@ -24,7 +24,6 @@ type wait struct {
 	flows  []string
 	status flow.Status
 	due    *time.Time
-	plan   *flow.Plan
 	why    string
 }
 
@@ -41,15 +40,15 @@ func (c *console) waits(r *http.Request, plans []flow.Applied) ([]wait, error) {
 	var all []wait
 	for _, row := range rows {
 		plan := planOf(row.Flow, plans)
-		w := wait{State: held, status: row.Status, plan: plan, due: row.DueAt, Clock: c.Now()}
+		w := wait{State: held, status: row.Status, due: row.DueAt, Clock: c.Now()}
 		switch {
 		case row.Status == flow.Parked:
 			w.State = statusState(flow.Parked)
-			w.why, _ = because(row.Why, plan)
+			w.why = because(row.Why, plan)
 		case row.Shared:
 			w.State, w.For = queueing, "For the answer of an identical press"
 		case row.Why != "":
-			w.why, _ = because(row.Why, plan)
+			w.why = because(row.Why, plan)
 		case row.DueAt == nil:
 			w.State, w.For = queueing, "In the queue"
 		}
@@ -85,7 +84,14 @@ func (w *wait) add(row flow.Wait) {
 
 func (w *wait) complete() {
 	if w.For == "" {
-		w.For = strings.TrimSuffix(sentence(obstacle(w.why, w.status, w.due, nil)), ".")
+		what := w.why
+		switch {
+		case what == "" && w.due != nil:
+			what = "waiting until " + clock(*w.due)
+		case w.due != nil:
+			what += "; the first is asked again at " + clock(*w.due)
+		}
+		w.For = strings.TrimSuffix(sentence(what), ".")
 	}
 	if w.For == "" {
 		w.For = "For a person"

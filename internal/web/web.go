@@ -59,6 +59,9 @@ func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Namespace == "" {
+		o.Namespace = "default"
+	}
 	c := &console{Options: o, mux: http.NewServeMux()}
 	c.handle("GET /{$}", c.home)
 	c.handle("GET /flows", c.flows)
@@ -174,7 +177,7 @@ func (c *console) sees(r *http.Request, id string) (bool, error) {
 
 // setting is what a story needs to know besides its run.
 func (c *console) setting(ahead map[string]int) setting {
-	return setting{uiBase: c.UIBase, now: c.Now(), ahead: ahead}
+	return setting{uiBase: c.UIBase, namespace: c.Namespace, now: c.Now(), ahead: ahead}
 }
 
 func (c *console) operates(r *http.Request) bool {
