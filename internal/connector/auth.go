@@ -13,8 +13,13 @@ import (
 	"patchbay/internal/fault"
 )
 
-// tokenReserve is how long before its end a token is no longer used.
-const tokenReserve = time.Minute
+const (
+	// tokenReserve is how long before its end a token is no longer used.
+	tokenReserve = time.Minute
+
+	signInRefused   = "vendor.sign_in_refused"
+	signInThrottled = "vendor.sign_in_throttled"
+)
 
 type (
 	// tokens keeps the access token of one connection (OAuth 2.0, client
@@ -170,7 +175,7 @@ func (t *Transport) refusedToken(answer *http.Response, body []byte) error {
 	after, _ := retryAfter(answer.Header, t.now())
 	switch status := answer.StatusCode; {
 	case status == http.StatusTooManyRequests:
-		return fault.ThrottledFor(max(after, time.Second), "vendor.sign_in_throttled", "the token endpoint of "+t.config.Name+" asks to slow down", nil)
+		return fault.ThrottledFor(max(after, time.Second), signInThrottled, "the token endpoint of "+t.config.Name+" asks to slow down", nil)
 	case status >= 500 || status == http.StatusRequestTimeout:
 		f := fault.New(fault.Unavailable, "vendor.sign_in_unavailable", "the token endpoint of "+t.config.Name+" is not available", nil)
 		f.After = after
@@ -183,7 +188,7 @@ func (t *Transport) refusedToken(answer *http.Response, body []byte) error {
 	if json.Unmarshal(body, &said) == nil && slices.Contains(oauthErrors, said.Error) {
 		text += " (" + said.Error + ")"
 	}
-	return fault.New(fault.Unauthorized, "vendor.sign_in_refused", text, nil)
+	return fault.New(fault.Unauthorized, signInRefused, text, nil)
 }
 
 // lifetime reads expires_in; without one a token is used for five minutes.

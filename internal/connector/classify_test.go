@@ -121,7 +121,9 @@ func TestThrottlingWithoutATimeWaitsLongerEachTime(t *testing.T) {
 	require.Equal(t, 500*time.Millisecond, waits[0], "our own waits are divided by the speed")
 	require.Equal(t, time.Second, waits[1])
 	require.Equal(t, 30*time.Second, waits[8], "and bounded")
-	l.answered()
+	p, err := l.enter(t.Context(), &Request{})
+	require.NoError(t, err)
+	l.leave(p, &Request{}, succeeded, nil)
 	require.Equal(t, 500*time.Millisecond, l.backoff())
 }
 

@@ -2,9 +2,10 @@ package connector
 
 import (
 	"context"
+	"fmt"
+	"hash/maphash"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,23 +21,38 @@ const (
 	longestBackoff    = time.Minute
 )
 
-// limits holds one connection to its number of parallel requests, its rate, and
-// to the silence a system asked for. What must wait longer than its caller can is
-// told so at once, with the time.
-type limits struct {
-	name  string
-	now   func() time.Time
-	speed float64
-	slots chan struct{}
-	rate  *rate.Limiter // nil: no limit of our own
+type (
+	// limits holds one connection to its number of parallel requests, its rate, to
+	// the silence a system asked for and to the rest after it was found dead. What
+	// must wait longer than its caller can is told so, with the time, as a fault of
+	// its own: waiting for ourselves is no missing answer of the system.
+	limits struct {
+		name  string
+		now   func() time.Time
+		speed float64
+		slots *slots
+		rate  *rate.Limiter // nil: no limit of our own
+		// changed is told when a rest begins and ends, with mu held.
+		changed func(resting bool)
 
-	throttled atomic.Int64 // throttlings in a row that named no time
-	mu        sync.Mutex
-	until     time.Time // no request before this moment
-}
+		mu        sync.Mutex
+		throttled int           // throttlings in a row that named no time
+		until     time.Time     // no request before this moment
+		shut      chan struct{} // closed, and replaced, when waiting has become pointless
+		breaker   breaker
+	}
+
+	// pass is the right to send one request.
+	pass struct {
+		slot  *slot
+		since time.Time // by the connection's clock
+		probe bool      // the one request that a resting connection tries
+	}
+)
 
 func newLimits(c Config, now func() time.Time) *limits {
-	l := &limits{name: c.Name, now: now, speed: c.Speed}
+	l := &limits{name: c.Name, now: now, speed: c.Speed, shut: make(chan struct{}), changed: func(bool) {}}
+	l.breaker.seed = maphash.MakeSeed()
 	if l.speed <= 0 {
 		l.speed = 1
 	}
@@ -44,7 +60,7 @@ func newLimits(c Config, now func() time.Time) *limits {
 	if n <= 0 {
 		n = defaultConcurrent
 	}
-	l.slots = make(chan struct{}, n)
+	l.slots = newSlots(n)
 	if c.Limits.PerSecond > 0 {
 		perSecond := c.Limits.PerSecond * l.speed
 		burst := c.Limits.Burst
@@ -56,37 +72,110 @@ func newLimits(c Config, now func() time.Time) *limits {
 	return l
 }
 
-// enter waits for a slot and the rate; leave must follow when it returns nil.
-func (l *limits) enter(ctx context.Context) error {
-	if err := l.open(); err != nil {
-		return err
+// enter waits for a slot and the rate; leave must follow when it returns no error.
+// An error is a fault, or the context's own when the caller gave up.
+func (l *limits) enter(ctx context.Context, r *Request) (pass, error) {
+	if err := ctx.Err(); err != nil {
+		return pass{}, err
 	}
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if err := l.open(); err != nil { // closed while waiting
-			l.leave()
-			return err
-		}
+	probe, shut, err := l.admit(r)
+	if err != nil {
+		return pass{}, err
 	}
-	if l.rate == nil {
-		return nil
+	p := pass{probe: probe}
+	if p.slot, err = l.acquire(ctx, shut); err == nil && l.rate != nil {
+		err = l.pace(ctx, shut)
 	}
-	if err := l.pace(ctx); err != nil {
-		l.leave()
-		return err
+	if err != nil {
+		l.forgo(p)
+		return pass{}, err
+	}
+	p.since = l.now()
+	return p, nil
+}
+
+// admit fails while the connection is silent or rests: more requests would only
+// make it longer. The channel is closed when that becomes so.
+func (l *limits) admit(r *Request) (probe bool, shut <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if err := l.silent(now); err != nil {
+		return false, nil, err
+	}
+	probe, err = l.breaker.admit(l, r, now)
+	return probe, l.shut, err
+}
+
+func (l *limits) silent(now time.Time) error {
+	if wait := l.until.Sub(now); wait > 0 {
+		return fault.ThrottledFor(wait, "connector.silent", l.name+" has asked to slow down; nothing is sent until then", nil)
 	}
 	return nil
 }
 
-func (l *limits) leave() { <-l.slots }
+// shutBy is the fault that ends a wait whose channel was closed.
+func (l *limits) shutBy() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if err := l.silent(now); err != nil {
+		return err
+	}
+	if err := l.breaker.rests(l, now); err != nil {
+		return err
+	}
+	return l.busy(0) // it is over already: again, at the end of the queue
+}
 
-func (l *limits) pace(ctx context.Context) error {
+// acquire waits for a slot, and no longer than leaves the caller the time that a
+// request usually takes: a slot that comes with the deadline only makes a doubt.
+func (l *limits) acquire(ctx context.Context, shut <-chan struct{}) (*slot, error) {
+	now := time.Now()
+	got, w, estimate := l.slots.ask(patientUntil(ctx, now), now)
+	if got != nil {
+		return got, nil
+	}
+	var late <-chan time.Time
+	if end, ok := ctx.Deadline(); ok {
+		left := end.Sub(now)
+		left -= min(max(2*l.slots.time(), left/8), left/2)
+		if estimate > left {
+			l.slots.giveUp(w)
+			return nil, l.busy(estimate)
+		}
+		timer := time.NewTimer(left)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case got := <-w.given:
+		return got, nil
+	case <-shut:
+		l.slots.giveUp(w)
+		return nil, l.shutBy()
+	case <-late:
+		l.slots.giveUp(w)
+		return nil, l.busy(l.slots.wait())
+	case <-ctx.Done():
+		l.slots.giveUp(w)
+		return nil, ctx.Err()
+	}
+}
+
+func (l *limits) busy(wait time.Duration) error {
+	const least = 100 * time.Millisecond
+	return fault.ThrottledFor(roundUp(min(max(wait, least), longestBackoff)), "connector.busy",
+		fmt.Sprintf("all %d requests that %s may have at a time are under way, and others wait before this one", l.slots.size, l.name), nil)
+}
+
+// roundUp makes a wait of our own readable, and never too short.
+func roundUp(d time.Duration) time.Duration {
+	const step = 10 * time.Millisecond
+	return (d + step - 1).Truncate(step)
+}
+
+func (l *limits) pace(ctx context.Context, shut <-chan struct{}) error {
 	now := time.Now()
 	reservation := l.rate.ReserveN(now, 1)
 	wait := reservation.DelayFrom(now)
@@ -102,44 +191,73 @@ func (l *limits) pace(ctx context.Context) error {
 	select {
 	case <-timer.C:
 		return nil
+	case <-shut:
+		reservation.Cancel()
+		return l.shutBy()
 	case <-ctx.Done():
 		reservation.Cancel()
 		return ctx.Err()
 	}
 }
 
-// open fails while the connection is silent: more requests would only make the
-// silence longer.
-func (l *limits) open() error {
-	l.mu.Lock()
-	wait := l.until.Sub(l.now())
-	l.mu.Unlock()
-	if wait <= 0 {
-		return nil
+// forgo gives back what a request took that is not sent.
+func (l *limits) forgo(p pass) {
+	if p.slot != nil {
+		l.slots.leave(p.slot)
 	}
-	return fault.ThrottledFor(wait, "connector.silent", l.name+" has asked to slow down; nothing is sent until then", nil)
+	if p.probe {
+		l.mu.Lock()
+		l.breaker.probing = false
+		l.mu.Unlock()
+	}
 }
 
-// close keeps the connection silent for d.
+// leave ends a request; f is how it failed, if it did.
+func (l *limits) leave(p pass, r *Request, o outcome, f *fault.Fault) {
+	l.slots.leave(p.slot)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.probe {
+		l.breaker.probing = false
+	}
+	switch o {
+	case succeeded:
+		l.throttled = 0
+		l.breaker.answered(l)
+	case answered:
+		l.breaker.answered(l)
+	case failed:
+		l.breaker.failed(l, p, r, f)
+	case unknown:
+	}
+}
+
+// close keeps the connection silent for d and tells those who wait.
 func (l *limits) close(d time.Duration) {
 	until := l.now().Add(d)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if until.After(l.until) {
 		l.until = until
+		l.tellAll()
 	}
+}
+
+// tellAll ends every wait; l.mu is held.
+func (l *limits) tellAll() {
+	close(l.shut)
+	l.shut = make(chan struct{})
 }
 
 // backoff is the wait after a throttling that names none.
 func (l *limits) backoff() time.Duration {
-	n := l.throttled.Add(1)
-	wait := min(firstBackoff<<min(n-1, 10), longestBackoff)
-	return time.Duration(float64(wait) / l.speed)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait := min(firstBackoff<<min(l.throttled, 10), longestBackoff)
+	l.throttled++
+	return l.scaled(wait)
 }
 
-// answered ends a row of throttlings.
-func (l *limits) answered() {
-	if l.throttled.Load() != 0 {
-		l.throttled.Store(0)
-	}
+func (l *limits) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / l.speed)
 }

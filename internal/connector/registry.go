@@ -26,6 +26,10 @@ type (
 		Client *http.Client
 		// Now is the clock; nil means time.Now.
 		Now func() time.Time
+		// Resting is told when the connection begins to rest, because its system
+		// answers nothing, and when that is over; nil means nobody. It must return
+		// at once and not use the connection.
+		Resting func(connection string, resting bool)
 	}
 
 	// Registry knows the systems of this build. It is immutable.

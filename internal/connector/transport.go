@@ -94,6 +94,9 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 		t.max = defaultMaxBytes
 	}
 	t.limits = newLimits(c, t.now)
+	if d.Resting != nil {
+		t.limits.changed = func(resting bool) { d.Resting(c.Name, resting) }
+	}
 	t.tokens = &tokens{t: t}
 	return t, nil
 }
@@ -102,11 +105,19 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 // nil. An error is a *fault.Fault, or the context's own error when the caller
 // gave up before anything that changes something was sent. A token that the
 // system refuses is renewed once.
-func (t *Transport) Do(ctx context.Context, r Request, into any) (Answer, error) {
-	if err := t.limits.enter(ctx); err != nil {
+//
+// Faults of the transport's own, with nothing sent and a time to come again:
+// "connector.busy" (all requests allowed are under way), "connector.rate",
+// "connector.silent" (the system asked for it) and "connector.resting" (the
+// system answers nothing).
+func (t *Transport) Do(ctx context.Context, r Request, into any) (answer Answer, err error) {
+	p, err := t.limits.enter(ctx, &r)
+	if err != nil {
 		return Answer{}, err
 	}
-	defer t.limits.leave()
+	said := unknown // also when something below panics
+	var f *fault.Fault
+	defer func() { t.limits.leave(p, &r, said, f) }()
 	inner, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	answer, token, err := t.try(ctx, inner, r, into)
@@ -114,11 +125,33 @@ func (t *Transport) Do(ctx context.Context, r Request, into any) (Answer, error)
 		t.tokens.drop(token)
 		answer, _, err = t.try(ctx, inner, r, into)
 	}
+	said, f = t.judge(ctx, p, answer, err)
 	if err != nil {
 		return Answer{}, err
 	}
-	t.limits.answered()
 	return answer, nil
+}
+
+// judge says what the end of a request tells about the connection.
+func (t *Transport) judge(ctx context.Context, p pass, a Answer, err error) (outcome, *fault.Fault) {
+	f := fault.Of(err)
+	gone := f != nil && (f.Class == fault.Unavailable || f.Class == fault.InDoubt) && f.After == 0
+	switch {
+	case f == nil:
+		return succeeded, nil
+	case a.Status >= 500 && gone:
+		return failed, f
+	case a.Status != 0, f.Code == signInRefused, f.Code == signInThrottled:
+		return answered, f
+	case !gone:
+		return unknown, f
+	case ctx.Err() == nil:
+		return failed, f
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && t.now().Sub(p.since) >= min(hung, t.timeout/2):
+		// The caller's own end, long after an answer was due.
+		return failed, fault.New(fault.Unavailable, "vendor.timeout", t.config.Name+" did not answer in time", nil)
+	}
+	return unknown, f
 }
 
 // try sends the request once. outer is the caller's context; inner also ends
@@ -156,9 +189,9 @@ func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answ
 	case errors.Is(err, errTooLarge):
 		return answer, token, fault.New(fault.Rejected, "vendor.too_large", "the answer of "+t.config.Name+" is larger than the connection allows; ask for fewer rows or columns", err)
 	case err != nil && inner.Err() != nil:
-		return answer, token, t.broken(outer, inner, r, true, err)
+		return Answer{}, token, t.broken(outer, inner, r, true, err)
 	case err != nil:
-		return answer, token, t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" was cut off", bare(err))
+		return Answer{}, token, t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" was cut off", bare(err))
 	case isHTML(response.Header, body):
 		return answer, token, t.loginPage()
 	case into == nil:

@@ -7,7 +7,8 @@
 //
 // It asks: are pages complete and in order, does only what was asked for leave
 // the connector, is every failure the right class of fault, does no fault show a
-// value, a secret or an address, is nothing sent while a system wants silence,
-// does a dying token cost one call, and is a write whose answer was lost in
-// doubt and sent once.
+// value, a secret or an address, is nothing sent while a system wants silence or
+// rests because it is away, is a caller that our own limits hold up told so, does
+// a dying token cost one call, and is a write whose answer was lost in doubt and
+// sent once.
 package conformance

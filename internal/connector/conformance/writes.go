@@ -20,6 +20,7 @@ var writes = map[string]func(*testing.T, Harness, connector.Upsert){
 	"a write given up after it was sent is in doubt":                 writeCancelled,
 	"a write that never got there is not in doubt":                   writeUnsent,
 	"a write that was throttled is not in doubt":                     writeThrottled,
+	"a write that found no slot is not in doubt":                     writeBusy,
 	"a write met by a login page is not done":                        writeLoginPage,
 	"a write after a dead token is sent again with a new one":        writeDyingToken,
 	"no row is an empty result":                                      writeNothing,
@@ -118,6 +119,26 @@ func writeThrottled(t *testing.T, h Harness, u connector.Upsert) {
 	require.Equal(t, fault.Throttled, f.Class)
 	require.Equal(t, 5*time.Second, f.After)
 	require.EqualValues(t, 1, v.calls.Load())
+}
+
+func writeBusy(t *testing.T, h Harness, u connector.Upsert) {
+	v := newVendor(t, h, 1, oneAtATime)
+	arrived := make(chan struct{})
+	v.answers(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
+	hanging, stop := context.WithCancel(t.Context())
+	read := v.reading(hanging, 1)
+	<-arrived
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	f := v.failed(v.upsert(short, u))
+	require.Equal(t, "connector.busy", f.Code)
+	require.Positive(t, f.After)
+	require.EqualValues(t, 1, v.calls.Load())
+	stop()
+	require.ErrorIs(t, <-read, context.Canceled)
 }
 
 func writeLoginPage(t *testing.T, h Harness, u connector.Upsert) {

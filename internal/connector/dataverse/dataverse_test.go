@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -162,6 +163,7 @@ func TestAfterAFailureOfTheConnectionNoFurtherRowIsSent(t *testing.T) {
 	require.NoError(t, results[9].Err)
 	require.Equal(t, "dataverse.time_limit", code(results[10].Err))
 	require.Equal(t, "dataverse.not_sent", code(results[24].Err))
+	require.Equal(t, 30*time.Second, fault.Of(results[24].Err).After, "what stayed behind may come when the rest may")
 	require.Len(t, e.asked, 2)
 
 	_, err = e.upsert(t, many(25)...)

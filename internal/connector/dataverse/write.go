@@ -48,7 +48,7 @@ func (v *Dataverse) Upsert(ctx context.Context, in connector.Upsert) ([]connecto
 	settled := len(open) < len(in.Rows)
 	for chunk := range slices.Chunk(open, v.bulk) {
 		if u.whole != nil {
-			u.fail(chunk, notSent(v.config.Name))
+			u.fail(chunk, notSent(v.config.Name, u.whole))
 			continue
 		}
 		if u.write(ctx, chunk) {
@@ -100,7 +100,7 @@ func (u *upsert) settle(chunk []int, err error) bool {
 	u.whole = err
 	var f *fault.Fault
 	if !errors.As(err, &f) { // the caller gave up before anything was sent
-		f = notSent(u.v.config.Name)
+		f = notSent(u.v.config.Name, err)
 	}
 	u.fail(chunk, f)
 	return false
@@ -122,10 +122,10 @@ func (u *upsert) rowByRow(ctx context.Context, chunk []int) (settled bool) {
 		workers.Go(func() {
 			for i := range next {
 				mu.Lock()
-				stopped := u.whole != nil
+				stopped := u.whole
 				mu.Unlock()
-				if stopped {
-					u.results[i].Err = notSent(u.v.config.Name)
+				if stopped != nil {
+					u.results[i].Err = notSent(u.v.config.Name, stopped)
 					continue
 				}
 				err := u.one(ctx, i)
@@ -205,6 +205,10 @@ func aboutRows(err error) bool {
 	return slices.Contains([]fault.Class{fault.Invalid, fault.Rejected, fault.NotFound, fault.Conflict}, f.Class)
 }
 
-func notSent(name string) *fault.Fault {
-	return fault.New(fault.Unavailable, System+".not_sent", "the row was not sent to "+name+", because rows before it failed", nil)
+// notSent is the fault of a row that stayed behind because of why, and may come
+// again when that may.
+func notSent(name string, why error) *fault.Fault {
+	f := fault.New(fault.Unavailable, System+".not_sent", "the row was not sent to "+name+", because rows before it failed", nil)
+	f.After = fault.Of(why).After
+	return f
 }
