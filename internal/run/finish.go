@@ -13,7 +13,7 @@ import (
 )
 
 // finish makes one open row final, that of a run which nobody has begun.
-func finish(ctx context.Context, tx pgx.Tx, row locked, end ending, _ []ledger.Detail) error {
+func finish(ctx context.Context, tx pgx.Tx, row locked, end ending) error {
 	tallies, err := ledger.Tallies(ctx, tx, row.runID)
 	if err != nil {
 		return err

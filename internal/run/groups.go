@@ -50,6 +50,7 @@ type (
 		fence   int64
 		state   flow.Status
 		shown   bool // the answer
+		left    bool // by its owner: it has its final reason
 	}
 
 	holding map[string]holder // by run_id
@@ -77,7 +78,7 @@ func newDesk(b *Book) desk {
 // transactions wait for each other.
 func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...string) (holding, error) {
 	rows, err := q.Query(ctx, `
-		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null from work
+		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null, detached_at is not null from work
 		where run_id = any ($1) order by run_id `+lock, runIDs)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...strin
 	all := make(holding, len(runIDs))
 	var id string
 	var h holder
-	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown}, func() error { all[id] = h; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown, &h.left}, func() error { all[id] = h; return nil })
 	return all, err
 }
 
@@ -141,7 +142,7 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], er
 				continue
 			}
 			keep.add(g)
-			entries = append(entries, g.entries(h.shown)...)
+			entries = append(entries, g.entries(h)...)
 		}
 		if len(keep.ids) == 0 {
 			return nil
@@ -165,16 +166,17 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], er
 	return replies, err
 }
 
-// entries are what the journal keeps of an answer that had not been shown before.
-func (g given) entries(shown bool) []journal.Entry {
+// entries are what the journal keeps of an answer that had not been shown before,
+// and of an end that had no reason before.
+func (g given) entries(h holder) []journal.Entry {
 	keys := keysOf(g.item.Params)
 	var list []journal.Entry
-	if g.visible && !shown {
+	if g.visible && !h.shown {
 		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "answered", Reason: journal.Answered,
 			Keys: keys, Detail: map[string]any{"rows": g.rows}})
 	}
 	if g.final {
-		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "closed", Reason: journal.Delivered, Final: true,
+		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "closed", Reason: journal.Delivered, Final: !h.left,
 			Keys: keys, Detail: map[string]any{"status": flow.Completed}})
 	}
 	return list

@@ -75,7 +75,7 @@ func (r *record) show() (flow.Run, error) {
 	}
 	if run.Progress, err = steps(r.progress); err == nil && r.detached {
 		run.Progress = slices.DeleteFunc(run.Progress, func(s flow.Step) bool { return s.At.After(*run.ClosedAt) })
-		run.Progress = append(run.Progress, flow.Step{Name: "closed", At: *run.ClosedAt, Note: "left to identical requests"})
+		run.Progress = append(run.Progress, flow.Step{Name: "closed", At: *run.ClosedAt, Note: noteLeft})
 	}
 	return run, err
 }
