@@ -20,7 +20,6 @@ import (
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
-	"patchbay/internal/ledger"
 	"patchbay/internal/run"
 	"patchbay/internal/store"
 	"patchbay/internal/store/storetest"
@@ -33,14 +32,16 @@ import (
 // control and worker.
 type bundle struct {
 	*testing.T
-	db       *store.Store
-	plans    *run.Plans
-	book     *run.Book
-	temporal client.Client
-	trigger  *starters.Trigger
-	relay    *starters.Relay
-	control  *starters.Control
-	outside  *outside
+	db        *store.Store
+	plans     *run.Plans
+	namespace string
+	book      *run.Book
+	temporal  client.Client
+	trigger   *starters.Trigger
+	relay     *starters.Relay
+	control   *starters.Control
+	outside   *outside
+	holding   chan struct{} // ticks when a read begins that is held, see held
 }
 
 // outside is the two systems: what Oracle answers, what Dataverse holds and how
@@ -50,20 +51,45 @@ type outside struct {
 	reads    int
 	writes   int
 	held     map[string]flow.Row
+	puts     map[string]int                  // writes of each row, by key
+	products map[string]int                  // reads of each product
+	rows     func(product string) []flow.Row // what a read gives; nil: two rows
 	onRead   func(ctx context.Context, n int) error
-	onWrite  func(ctx context.Context, n int) error // before the rows are held
-	afterPut func(ctx context.Context, n int) error // once they are
+	of       map[string]func(ctx context.Context) error // hooks on the reads of one product
+	onWrite  func(ctx context.Context, n int) error     // before the rows are held
+	afterPut func(ctx context.Context, n int) error     // once they are
+}
+
+func newOutside() *outside {
+	return &outside{held: map[string]flow.Row{}, puts: map[string]int{}, products: map[string]int{}, of: map[string]func(context.Context) error{}}
+}
+
+// on has every read of a product do as the hook says.
+func (o *outside) on(product string, hook func(ctx context.Context) error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of[product] = hook
 }
 
 func (o *outside) Rows(ctx context.Context, _ *flow.Plan, params flow.Row) ([]flow.Row, error) {
+	product, _ := params["product_id"].(string)
 	o.mu.Lock()
 	o.reads++
-	n, hook := o.reads, o.onRead
+	o.products[product]++
+	n, hook, of, rows := o.reads, o.onRead, o.of[product], o.rows
 	o.mu.Unlock()
 	if hook != nil {
 		if err := hook(ctx, n); err != nil {
 			return nil, err
 		}
+	}
+	if of != nil {
+		if err := of(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if rows != nil {
+		return rows(product), nil
 	}
 	return []flow.Row{{"product": params["product_id"], "attribute": "Weight", "value": json.Number("1.50")},
 		{"product": params["product_id"], "attribute": "Display", "value": json.Number("14")}}, nil
@@ -86,6 +112,7 @@ func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) 
 	o.mu.Lock()
 	for _, row := range rows {
 		o.held[key(plan, row)] = row
+		o.puts[key(plan, row)]++
 	}
 	o.mu.Unlock()
 	if after != nil {
@@ -120,6 +147,20 @@ func (o *outside) counts() (reads, writes, held int) {
 	return o.reads, o.writes, len(o.held)
 }
 
+// written says how often the rows of a product were written, readOf how often they
+// were asked for.
+func (o *outside) written(product string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(o.puts[`["`+product+`","Weight"]`], o.puts[`["`+product+`","Display"]`])
+}
+
+func (o *outside) readOf(product string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.products[product]
+}
+
 func key(plan *flow.Plan, row flow.Row) string {
 	var values []any
 	for _, k := range plan.Write.Key {
@@ -141,40 +182,66 @@ func plan() *flow.Plan {
 	}
 }
 
-// newBundle runs everything but the worker and the relay, see work and relayOn.
-func newBundle(t *testing.T, address string, p *flow.Plan) *bundle {
+// withoutWorker leaves the workers of a bundle to the test, see workThrough.
+const withoutWorker = false
+
+// newBundle runs everything but the relay.
+func newBundle(t *testing.T, address string, p *flow.Plan, work ...bool) *bundle {
 	t.Helper()
 	db := storetest.New(t)
-	b := &bundle{T: t, db: db, plans: run.NewPlans(db), outside: &outside{held: map[string]flow.Row{}}}
-	b.book = run.NewBook(db, b.plans, run.Options{Lease: time.Second})
+	b := &bundle{T: t, db: db, plans: run.NewPlans(db), outside: newOutside(), namespace: newNamespace(t, address)}
+	b.book = b.newBook()
 	_, err := b.plans.Apply(t.Context(), []*flow.Plan{p}, nil, "test")
 	require.NoError(t, err)
-	b.temporal, err = durable.Dial(t.Context(), durable.Options{Address: address, Namespace: namespace(t, address)})
-	require.NoError(t, err)
-	t.Cleanup(b.temporal.Close)
+	b.temporal = b.dial(address)
 	b.trigger = starters.NewTrigger(b.book, b.temporal, current, zap.NewNop())
 	t.Cleanup(b.trigger.Close)
 	b.relay = starters.NewRelay(b.book, b.temporal, current, zap.NewNop())
 	b.trigger.Wake = b.relay.Wake
 	b.control = starters.NewControl(b.book, b.temporal)
 	b.background(b.book.Run)
-
-	w := workers.New(b.temporal, activities.Set{
-		Reader: &activities.Reader{Plans: b.plans, Source: b.outside, Mapper: b.outside, Runs: b.book},
-		Writer: &activities.Writer{Plans: b.plans, Target: b.outside, Effects: ledger.New(db), Runs: b.book},
-		Closer: &activities.Closer{Runs: b.book},
-	}, zap.NewNop())
-	b.background(w.Run)
-	require.NoError(t, workers.Promote(t.Context(), b.temporal))
+	if len(work) == 0 || work[0] {
+		b.workWith(b.temporal, b.book)
+	}
 	return b
+}
+
+// newBook gives the book of a process of its own.
+func (b *bundle) newBook() *run.Book {
+	return run.NewBook(b.db, b.plans, run.Options{Lease: time.Second})
+}
+
+func (b *bundle) dial(address string) client.Client {
+	b.Helper()
+	c, err := durable.Dial(b.Context(), durable.Options{Address: address, Namespace: b.namespace})
+	require.NoError(b, err)
+	b.Cleanup(c.Close)
+	return c
+}
+
+// workThrough runs a worker of a process of its own, which reaches Temporal by an
+// address; stop ends it and waits for it.
+func (b *bundle) workThrough(address string) (stop func()) {
+	b.Helper()
+	book := b.newBook()
+	b.background(book.Run)
+	return b.workWith(b.dial(address), book)
+}
+
+func (b *bundle) workWith(temporal client.Client, book *run.Book) (stop func()) {
+	b.Helper()
+	w := workers.New(temporal, activities.NewSet(b.plans, b.outside, b.outside, book), zap.NewNop())
+	stop = b.background(w.Run)
+	require.NoError(b, workers.Promote(b.Context(), temporal))
+	return stop
 }
 
 // current: the bundle's only worker is promoted before anything is pressed.
 func current() bool { return true }
 
-// namespace makes a namespace of the test's own, since task queue and deployment
+// newNamespace makes a namespace of the test's own, since task queue and deployment
 // have one name in every Patchbay.
-func namespace(t *testing.T, address string) string {
+func newNamespace(t *testing.T, address string) string {
 	t.Helper()
 	name := "test-" + strings.ToLower(rand.Text())
 	c, err := client.NewLazyClient(client.Options{HostPort: address, Logger: durable.NewLogger(zap.NewNop())})
@@ -187,12 +254,14 @@ func namespace(t *testing.T, address string) string {
 	return name
 }
 
-// background runs f until the test ends and waits for it.
-func (b *bundle) background(f func(context.Context) error) {
+// background runs f until the test ends, or stop is called, and waits for it.
+func (b *bundle) background(f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = f(ctx) }()
-	b.Cleanup(func() { cancel(); <-done })
+	stop = func() { cancel(); <-done }
+	b.Cleanup(stop)
+	return stop
 }
 
 func (b *bundle) press(product, key string) flow.Run {

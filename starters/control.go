@@ -14,9 +14,10 @@ type (
 	Cancellable interface {
 		Get(ctx context.Context, runID string) (flow.Run, error)
 		Seal(ctx context.Context, runID, by string) (flow.Run, error)
+		SealedOpen(ctx context.Context) ([]run.Handed, error)
 		Certificate(ctx context.Context, runID string) (flow.Certificate, error)
 		Watch(ctx context.Context, runID string) (<-chan struct{}, func())
-		closer
+		ender
 	}
 
 	// Control cancels runs.
@@ -31,11 +32,11 @@ func NewControl(book Cancellable, temporal client.Client) *Control {
 	return &Control{book: book, temporal: temporal}
 }
 
-// Cancel seals the run, so that no new attempt of an effect begins, tells
-// Temporal, waits until no attempt is open, and returns the certificate
-// (promise 3). A run that had ended returns the certificate of how it ended. When
-// ctx ends first the error is ctx's; the cancel goes on and asking again returns
-// the same certificate.
+// Cancel seals the run, so that no new attempt of an effect begins, has whatever
+// carries it hear of that, waits until no attempt is open, and returns the
+// certificate (promise 3). A run that had ended returns the certificate of how it
+// ended. When ctx ends first the error is ctx's; the cancel goes on and asking
+// again returns the same certificate.
 func (c *Control) Cancel(ctx context.Context, by flow.Principal, runID string) (flow.Certificate, error) {
 	changed, stop := c.book.Watch(ctx, runID)
 	defer stop()
@@ -43,9 +44,9 @@ func (c *Control) Cancel(ctx context.Context, by flow.Principal, runID string) (
 	if err != nil {
 		return flow.Certificate{}, err
 	}
-	if !sealed.Status.Final() {
+	if !sealed.Status.Final() && sealed.WorkflowID != "" {
 		// A Temporal that is away hears it from the relay; the seal holds meanwhile.
-		_ = cancelBatch(ctx, c.book, c.temporal, run.Handed{BatchID: run.BatchOf(sealed.WorkflowID), WorkflowID: sealed.WorkflowID})
+		_ = c.tell(ctx, sealed.WorkflowID)
 	}
 	for !sealed.Status.Final() {
 		select {
@@ -58,4 +59,24 @@ func (c *Control) Cancel(ctx context.Context, by flow.Principal, runID string) (
 		}
 	}
 	return c.book.Certificate(ctx, runID)
+}
+
+// tell makes the workflow of a sealed run end it. A run that is alone in its
+// workflow is cancelled with it. A batch of several reads the seals of its items
+// itself, so only one whose workflow is gone needs to be ended.
+func (c *Control) tell(ctx context.Context, workflowID string) error {
+	alone, err := c.book.SealedOpen(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range alone {
+		if h.WorkflowID == workflowID {
+			return cancelBatch(ctx, c.book, c.temporal, h)
+		}
+	}
+	f, err := fateOf(ctx, c.temporal, workflowID)
+	if err != nil || f == nil {
+		return err
+	}
+	return f.end(ctx, c.book, run.BatchOf(workflowID))
 }

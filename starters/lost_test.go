@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"patchbay/internal/flow"
+	"patchbay/internal/run"
 )
 
 // hold lets reads begin and never end.
@@ -21,10 +23,10 @@ func (b *bundle) hold() (reading chan struct{}) {
 	return reading
 }
 
-// age makes a run as old as time would.
-func (b *bundle) age(runID string) {
+// age makes a batch as old as time would.
+func (b *bundle) age(workflowID string) {
 	b.Helper()
-	_, err := b.db.Pool().Exec(b.Context(), `update batch set relayed_at = now() - interval '2 minutes' where batch_id = $1`, runID)
+	_, err := b.db.Pool().Exec(b.Context(), `update batch set relayed_at = now() - interval '2 minutes' where batch_id = $1`, run.BatchOf(workflowID))
 	require.NoError(b, err)
 }
 
@@ -36,8 +38,8 @@ func TestARunWhoseWorkflowWasTerminatedFailsInWords(t *testing.T) {
 	<-reading
 	<-reading
 	require.NoError(t, b.temporal.TerminateWorkflow(t.Context(), r.WorkflowID, "", "by a person"))
-	b.age(r.RunID)
-	b.age(young.RunID) // and its workflow is at work
+	b.age(r.WorkflowID)
+	b.age(young.WorkflowID) // and its workflow is at work
 	b.background(b.relay.Run)
 	r = b.until(r.RunID, final)
 	require.Equal(t, flow.Failed, r.Status)
@@ -47,18 +49,35 @@ func TestARunWhoseWorkflowWasTerminatedFailsInWords(t *testing.T) {
 	require.Equal(t, flow.Running, young.Status)
 }
 
-func TestARunThatTemporalDoesNotKnowFailsInWords(t *testing.T) {
+func TestARunThatTemporalLostIsCarriedOutAnew(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, temporalAddress(t), plan())
 	r, s, err := b.book.Accept(t.Context(), flow.Press{Flow: "specs", Principal: "test", Params: map[string]any{"product_id": "AS54888"}})
 	require.NoError(t, err)
 	require.NoError(t, b.book.Relayed(t.Context(), s.BatchID)) // and Temporal lost its database
-	b.age(r.RunID)
+	_, err = b.book.Take(t.Context(), s.BatchID, "reading")
+	require.NoError(t, err)
+	b.age(s.WorkflowID())
 	b.background(b.relay.Run)
 	r = b.until(r.RunID, final)
-	require.Equal(t, flow.Failed, r.Status)
-	require.Equal(t, "run.lost", r.Problem.Code)
-	require.True(t, r.Problem.Retry)
+	require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
+	require.NotEqual(t, s.WorkflowID(), r.WorkflowID, "under another workflow")
+}
+
+func TestARunWhoseWorkflowRanOutOfTimeIsCarriedOutAnew(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, temporalAddress(t), plan())
+	r, s, err := b.book.Accept(t.Context(), flow.Press{Flow: "specs", Principal: "test", Params: map[string]any{"product_id": "AS54888"}})
+	require.NoError(t, err)
+	timedOut, err := b.temporal.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
+		ID: s.WorkflowID(), TaskQueue: "nobody-polls", WorkflowExecutionTimeout: time.Second}, "patchbay.instant.v1")
+	require.NoError(t, err)
+	require.Error(t, timedOut.Get(t.Context(), nil))
+	require.NoError(t, b.book.Relayed(t.Context(), s.BatchID))
+	b.age(s.WorkflowID())
+	b.background(b.relay.Run)
+	r = b.until(r.RunID, final)
+	require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
 }
 
 func TestACancelOfARunWhoseWorkflowIsGoneEndsAtOnce(t *testing.T) {

@@ -3,6 +3,8 @@ package starters
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -12,47 +14,57 @@ import (
 )
 
 const (
-	relayEvery = time.Second
-	relayBatch = 100
-	// again is how soon a start that failed is tried again.
-	again = time.Second
-
-	// Temporal is asked after runs that it has had for sweepAge, a page each
-	// sweepEvery; the pages of one sweep follow each other by the round.
-	sweepAge   = time.Minute
-	sweepEvery = 30 * time.Second
-	sweepPage  = 100
+	// launches bounds the starts that one relay has under way at a time.
+	launches = 64
+	// dueEvery is how often lapsed leases are looked for while there is work, and
+	// duePage how many are resent at a time.
+	dueEvery = 100 * time.Millisecond
+	duePage  = 100
 )
 
 type (
-	// Backlog is what the relay has to hand over: batches whose lease lapsed
-	// before Temporal took them, and cancels that Temporal may not have heard. And
-	// what it asks after: batches that have been open for long.
+	// Backlog is what the relay has to hand over: rows that wait to be claimed, and
+	// batches whose lease lapsed before Temporal took them.
 	Backlog interface {
-		// Due may give starts and an error about the rows that it left out.
+		// Claim may give starts and an error about the rows that it left out, and so
+		// may Due.
+		Claim(ctx context.Context) ([]run.Start, error)
 		Due(ctx context.Context, limit int) ([]run.Start, error)
-		SealedOpen(ctx context.Context) ([]run.Handed, error)
-		Open(ctx context.Context, age time.Duration, after string, limit int) ([]run.Handed, error)
-		closer
+		// Waiting ticks when rows may wait: a hint, which may be missing.
+		Waiting(ctx context.Context) <-chan struct{}
 		marks
+		openEnds
 	}
 
-	// Relay hands rows to Temporal that nobody else did. Any number may run.
+	// Relay turns rows into workflows, repeats the cancels that Temporal may not have
+	// heard, and ends what a workflow left open. Any number may run.
 	Relay struct {
+		// Page gives links from the Temporal Web UI to the console. It is set before
+		// Run, or stays nil: there are no links then.
+		Page Page
+
 		book     Backlog
 		launcher launcher
 		log      *zap.Logger
 		wake     chan struct{}
-		away     bool // the last start failed: the next round tries one row
 
-		nextSweep time.Time // zero: now
-		swept     string    // the last batch of the page before; "" begins anew
+		away    atomic.Bool // the last start failed: nothing is claimed until one succeeds
+		slots   chan struct{}
+		pace    pace      // of the hand-over
+		nextDue time.Time // zero: now
+		swept   string    // the last batch of the page before; "" begins anew
 	}
 )
 
 // NewRelay builds a Relay.
 func NewRelay(book Backlog, temporal client.Client, eager Eager, log *zap.Logger) *Relay {
-	return &Relay{book: book, launcher: launcher{temporal: temporal, eager: eager}, log: log, wake: make(chan struct{}, 1)}
+	return &Relay{
+		book:     book,
+		launcher: launcher{temporal: temporal, eager: eager},
+		log:      log,
+		wake:     make(chan struct{}, 1),
+		slots:    make(chan struct{}, launches),
+	}
 }
 
 // Wake makes the relay look at once. It never blocks.
@@ -63,96 +75,156 @@ func (r *Relay) Wake() {
 	}
 }
 
-// Run relays until ctx ends. It never gives up: what fails is tried again with
-// the next round.
+// Run relays until ctx ends and the starts under way are done. It never gives up:
+// what fails is tried again. Handing over, cancelling and sweeping do not wait for
+// each other.
 func (r *Relay) Run(ctx context.Context) error {
-	tick := time.NewTicker(relayEvery)
-	defer tick.Stop()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { r.handOver(ctx) })
+	parts.Go(func() { r.every(ctx, cancelEvery, "repeating cancels", r.cancel) })
+	parts.Go(func() { r.every(ctx, sweepEvery, "sweeping", r.sweep) })
+	return nil
+}
+
+// every does part now and then until ctx ends.
+func (r *Relay) every(ctx context.Context, interval time.Duration, what string, part func(context.Context) (more bool, err error)) {
 	for {
-		if err := r.round(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("relay round", zap.Error(err))
+		more, err := part(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn(what, zap.Error(err))
+		}
+		wait := interval
+		if more {
+			wait = min(wait, idleEvery)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// handOver claims rows and starts their workflows until ctx ends. No start waits
+// for another: a flow or a start that is slow delays only itself.
+func (r *Relay) handOver(ctx context.Context) {
+	var under sync.WaitGroup
+	defer under.Wait()
+	hints := r.book.Waiting(ctx)
+	for {
+		starts, err := r.round(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("relaying", zap.Error(err))
+		}
+		for _, s := range starts {
+			r.slots <- struct{}{} // a start ends within its timeout, so this does
+			under.Go(func() {
+				defer func() { <-r.slots }()
+				// A batch that is claimed is started, the process may end or not.
+				r.launch(context.WithoutCancel(ctx), s)
+			})
+		}
+		now := time.Now()
+		if len(starts) > 0 {
+			r.pace.stir(now)
+		}
+		if !r.rest(ctx, hints) {
+			return
+		}
+	}
+}
+
+// rest waits until the next round is due; false when ctx has ended.
+func (r *Relay) rest(ctx context.Context, hints <-chan struct{}) bool {
+	least := time.After(gather)
+	if r.away.Load() {
+		hints, least = nil, time.After(idleEvery) // rows that wait do not bring Temporal back
+	} else {
+		select {
+		case <-ctx.Done():
+			return false
 		case <-r.wake:
+			r.pace.stir(time.Now())
+		case <-hints:
+			r.pace.stir(time.Now())
+		case <-time.After(r.pace.wait(time.Now())):
+			return ctx.Err() == nil
 		}
 	}
-}
-
-// round does all that is due; what fails keeps nothing else from being done.
-func (r *Relay) round(ctx context.Context) error {
-	return errors.Join(r.start(ctx), r.cancel(ctx), r.sweep(ctx))
-}
-
-// start hands due rows to Temporal.
-func (r *Relay) start(ctx context.Context) error {
-	limit := relayBatch
-	if r.away {
-		limit = 1
+	select {
+	case <-ctx.Done():
+		return false
+	case <-least:
+		return true
 	}
-	due, err := r.book.Due(ctx, limit) // an error may come beside starts
+}
+
+// round gives what is to be started now: batches whose lease lapsed, and newly
+// claimed ones. While Temporal is away it gives at most one, to try it with.
+func (r *Relay) round(ctx context.Context) ([]run.Start, error) {
+	if r.away.Load() {
+		return nil, r.probe(ctx)
+	}
+	var due []run.Start
+	var failed error
+	if now := time.Now(); !now.Before(r.nextDue) {
+		due, failed = r.book.Due(ctx, duePage)
+		r.nextDue = now.Add(dueEvery)
+		if len(due) == duePage {
+			r.nextDue = now // there may be more
+		}
+	}
+	claimed, err := r.book.Claim(ctx)
+	return append(due, claimed...), errors.Join(failed, err)
+}
+
+// probe tries Temporal with one batch, and where none is due by asking it.
+func (r *Relay) probe(ctx context.Context) error {
+	due, err := r.book.Due(ctx, 1)
 	for _, s := range due {
-		if launchErr := r.launcher.launch(ctx, r.book, s); launchErr != nil {
-			r.away = true
-			return errors.Join(err, launchErr)
-		}
+		r.try(context.WithoutCancel(ctx), s)
 	}
-	if r.away && len(due) > 0 {
-		r.away = false
-		r.Wake() // Temporal is back: the rest need not wait for the tick
-	}
-	return err
-}
-
-// cancel repeats the cancels whose runs are still open.
-func (r *Relay) cancel(ctx context.Context) error {
-	sealed, err := r.book.SealedOpen(ctx)
-	if err != nil {
+	if err != nil || len(due) > 0 {
 		return err
 	}
-	var failed error
-	for _, s := range sealed {
-		err := cancelBatch(ctx, r.book, r.launcher.temporal, s)
-		if away(err) {
-			return errors.Join(failed, err) // for the others, too
-		}
-		failed = errors.Join(failed, err)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, err := r.launcher.temporal.CheckHealth(ctx, &client.CheckHealthRequest{}); err == nil {
+		r.back()
 	}
-	return failed
+	return nil
 }
 
-// sweep ends runs whose workflow was terminated, timed out or lost, so that none
-// stays open for ever (promise 4).
-func (r *Relay) sweep(ctx context.Context) error {
-	if time.Now().Before(r.nextSweep) {
-		return nil
+// launch starts a batch, unless Temporal went away since it was claimed: then it
+// is due as soon as Temporal is back.
+func (r *Relay) launch(ctx context.Context, s run.Start) {
+	if r.away.Load() {
+		_ = r.book.Lapse(ctx, s.BatchID, 0) // else the lease lapses by itself
+		return
 	}
-	r.nextSweep = time.Now().Add(sweepEvery)
-	page, err := r.book.Open(ctx, sweepAge, r.swept, sweepPage)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, h := range page {
-		why, err := fate(ctx, r.launcher.temporal, h.WorkflowID)
-		if err != nil {
-			return errors.Join(failed, err) // the page is asked again
+	r.try(ctx, s)
+}
+
+// try starts a batch and notes whether Temporal is there.
+func (r *Relay) try(ctx context.Context, s run.Start) {
+	err := r.launcher.launch(ctx, r.book, s, r.Page)
+	switch {
+	case away(err):
+		if !r.away.Swap(true) {
+			r.log.Warn("Temporal takes no starts; the rows wait", zap.Error(err))
 		}
-		if why == nil {
-			continue
-		}
-		status, err := r.book.Close(ctx, h.BatchID, why)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		r.log.Warn("a workflow left its run open", zap.String("batch", h.BatchID), zap.String("status", string(status)), zap.Error(why))
+	case err != nil: // this one's own trouble
+		r.log.Error("a batch is not started", zap.String("batch", s.BatchID), zap.Error(err))
+	default:
+		r.back()
 	}
-	r.swept = ""
-	if len(page) == sweepPage {
-		r.swept, r.nextSweep = page[sweepPage-1].BatchID, time.Time{}
+}
+
+// back notes that Temporal answers: what waits goes on at once.
+func (r *Relay) back() {
+	if r.away.Swap(false) {
+		r.log.Info("Temporal takes starts again")
+		r.Wake()
 	}
-	return failed
 }

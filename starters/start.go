@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
@@ -17,8 +15,15 @@ import (
 	"patchbay/internal/run"
 )
 
-// startTimeout bounds one start: a Temporal that hangs costs a caller no more.
-const startTimeout = 2 * time.Second
+const (
+	// startTimeout bounds one start: a Temporal that hangs costs a caller no more.
+	startTimeout = 2 * time.Second
+	// again is how soon a start that failed is tried again.
+	again = time.Second
+	// muchLater is the same for a start that Temporal answered and will not take as
+	// it is: a person has to put something right first.
+	muchLater = 10 * time.Second
+)
 
 // launcher turns a claimed batch into a workflow.
 type launcher struct {
@@ -34,18 +39,25 @@ type Eager func() bool
 // Never is for a process without a worker.
 func Never() bool { return false }
 
+// Page gives the address of a run's page in the console.
+type Page func(runID string) string
+
 // marks is where a batch keeps whether Temporal has it.
 type marks interface {
 	Relayed(ctx context.Context, batchID string) error
-	Release(ctx context.Context, batchID string, wait time.Duration) error
+	Lapse(ctx context.Context, batchID string, wait time.Duration) error
 }
 
-// launch starts the workflow of a batch and marks the rows; a start that failed
-// is due again soon. An error of marking is no error: the relay starts the batch
-// again, which changes nothing.
-func (l launcher) launch(ctx context.Context, m marks, s run.Start) error {
-	if err := l.start(ctx, s); err != nil {
-		_ = m.Release(ctx, s.BatchID, again)
+// launch starts the workflow of a batch and marks it; a start that failed is due
+// again soon. An error of marking is no error: the relay starts the batch again,
+// which changes nothing.
+func (l launcher) launch(ctx context.Context, m marks, s run.Start, page Page) error {
+	if err := l.start(ctx, s, page); err != nil {
+		wait := again
+		if !away(err) {
+			wait = muchLater
+		}
+		_ = m.Lapse(ctx, s.BatchID, wait)
 		return err
 	}
 	_ = m.Relayed(ctx, s.BatchID)
@@ -54,13 +66,13 @@ func (l launcher) launch(ctx context.Context, m marks, s run.Start) error {
 
 // start starts the workflow of a batch. A workflow that already has the ID is
 // this batch, started before: that counts as success.
-func (l launcher) start(ctx context.Context, s run.Start) error {
+func (l launcher) start(ctx context.Context, s run.Start, page Page) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var err error
 	switch flow.Pattern(s.Pattern) {
 	case flow.Instant:
-		_, err = contract.Instant.Start(ctx, l.temporal, l.options(s), contract.InstantInput{
+		_, err = contract.Instant.Start(ctx, l.temporal, l.options(s, page), contract.InstantInput{
 			Batch:    contract.Batch{BatchID: s.BatchID, Flow: s.Flow, Digest: s.Digest},
 			Size:     s.Size,
 			Skeleton: s.Skeleton,
@@ -69,33 +81,12 @@ func (l launcher) start(ctx context.Context, s run.Start) error {
 		return fault.New(fault.Bug, "flow.pattern", fmt.Sprintf("no workflow for pattern %q", s.Pattern), nil)
 	}
 	var taken *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &taken) {
+	var invalid *serviceerror.InvalidArgument
+	switch {
+	case err == nil, errors.As(err, &taken):
 		return nil
+	case errors.As(err, &invalid):
+		return fault.New(fault.Bug, "temporal.refused", "Temporal does not take the start of this batch as it is", err)
 	}
-	if err != nil {
-		return fault.New(fault.Unavailable, unavailable, "Temporal did not take the run", err)
-	}
-	return nil
-}
-
-// options names what the Temporal Web UI shows of a batch: flow, runs and
-// counts, no key and no data (promise 5).
-func (l launcher) options(s run.Start) client.StartWorkflowOptions {
-	attributes := []temporal.SearchAttributeUpdate{contract.FlowAttribute.ValueSet(s.Flow)}
-	if len(s.RunIDs) > 0 {
-		attributes = append(attributes, contract.RunsAttribute.ValueSet(s.RunIDs))
-	}
-	presses := "1 press"
-	if s.Size != 1 {
-		presses = fmt.Sprintf("%d presses", s.Size)
-	}
-	return client.StartWorkflowOptions{
-		ID:                                       s.WorkflowID(),
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		EnableEagerStart:                         l.eager(),
-		TypedSearchAttributes:                    temporal.NewSearchAttributes(attributes...),
-		StaticSummary:                            presses + " of " + s.Flow,
-		StaticDetails:                            s.Summary,
-	}
+	return fault.New(fault.Unavailable, unavailable, "Temporal did not take the start", err)
 }

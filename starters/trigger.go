@@ -22,12 +22,16 @@ type (
 		marks
 	}
 
-	// Trigger takes presses: it commits the row, then starts the workflow at once.
-	// It is safe for concurrent use; Close waits for the starts under way.
+	// Trigger takes presses: it commits the row and, where nothing of the flow waits,
+	// starts the workflow at once; else the relay claims the row with others. It is
+	// safe for concurrent use; Close waits for the starts under way.
 	Trigger struct {
 		// Wake is called when a press is left to the relay; it must not block. It is
 		// set before the first press, or stays nil: the relay then looks by itself.
 		Wake func()
+		// Page gives links from the Temporal Web UI to the console. It is set before the
+		// first press, or stays nil: there are no links then.
+		Page Page
 
 		book     Accepter
 		launcher launcher
@@ -52,8 +56,14 @@ func NewTrigger(book Accepter, temporal client.Client, eager Eager, log *zap.Log
 // the relay repeats it.
 func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error) {
 	accepted, start, err := t.book.Accept(ctx, press)
-	if err != nil || start.BatchID == "" {
+	if err != nil {
 		return accepted, err
+	}
+	if start.BatchID == "" {
+		if !accepted.Replayed {
+			t.wake()
+		}
+		return accepted, nil
 	}
 	select {
 	case t.slots <- struct{}{}:
@@ -64,22 +74,26 @@ func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error)
 	ctx = context.WithoutCancel(ctx)
 	t.starts.Go(func() {
 		defer func() { <-t.slots }()
-		if err := t.launcher.launch(ctx, t.book, start); err != nil {
+		if err := t.launcher.launch(ctx, t.book, start, t.Page); err != nil {
 			t.log.Warn("the relay will start the run", zap.String("run", start.BatchID), zap.Error(err))
 		}
 	})
 	return accepted, nil
 }
 
-// leave makes the relay take a press that finds no slot. Where the release fails
-// the lease lapses.
+// leave makes the relay take a press that finds no slot. Where that fails the
+// lease lapses.
 func (t *Trigger) leave(ctx context.Context, s run.Start) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
-	if err := t.book.Release(ctx, s.BatchID, 0); err != nil {
+	if err := t.book.Lapse(ctx, s.BatchID, 0); err != nil {
 		t.log.Warn("the relay will start the run late", zap.String("run", s.BatchID), zap.Error(err))
 		return
 	}
+	t.wake()
+}
+
+func (t *Trigger) wake() {
 	if t.Wake != nil {
 		t.Wake()
 	}

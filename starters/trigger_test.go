@@ -15,7 +15,7 @@ import (
 	"patchbay/starters"
 )
 
-// releases is a book that remembers what it was told to release.
+// releases is a book that remembers what it was told to let lapse.
 type releases struct {
 	mu    sync.Mutex
 	n     int
@@ -32,7 +32,7 @@ func (r *releases) Accept(context.Context, flow.Press) (flow.Run, run.Start, err
 
 func (r *releases) Relayed(context.Context, string) error { return nil }
 
-func (r *releases) Release(_ context.Context, batchID string, wait time.Duration) error {
+func (r *releases) Lapse(_ context.Context, batchID string, wait time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waits[batchID] = wait
@@ -70,4 +70,23 @@ func TestAPressThatFindsNoSlotIsTheRelaysAtOnce(t *testing.T) {
 	require.Equal(t, 1, woken)
 	close(gate)
 	trigger.Close()
+}
+
+// queued is a book that leaves every press to the relay, and knows one already.
+type queued struct{ releases }
+
+func (q *queued) Accept(_ context.Context, press flow.Press) (flow.Run, run.Start, error) {
+	return flow.Run{RunID: "a", Replayed: press.Key != ""}, run.Start{}, nil
+}
+
+func TestAPressThatWaitsWakesTheRelayAndARepeatedOneDoesNot(t *testing.T) {
+	t.Parallel()
+	woken := 0
+	trigger := starters.NewTrigger(&queued{}, nil, starters.Never, zap.NewNop())
+	trigger.Wake = func() { woken++ }
+	for _, key := range []string{"", "known", ""} {
+		_, err := trigger.Press(t.Context(), flow.Press{Key: key})
+		require.NoError(t, err)
+	}
+	require.Equal(t, 2, woken)
 }
