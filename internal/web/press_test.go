@@ -167,8 +167,12 @@ func TestPagesFitNarrowWindowsAndListsStayLive(t *testing.T) {
 	t.Parallel()
 	w, tab := newWorld(t), browser.New(t)
 	w.put(completed("done", time.Now().Add(-time.Minute), 9))
+	shared := fresh("shared", time.Now().Add(-time.Hour))
+	shared.Shared = "done"
+	w.put(shared)
+	w.put(left(fresh("queued", time.Now().Add(-time.Hour))))
 	tab.Look(320, 640, "dark")
-	for _, path := range []string{"/", "/flows", form, "/runs", "/runs/done", "/explain?key=AS54888", "/docs", "/none"} {
+	for _, path := range []string{"/", "/flows", form, "/runs", "/runs/done", "/runs/shared", "/runs/queued", "/explain?key=AS54888", "/docs", "/none"} {
 		tab.Go(w.URL + path)
 		require.True(t, browser.Value[bool](tab, "document.documentElement.scrollWidth <= innerWidth"), path)
 	}

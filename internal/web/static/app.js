@@ -200,6 +200,7 @@
       const query = new URLSearchParams(location.search);
       if (held && !past()) query.set("until", held);
       let wait = rhythm;
+      const began = performance.now();
       try {
         const answer = await fetch(`${box.dataset.list}?${query}`, { signal: mine.signal, headers: version ? { "If-None-Match": version } : {} });
         if (mine !== asking) return;
@@ -219,6 +220,7 @@
           }
           tick();
         } else if (answer.status !== 304) wait = 5 * rhythm;
+        wait = Math.max(wait, 4 * (performance.now() - began)); // a store that is slow is asked less
       } catch { // left for another look, or offline: the list keeps what it has
         if (mine !== asking) return;
         wait = 5 * rhythm;
@@ -398,8 +400,13 @@
 
   // ---- pages ----
 
-  function poll(node) {
-    setInterval(() => { if (!document.hidden) refresh(node); }, Number(node.dataset.poll));
+  async function poll(node) {
+    for (let took = 0; ;) {
+      await new Promise(done => setTimeout(done, Math.max(Number(node.dataset.poll), 4 * took)));
+      const began = performance.now();
+      if (!document.hidden) await refresh(node);
+      took = performance.now() - began;
+    }
   }
 
   document.addEventListener("click", event => {
