@@ -19,7 +19,7 @@ func TestACancelBeforeTheStartEndsTheRunAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, flow.Cancelled, r.Status)
 	require.False(t, r.Cancelling)
-	_, err = b.book.Begin(t.Context(), s.BatchID, "reading", "")
+	_, err = b.book.Take(t.Context(), s.BatchID, "reading")
 	requireFault(t, err, fault.Conflict, "run.closed")
 	b.lapse(s.BatchID)
 	require.Empty(t, b.due())
@@ -28,6 +28,46 @@ func TestACancelBeforeTheStartEndsTheRunAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, flow.Certificate{RunID: r.RunID, Status: flow.Cancelled, At: *r.ClosedAt,
 		Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}, cert)
+}
+
+func TestACancelOfARunThatNobodyHasTakenEndsItWhereverItsRowStands(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.busy()
+	waiting, _ := b.press(press("waiting"))
+	claimed, _ := b.press(press("claimed"))
+	b.exec(`update work set batch_id = 'busy 1' where run_id = $1`, claimed.RunID)
+	b.exec(`update batch set size = 2 where batch_id = 'busy 1'`)
+	for _, id := range []string{waiting.RunID, claimed.RunID} {
+		r, cert := b.cancel(id)
+		require.Equal(t, flow.Cancelled, r.Status)
+		require.False(t, cert.Detached)
+		require.Equal(t, []string{"cancelled"}, b.finals(id))
+	}
+	require.Equal(t, 4, b.count(`select count(*) from batch where settled_at is null`), "a batch of others goes on")
+}
+
+func TestACancelOfARunThatWasPutBackCertifiesWhatIsInDoubt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	item := b.begin(s.BatchID, "writing")
+	outcomes := b.attempt(item)
+	require.NoError(t, b.book.Record(t.Context(), item, "write", outcomes[:1]))
+	require.NoError(t, b.book.PutBack(t.Context(), item, fault.New(fault.Unavailable, "crm.down", "away", nil)))
+	r, cert := b.cancel(item.RunID)
+	require.Equal(t, flow.Cancelled, r.Status, "nothing is under way")
+	require.Len(t, cert.Done, 1)
+	require.Len(t, cert.InDoubt, 1)
+	require.Equal(t, 1, r.InDoubt)
+}
+
+func TestACancelOfAFreshRunFreesItsPlaceInFlight(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	b.cancel(s.BatchID)
+	require.Zero(t, b.count(`select count(*) from batch where settled_at is null`))
 }
 
 func TestACancelOfARunningRunWaitsForItsWorkflowAndLetsNoEffectBegin(t *testing.T) {

@@ -90,6 +90,39 @@ func TestAWatcherOfAnotherProcessHearsByNotification(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+func TestWhoeverClaimsIsToldOfRowsThatWait(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	other := run.NewBook(b.store, run.NewPlans(b.store), run.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	for _, book := range []*run.Book{b.book, other} {
+		go func() { ended <- book.Run(ctx) }()
+	}
+	here, there := b.book.Waiting(ctx), other.Waiting(ctx)
+	requireTick(t, there, 5*time.Second) // connected: anything may have happened
+	b.busy()
+	drain(here)
+	_, _, err := b.book.Accept(t.Context(), press(""))
+	require.NoError(t, err)
+	require.Len(t, here, 1, "in the same process the tick is there when the press is committed")
+	requireTick(t, there, 5*time.Second)
+	cancel()
+	require.NoError(t, <-ended)
+	require.NoError(t, <-ended)
+}
+
+func TestAPressThatClaimsItselfWakesNobody(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ticks := b.book.Waiting(t.Context())
+	b.accept("k1")
+	require.Empty(t, ticks)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	b.book.Waiting(gone)
+}
+
 func drain(ticks <-chan struct{}) {
 	for {
 		select {
