@@ -37,33 +37,30 @@ func identical(ctx context.Context, env *environment, _ options) error {
 	b := of(in.api, "product-specs", crowdKey)
 	var reads, writes, slowest, right []float64
 	for n := range 3 {
+		product := env.products[n]
 		if err := pause(ctx, time.Until(time.Now().Truncate(bucket).Add(bucket+100*time.Millisecond))); err != nil {
 			return err
 		}
-		readsBefore, err := calls(ctx, base, "oracle", "itemsV2")
+		before, err := calls(ctx, base, "dataverse", "UpsertMultiple")
 		if err != nil {
 			return err
 		}
-		writesBefore, err := calls(ctx, base, "dataverse", "msx_specifications")
-		if err != nil {
-			return err
-		}
-		took, failure := sameInstant(ctx, b, env.products[n])
+		took, failure := sameInstant(ctx, b, product)
 		if failure != nil {
-			fmt.Printf("  A PRESS WITHOUT A RIGHT ANSWER: %v\n", failure)
+			fmt.Printf("\nA PRESS WITHOUT A RIGHT ANSWER: %v\n", failure)
 		}
 		if err := in.quiet(ctx, time.Minute); err != nil {
 			return err
 		}
-		readsAfter, err := calls(ctx, base, "oracle", "itemsV2")
+		after, err := calls(ctx, base, "dataverse", "UpsertMultiple")
 		if err != nil {
 			return err
 		}
-		writesAfter, err := calls(ctx, base, "dataverse", "msx_specifications")
+		read, err := calls(ctx, base, "oracle", product)
 		if err != nil {
 			return err
 		}
-		reads, writes = append(reads, readsAfter-readsBefore), append(writes, writesAfter-writesBefore)
+		reads, writes = append(reads, read), append(writes, after-before)
 		slowest, right = append(slowest, milliseconds(quantile(took, 1))), append(right, float64(len(took)))
 	}
 	fmt.Printf("\n%d identical presses at once, %d times, by the record of a sandbox on PostgreSQL, median (min … max)\n", together, len(reads))
@@ -118,9 +115,9 @@ func (e *environment) recorder(ctx context.Context) (base string, cmd *exec.Cmd,
 	return base, cmd, nil
 }
 
-// calls counts what the sandbox has on record of a system, as far as the path
-// names something.
-func calls(ctx context.Context, base, system, named string) (float64, error) {
+// calls counts what the sandbox has on record of a system, as far as path or
+// query name something.
+func calls(ctx context.Context, base, system, something string) (float64, error) {
 	var total, since float64
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/_sandbox/calls/%s?since=%.0f&limit=10000", base, system, since), nil)
@@ -132,8 +129,9 @@ func calls(ctx context.Context, base, system, named string) (float64, error) {
 			return 0, err
 		}
 		var page []struct {
-			N    float64 `json:"n"`
-			Path string  `json:"path"`
+			N     float64 `json:"n"`
+			Path  string  `json:"path"`
+			Query string  `json:"query"`
 		}
 		err = json.NewDecoder(resp.Body).Decode(&page)
 		_ = resp.Body.Close()
@@ -145,7 +143,7 @@ func calls(ctx context.Context, base, system, named string) (float64, error) {
 		}
 		for _, call := range page {
 			since = call.N
-			if strings.Contains(call.Path, named) {
+			if strings.Contains(call.Path+"?"+call.Query, something) {
 				total++
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -159,11 +160,14 @@ func against(a, b *contender, clients int, value func(round) float64) string {
 func costs(name string, rounds []round) {
 	actions := each(rounds, func(r round) float64 { return r.perPress(r.actions) })
 	var parts []string
+	sum := 0.0
 	for _, process := range slices.Sorted(maps.Keys(rounds[0].cpu)) {
 		used := median(each(rounds, func(r round) float64 { return r.perPress(1000 * r.cpu[process]) }))
 		parts = append(parts, fmt.Sprintf("%s %.2f", process, used))
+		sum += used
 	}
-	fmt.Printf("  %-14s Temporal actions/press %s; CPU ms/press: %s\n", name, spread(actions, 2), strings.Join(parts, ", "))
+	fmt.Printf("  %-14s Temporal actions/press %s; CPU ms/press: %s; together %.2f, so at most %.0f/s on %d cores\n", name,
+		spread(actions, 2), strings.Join(parts, ", "), sum, 1000*float64(runtime.NumCPU())/sum, runtime.NumCPU())
 	failed, answered, missing := 0, 0, 0.0
 	var failure error
 	for _, r := range rounds {

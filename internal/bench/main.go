@@ -43,11 +43,11 @@ const (
 	ceilingSection   = "ceiling"
 	loadSection      = "load"
 	splitSection     = "split"
-	fairnessSection  = "fairness"
 	identicalSection = "identical"
+	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{ceilingSection, loadSection, splitSection, fairnessSection, identicalSection}
+var sections = []string{ceilingSection, loadSection, splitSection, identicalSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -126,7 +126,7 @@ func run(ctx context.Context, o options) error {
 	apart := []struct {
 		name string
 		run  func(context.Context, *environment, options) error
-	}{{splitSection, split}, {fairnessSection, fairness}, {identicalSection, identical}}
+	}{{splitSection, split}, {identicalSection, identical}, {fairnessSection, fairness}}
 	for _, section := range apart {
 		if !slices.Contains(o.only, section.name) {
 			continue
@@ -154,6 +154,6 @@ func machine(env *environment) {
 	}
 	temporal, _ := exec.Command(env.temporalBinary, "--version").Output()
 	postgres, _ := exec.Command("sh", "-c", "postgres --version 2>/dev/null || ls -d /usr/lib/postgresql/*/bin/postgres | tail -1 | xargs -I{} {} --version").Output()
-	fmt.Printf("%d × %s, %s/%s, %s\n%s\n%s\neverything runs on it: clients, Patchbay, PostgreSQL, Temporal, the stand-ins\n", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version(),
-		strings.TrimSpace(string(temporal)), strings.TrimSpace(string(postgres)))
+	fmt.Printf("%d × %s, %s/%s, %s\n%s\n%s\neverything runs on it: clients, Patchbay, PostgreSQL, Temporal, the stand-ins with %d products\n", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version(),
+		strings.TrimSpace(string(temporal)), strings.TrimSpace(string(postgres)), len(env.products))
 }
