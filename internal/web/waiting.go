@@ -55,7 +55,7 @@ func waiting(run flow.Run, plan *flow.Plan, in setting) string {
 }
 
 // obstacle is why runs cannot go on and when they will, with the system named
-// once: "Oracle PLM is not available (503); asked again at 14:05:30 UTC".
+// once: "waiting until 14:05:30 UTC: Oracle PLM is not available (503)".
 func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) string {
 	what := because(why, plan)
 	switch after := flow.ObstacleOf(why).After; {
@@ -66,7 +66,7 @@ func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) s
 	case status == flow.Parked:
 		return what + "; asked again once the connection is put right"
 	case due != nil:
-		return what + "; asked again at " + clock(*due)
+		return "waiting until " + clock(*due) + ": " + what
 	case after > 0:
 		return what + "; asked again after " + duration(after)
 	}

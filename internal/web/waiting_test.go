@@ -40,7 +40,7 @@ func TestARunThatWaitsSaysForWhat(t *testing.T) {
 		"queued":    {left(fresh("queued", at)), "In the queue, 1,012 ahead."},
 		"next":      {left(fresh("next", at)), "Next in the queue."},
 		"taken":     {left(fresh("taken", at)), "In the queue."},
-		"throttled": {throttled, "Oracle PLM asks for a pause (429); asked again at 14:05:30 UTC."},
+		"throttled": {throttled, "Waiting until 14:05:30 UTC: Oracle PLM asks for a pause (429)."},
 		"pausing":   {pausing, "Waiting until 14:05:30 UTC."},
 		"again":     {again, "3 rows for AS54888 were read from Oracle PLM in 210 ms; then Dataverse did not answer within 2 s; asked again."},
 		"shared":    {shared, "Waiting for the answer of an identical press."},
@@ -86,7 +86,7 @@ func TestHomeGathersWhatWaitsByReason(t *testing.T) {
 	body, _, _ = strings.Cut(body, "<section")
 	at := -1
 	for _, want := range []string{"In the queue</b></span><span class=\"said\">orders, quotes</span>\n<span class=\"num\">2,001 runs",
-		"The source asks for a pause (429); the first is asked again at " + first.UTC().Format("15:04:05 UTC"), "120 runs",
+		"At least until " + first.UTC().Format("15:04:05 UTC") + ": the source asks for a pause (429)", "120 runs",
 		"Oracle PLM is not available (503)", "7 runs", "Dataverse did not accept the credentials (401)", "2 runs", "For the answer of an identical press", "1 run<"} {
 		i := strings.Index(body, want)
 		require.Greater(t, i, at, "%s, the most first, in\n%s", want, body)

@@ -89,7 +89,7 @@ func (w *wait) complete() {
 		case what == "" && w.due != nil:
 			what = "waiting until " + clock(*w.due)
 		case w.due != nil:
-			what += "; the first is asked again at " + clock(*w.due)
+			what = "at least until " + clock(*w.due) + ": " + what // others may be due later
 		}
 		w.For = strings.TrimSuffix(sentence(what), ".")
 	}
