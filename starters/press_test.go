@@ -86,6 +86,20 @@ func TestWithoutTemporalARowIsAcceptedAndTheRelayStartsItLater(t *testing.T) {
 	require.Equal(t, []int{1, 1}, []int{reads, writes})
 }
 
+func TestTheTimeThatNobodyCouldStartARowIsNotThePressers(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, temporalAddress(t), plan())
+	runs, free := b.together("AS54888", "AS54889")
+	_, err := b.db.Pool().Exec(t.Context(), `update work set deadline_at = now() - interval '1 minute' where batch_id is null`)
+	require.NoError(t, err)
+	free()
+	b.background(b.relay.Run)
+	for _, r := range runs {
+		r = b.until(r.RunID, final)
+		require.Equal(t, flow.Completed, r.Status, "%+v", r.Problem)
+	}
+}
+
 func TestTheSameKeyRunsOnceHoweverManyPressIt(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, temporalAddress(t), plan())

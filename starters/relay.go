@@ -30,6 +30,8 @@ type (
 		// may Due.
 		Claim(ctx context.Context) ([]run.Start, error)
 		Due(ctx context.Context, limit int) ([]run.Start, error)
+		// Extend gives rows that wait the time back that nobody could start them.
+		Extend(ctx context.Context) error
 		// Waiting ticks when rows may wait: a hint, which may be missing.
 		Waiting(ctx context.Context) <-chan struct{}
 		marks
@@ -49,6 +51,7 @@ type (
 		wake     chan struct{}
 
 		away    atomic.Bool // the last start failed: nothing is claimed until one succeeds
+		lost    atomic.Bool // time, for the rows that wait: nobody may have started any
 		slots   chan struct{}
 		pace    pace      // of the hand-over
 		nextDue time.Time // zero: now
@@ -58,13 +61,15 @@ type (
 
 // NewRelay builds a Relay.
 func NewRelay(book Backlog, temporal client.Client, eager Eager, log *zap.Logger) *Relay {
-	return &Relay{
+	r := &Relay{
 		book:     book,
 		launcher: launcher{temporal: temporal, eager: eager},
 		log:      log,
 		wake:     make(chan struct{}, 1),
 		slots:    make(chan struct{}, launches),
 	}
+	r.lost.Store(true) // nobody knows for how long no relay ran
+	return r
 }
 
 // Wake makes the relay look at once. It never blocks.
@@ -175,6 +180,13 @@ func (r *Relay) round(ctx context.Context) ([]run.Start, error) {
 			r.nextDue = now // there may be more
 		}
 	}
+	// Before a claim, which ends the rows whose time is over.
+	if r.lost.Swap(false) {
+		if err := r.book.Extend(ctx); err != nil {
+			r.lost.Store(true)
+			return due, errors.Join(failed, err)
+		}
+	}
 	claimed, err := r.book.Claim(ctx)
 	return append(due, claimed...), errors.Join(failed, err)
 }
@@ -223,6 +235,9 @@ func (r *Relay) try(ctx context.Context, s run.Start) {
 
 // back notes that Temporal answers: what waits goes on at once.
 func (r *Relay) back() {
+	if r.away.Load() {
+		r.lost.Store(true) // first, so that no round comes between
+	}
 	if r.away.Swap(false) {
 		r.log.Info("Temporal takes starts again")
 		r.Wake()

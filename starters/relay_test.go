@@ -31,6 +31,7 @@ type backlog struct {
 	relayed map[string]bool
 	claims  int // how often Claim was asked
 	dues    int
+	extends int
 	hints   chan struct{}
 }
 
@@ -73,6 +74,13 @@ func (b *backlog) Due(_ context.Context, limit int) ([]run.Start, error) {
 		}
 	}
 	return due, nil
+}
+
+func (b *backlog) Extend(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.extends++
+	return nil
 }
 
 func (b *backlog) Waiting(context.Context) <-chan struct{} { return b.hints }
@@ -257,6 +265,7 @@ func TestWhileTemporalIsAwayNothingIsClaimedAndOneStartASecondTriesIt(t *testing
 				pass(4 * time.Second) // one that hangs is waited for, then one succeeds
 				_, _, relayed = book.counts()
 				require.Equal(t, 300, relayed, "everything goes on at once")
+				require.Equal(t, 2, book.extends, "at the beginning, and once Temporal was back")
 			})
 		})
 	}
