@@ -100,7 +100,7 @@ func commits(ctx context.Context, address string, running processes) error {
 		if err != nil {
 			return err
 		}
-		defer conn.Close(context.WithoutCancel(ctx))
+		defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 		conns[i] = conn
 	}
 	if _, err := conns[0].Exec(ctx, "create schema bench; create table bench.row (id bigint generated always as identity primary key, body jsonb not null)"); err != nil {

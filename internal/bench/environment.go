@@ -48,7 +48,7 @@ func start(ctx context.Context, o options) (*environment, error) {
 	}
 	env := &environment{dir: dir, temporalBinary: temporal, binary: o.binary}
 	if err := env.start(ctx, o); err != nil {
-		env.stop()
+		env.stop(ctx)
 		return nil, err
 	}
 	return env, nil
@@ -211,12 +211,12 @@ func interrupt(cmd *exec.Cmd) error {
 }
 
 // stop ends the environment and removes what it left.
-func (e *environment) stop() {
+func (e *environment) stop(ctx context.Context) {
 	if e.cmd != nil && e.cmd.Process != nil {
 		_ = interrupt(e.cmd)
 	}
 	if e.parts != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
 		_ = e.parts.Close(ctx)
 	}

@@ -105,7 +105,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer env.stop()
+	defer env.stop(ctx)
 	peer, err := startPeer(env.temporal, env.sandbox)
 	if err != nil {
 		return err
