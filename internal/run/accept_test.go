@@ -133,7 +133,7 @@ func TestUnknownFlowsAndRunsAreNotFound(t *testing.T) {
 	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Certificate(t.Context(), "x")
 	requireFault(t, err, fault.NotFound, "run.not_found")
-	_, err = b.book.Begin(t.Context(), "x", "reading", "")
+	_, err = b.book.Take(t.Context(), "x", "reading")
 	requireFault(t, err, fault.NotFound, "run.not_found")
 	_, err = b.book.Close(t.Context(), "x", nil)
 	requireFault(t, err, fault.NotFound, "run.not_found")

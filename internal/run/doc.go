@@ -1,16 +1,19 @@
-// Package run owns the tables plan, flow_current, connection and work: what a
-// flow is at the moment (Plans), and the one way in, a row per run that is
-// committed before Temporal hears of it (Book).
+// Package run owns the tables plan, flow_current, connection, work and batch: what a
+// flow is at the moment (Plans), and the one way in, a row per run that is committed
+// before Temporal hears of it (Book).
 //
-// The API and the starters accept, read and cancel runs; the relay hands due rows
-// to Temporal; activities begin, answer and close the items of a batch. One
-// transaction holds the row, its effects and its reason, so run may import ledger
-// and journal, besides store, flow, fault and pgx; never the SDK.
+// The API and the starters accept, read and cancel runs; the relay claims those that
+// wait, in batches, and hands these to Temporal; activities take the items of a batch,
+// answer, end and put them back. What many want at a time is committed together. One
+// transaction holds the row, its effects and its reason, so run may import ledger and
+// journal, besides store, flow, fault and pgx; never the SDK.
 //
 // Invariants: an Accept that returned without error is durable (promise 1). A row
 // that is final never changes again but for its certificate. Every change after
-// Begin is a compare-and-set on (run_id, batch_id, fence), and Begin takes a new
-// fence, so a zombie's outcome finds no row. A row closes with its one final
-// reason in the same transaction (promise 4), and whatever closes it other than by
-// completing it seals its effects first (promise 3).
+// Take is a compare-and-set on (run_id, batch_id, fence), and Take takes a new
+// fence, so a zombie's outcome finds no row (promise 2). A row closes with its one
+// final reason in the same transaction (promise 4). A seal and an attempt hold the
+// same row, so no effect begins after a cancel (promise 3). A run that shares the
+// work of an identical one is answered and ended in the transaction that answers
+// and ends that one.
 package run

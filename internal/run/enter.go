@@ -162,11 +162,11 @@ func (b *Book) rowsOf(entries []*entry) (pressRows, error) {
 
 // followers are the columns that follow takes.
 func (r *pressRows) followers() []any {
-	return []any{r.runIDs, r.flows, r.patterns, r.principals, r.sums, r.params, r.digests, r.classes, r.timeouts, r.share, r.keys}
+	return []any{r.runIDs, r.flows, r.patterns, r.principals, r.sums, r.params, r.digests, r.classes, r.timeouts, r.share, r.keys, r.leads}
 }
 
 func (r *pressRows) args(lease time.Duration, wait bool) []any {
-	return append(r.followers(), r.leads, r.queues, r.orderKeys, r.workflows, lease, wait)
+	return append(r.followers(), r.queues, r.orderKeys, r.workflows, lease, wait)
 }
 
 func (e *entry) timeout() time.Duration {

@@ -19,9 +19,12 @@ import (
 // its leader and ends as it ends, with the final reason "shared". It can join until
 // its leader has ended other than by completing.
 //
-// The leader's row orders all of it: who changes its answer or its end holds it, who
-// joins holds it `for share`, and whoever leaves holds it, too. So a follower either
-// finds the answer when it joins, or is there to be answered.
+// The leader's row orders all of it: who changes its answer or its end holds it, and
+// so does whoever joins or leaves. So a follower either finds the answer when it
+// joins, or is there to be answered.
+//
+// The deadline of a follower is no earlier than that of its leader, which ends both
+// when there is no answer in time.
 
 // shareOf is equal for presses that may share one run's work: of the same flow,
 // plan, class and parameters in the same span of time. Who asks is no part of it: a
@@ -41,16 +44,18 @@ func shareOf(e *entry, now time.Time) string {
 }
 
 // follow makes rows of presses that have a leader. One whose leader was answered or
-// has completed is answered and completed at once.
+// has completed is answered and completed at once. A leader that waits gets the
+// place of the follower when that one is better: nobody stands behind the many
+// presses of another because one of them was the same.
 const follow = `
 	with p as materialized (
 		select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::smallint[], $9::bigint[],
-		                     $10::text[], $11::text[]) with ordinality
-		as p (run_id, flow, pattern, principal, sum, params, digest, class, timeout, share, keys, ord)
+		                     $10::text[], $11::text[], $12::bigint[]) with ordinality
+		as p (run_id, flow, pattern, principal, sum, params, digest, class, timeout, share, keys, lead, ord)
 		where share <> ''
 	), ahead as materialized (
 		select run_id as leader, share, order_key, state, answer, answered_at from work
-		where share in (select share from p) order by run_id for share
+		where share in (select share from p) order by run_id for no key update
 	), made as (
 		insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, class, timeout, deadline_at, order_key, leader,
 		                  state, answer, answered_at, closed_at, progress)
@@ -68,6 +73,10 @@ const follow = `
 		order by run_id
 		on conflict do nothing
 		returning run_id, leader, state, answered_at, accepted_at, deadline_at, progress
+	), hurried as (
+		update work l set order_at = now() + f.lead * interval '1 microsecond'
+		from (select leader, min(lead) as lead from made join p using (run_id) group by leader) as f
+		where l.run_id = f.leader and l.batch_id is null and l.order_at > now() + f.lead * interval '1 microsecond'
 	), said as (
 		` + journal.Insert + `
 		select flow, run_id, 'accepted', 'accepted', false, array(select jsonb_array_elements_text(keys::jsonb)), '{}'

@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -191,6 +192,25 @@ func TestSharingEndsWithItsSpanOfTime(t *testing.T) {
 	b.accept("k1")
 	r, _ := b.press(press(""))
 	require.Empty(t, r.Shared)
+}
+
+func TestAFollowerDoesNotStandBehindTheManyPressesOfItsLeadersOwner(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, sharing, func(p *flow.Plan) { p.Limits.PerUser = 1 })
+	b.busy()
+	for n := range 20 {
+		p := press("")
+		p.Params["product_id"] = fmt.Sprintf("P-%d", n)
+		b.press(p)
+	}
+	last := press("")
+	leader, _ := b.press(last)
+	last.Principal = "ben"
+	follower, _ := b.press(last)
+	require.Equal(t, leader.RunID, follower.Shared)
+	ahead, err := b.book.Ahead(t.Context(), []string{leader.RunID})
+	require.NoError(t, err)
+	require.Less(t, ahead[leader.RunID], 5, "the others stand a second apart")
 }
 
 func TestAFollowersKeyIsItsOwn(t *testing.T) {
