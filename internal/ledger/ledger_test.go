@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,29 +15,44 @@ import (
 
 type bundle struct {
 	*testing.T
-	store  *store.Store
-	ledger *ledger.Ledger
+	store *store.Store
 }
 
 func newBundle(t *testing.T) *bundle {
-	s := storetest.New(t)
-	return &bundle{T: t, store: s, ledger: ledger.New(s)}
+	return &bundle{T: t, store: storetest.New(t)}
 }
 
 func member(key, body string) ledger.Member {
 	return ledger.Member{Key: key, Label: "label of " + key, SHA256: []byte(body)}
 }
 
+// begin begins one call by itself. Nobody else is at the cause.
+func (b *bundle) begin(cause, callID string, members ...ledger.Member) ([]ledger.Open, error) {
+	b.Helper()
+	call := &ledger.Call{Cause: cause, Step: "write", Target: "crm.t", CallID: callID, Members: members}
+	require.NoError(b, b.store.Tx(b.Context(), func(tx pgx.Tx) error { return ledger.Begin(b.Context(), tx, []*ledger.Call{call}) }))
+	return call.Open, call.Err
+}
+
 func (b *bundle) attempt(cause string, members ...ledger.Member) []ledger.Open {
 	b.Helper()
-	open, err := b.ledger.Attempt(b.Context(), cause, "write", "crm.t", "call", members)
+	open, err := b.begin(cause, "call", members...)
 	require.NoError(b, err)
 	return open
 }
 
+func (b *bundle) settle(cause string, outcomes ...ledger.Outcome) (applied int, err error) {
+	b.Helper()
+	err = b.store.Tx(b.Context(), func(tx pgx.Tx) error {
+		applied, err = ledger.SettleAll(b.Context(), tx, ledger.News{Cause: cause, Step: "write", Outcomes: outcomes})
+		return err
+	})
+	return applied, err
+}
+
 func (b *bundle) record(cause string, outcomes ...ledger.Outcome) int {
 	b.Helper()
-	n, err := b.ledger.Record(b.Context(), cause, "write", outcomes)
+	n, err := b.settle(cause, outcomes...)
 	require.NoError(b, err)
 	return n
 }
@@ -82,7 +96,7 @@ func TestARetryIsToldWhatToReadBackAndWhatIsDone(t *testing.T) {
 		ledger.Outcome{Key: "b", Fence: first[0].Fence, State: flow.Confirmed},
 		ledger.Outcome{Key: "n", Fence: first[2].Fence, State: flow.Intent}))
 
-	open, err := b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call-2", []ledger.Member{member("b", "1"), member("a", "1"), member("n", "1")})
+	open, err := b.begin("c", "call-2", member("b", "1"), member("a", "1"), member("n", "1"))
 	require.NoError(t, err)
 	require.Len(t, open, 2, "a confirmed member is left out")
 	require.Equal(t, "a", open[0].Key)
@@ -139,11 +153,11 @@ func TestAMemberIsFrozenAtItsFirstIntent(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	b.attempt("c", member("a", "1"))
-	_, err := b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("new", "1"), member("a", "2")})
+	_, err := b.begin("c", "call", member("new", "1"), member("a", "2"))
 	requireFault(t, err, fault.Bug, "ledger.body_changed")
 	require.Len(t, b.effects("c"), 1, "nothing of the call was recorded")
 
-	_, err = b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("a", "1"), member("a", "1")})
+	_, err = b.begin("c", "call", member("a", "1"), member("a", "1"))
 	requireFault(t, err, fault.Bug, "ledger.duplicate_key")
 }
 
@@ -153,7 +167,7 @@ func TestASealedCauseBeginsNothingAndOthersGoOn(t *testing.T) {
 	b.attempt("c", member("a", "1"))
 	require.False(t, b.seal("c"))
 	require.True(t, b.seal("c"))
-	_, err := b.ledger.Attempt(t.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("b", "1")})
+	_, err := b.begin("c", "call", member("b", "1"))
 	requireFault(t, err, fault.Conflict, "ledger.sealed")
 	require.Len(t, b.effects("c"), 1)
 	b.attempt("other", member("a", "1"))
@@ -162,67 +176,50 @@ func TestASealedCauseBeginsNothingAndOthersGoOn(t *testing.T) {
 	require.Equal(t, map[string]bool{"c": true}, sealed)
 }
 
-func TestASealWaitsForAnAttemptThatIsBeingRecorded(t *testing.T) {
+func TestCallsOfManyCausesAreBegunTogether(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
-	held, release := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		err := b.store.Tx(b.Context(), func(tx pgx.Tx) error {
-			sealed, err := ledger.Hold(b.Context(), tx, "c")
-			if err != nil || sealed {
-				t.Errorf("holding: sealed %v, %v", sealed, err)
-			}
-			close(held)
-			<-release
-			return err
-		})
-		if err != nil {
-			t.Error(err)
+	b.attempt("retried", member("a", "1"))
+	b.attempt("changed", member("a", "1"))
+	b.seal("sealed")
+	calls := make([]*ledger.Call, 0, 5)
+	for _, cause := range []string{"fresh", "retried", "changed", "sealed", "also fresh"} {
+		with := []ledger.Member{member("b", "1"), member("a", "1")}
+		if cause == "changed" {
+			with[1] = member("a", "2")
 		}
-	})
-	<-held
-	sealing := make(chan struct{})
-	wg.Go(func() { defer close(sealing); b.seal("c") })
-	b.awaitWaiter()
-	select {
-	case <-sealing:
-		require.Fail(t, "sealed while an attempt was being recorded")
-	default:
+		calls = append(calls, &ledger.Call{Cause: cause, Step: "write", Target: "crm.t", CallID: "call of " + cause, Members: with})
 	}
-	close(release)
-	wg.Wait()
-}
-
-func TestAnAttemptThatWaitedForASealSeesIt(t *testing.T) {
-	t.Parallel()
-	b := newBundle(t)
-	var wg sync.WaitGroup
-	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
-		_, err := ledger.Seal(t.Context(), tx, "c", "dev")
-		require.NoError(t, err)
-		wg.Go(func() {
-			_, err := b.ledger.Attempt(b.Context(), "c", "write", "crm.t", "call", []ledger.Member{member("a", "1")})
-			if f := fault.Of(err); f == nil || f.Code != "ledger.sealed" {
-				t.Errorf("the attempt began although its cause was sealed: %v", err)
-			}
-		})
-		b.awaitWaiter()
-		return nil
-	}))
-	wg.Wait()
-	require.Empty(t, b.effects("c"))
-}
-
-// awaitWaiter returns when somebody waits for an advisory lock of this database.
-func (b *bundle) awaitWaiter() {
-	b.Helper()
-	require.Eventually(b, func() bool {
-		var n int
-		err := b.store.Pool().QueryRow(b.Context(), `select count(*) from pg_locks l join pg_database d on d.oid = l.database
-			where l.locktype = 'advisory' and not l.granted and d.datname = current_database()`).Scan(&n)
-		return err == nil && n == 1
-	}, waitFor, pollEach)
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error { return ledger.Begin(t.Context(), tx, calls) }))
+	fences := map[int64]bool{}
+	for _, c := range calls {
+		switch c.Cause {
+		case "changed":
+			requireFault(t, c.Err, fault.Bug, "ledger.body_changed")
+			require.Len(t, b.effects(c.Cause), 1, "nothing of the call was recorded")
+			continue
+		case "sealed":
+			requireFault(t, c.Err, fault.Conflict, "ledger.sealed")
+			require.Empty(t, b.effects(c.Cause))
+			continue
+		}
+		require.NoError(t, c.Err)
+		require.Equal(t, []string{"b", "a"}, []string{c.Open[0].Key, c.Open[1].Key}, "in the order of the members")
+		require.Equal(t, []bool{false, c.Cause == "retried"}, []bool{c.Open[0].Retried, c.Open[1].Retried})
+		require.Equal(t, "call of "+c.Cause, c.Open[0].CallID)
+		for _, o := range c.Open {
+			require.False(t, fences[o.Fence], "each attempt has a fence of its own")
+			fences[o.Fence] = true
+			require.Equal(t, 1, b.record(c.Cause, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}))
+		}
+	}
+	tallies, err := ledger.Tallies(t.Context(), b.store.Pool(), "fresh", "retried", "unknown")
+	require.NoError(t, err)
+	want := ledger.Tally{Step: "write", Target: "crm.t", State: flow.Confirmed, Labels: []string{"label of b", "label of a"}}
+	require.Equal(t, []ledger.Tally{want}, tallies["fresh"])
+	want.Labels = []string{"label of a", "label of b"} // as they were first intended
+	require.Equal(t, []ledger.Tally{want}, tallies["retried"])
+	require.Len(t, tallies, 2)
 }
 
 func TestDoubtMarksOnlyWhatIsOpen(t *testing.T) {
@@ -240,7 +237,7 @@ func TestDoubtMarksOnlyWhatIsOpen(t *testing.T) {
 func TestAnOutcomeIsOneThatAnAttemptCanHave(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
-	_, err := b.ledger.Record(t.Context(), "c", "write", []ledger.Outcome{{Key: "a", State: flow.Settled}})
+	_, err := b.settle("c", ledger.Outcome{Key: "a", State: flow.Settled})
 	requireFault(t, err, fault.Bug, "ledger.outcome")
 	require.Zero(t, b.record("c"))
 }

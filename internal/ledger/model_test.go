@@ -103,7 +103,7 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 					members[i] = member(k, body(k))
 				}
 				code, open, retried := m.wants(chosen, body)
-				got, err := b.ledger.Attempt(b.Context(), cause, "write", "crm.t", "call", members)
+				got, err := b.begin(cause, "call", members...)
 				if code != "" {
 					require.Equal(r, code, fault.Of(err).Code)
 					return
@@ -135,7 +135,7 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 				if m.settle(o) {
 					want = 1
 				}
-				got, err := b.ledger.Record(b.Context(), cause, "write", []ledger.Outcome{o})
+				got, err := b.settle(cause, o)
 				require.NoError(r, err)
 				require.Equal(r, want, got)
 			},

@@ -14,7 +14,7 @@ import (
 func BenchmarkPress(b *testing.B) {
 	s := storetest.New(b)
 	plans := run.NewPlans(s)
-	book, effects := run.NewBook(s, plans, run.Options{Solo: true}), ledger.New(s)
+	book := run.NewBook(s, plans, run.Options{Solo: true})
 	// A queue that the benchmark does not fill.
 	if _, err := plans.Apply(b.Context(), []*flow.Plan{specs(func(p *flow.Plan) { p.Limits.Queue = 1 << 30 })}, nil, "bench"); err != nil {
 		b.Fatal(err)
@@ -27,11 +27,11 @@ func BenchmarkPress(b *testing.B) {
 		return start
 	}
 	begin := func(b *testing.B) run.Item {
-		item, err := book.Begin(b.Context(), accept(b).BatchID, "reading", "")
+		items, err := book.Take(b.Context(), accept(b).BatchID, "reading")
 		if err != nil {
 			b.Fatal(err)
 		}
-		return item
+		return items[0]
 	}
 	closeRun := func(b *testing.B, item run.Item) {
 		if _, err := book.Close(b.Context(), item.BatchID, nil); err != nil {
@@ -57,7 +57,7 @@ func BenchmarkPress(b *testing.B) {
 	b.Run("attempt and complete", func(b *testing.B) {
 		for b.Loop() {
 			item := begin(b)
-			open, err := effects.Attempt(b.Context(), item.RunID, "write", "crm.specification", "call", members())
+			open, err := book.Attempt(b.Context(), item, "write", "crm.specification", members())
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -24,7 +24,6 @@ type bundle struct {
 	store   *store.Store
 	plans   *run.Plans
 	book    *run.Book
-	ledger  *ledger.Ledger
 	journal *journal.Journal
 	plan    *flow.Plan
 	waiting sync.WaitGroup // callers of the test
@@ -41,7 +40,7 @@ func bundleOn(t *testing.T, url string, change ...func(*flow.Plan)) *bundle {
 	s := storetest.Open(t, url)
 	plans := run.NewPlans(s)
 	b := &bundle{
-		T: t, store: s, plans: plans, ledger: ledger.New(s), journal: journal.New(s),
+		T: t, store: s, plans: plans, journal: journal.New(s),
 		book: run.NewBook(s, plans, run.Options{}), plan: specs(change...),
 	}
 	_, err := plans.Apply(t.Context(), []*flow.Plan{b.plan}, []flow.Connection{{Name: "plm", System: "oracle"}}, "test")
@@ -93,9 +92,10 @@ func (b *bundle) busy() {
 
 func (b *bundle) begin(batchID, step string) run.Item {
 	b.Helper()
-	item, err := b.book.Begin(b.Context(), batchID, step, "")
+	items, err := b.book.Take(b.Context(), batchID, step)
 	require.NoError(b, err)
-	return item
+	require.Len(b, items, 1)
+	return items[0]
 }
 
 func (b *bundle) get(runID string) flow.Run {

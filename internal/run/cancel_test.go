@@ -3,11 +3,14 @@ package run_test
 import (
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/ledger"
 	"patchbay/internal/run"
 )
 
@@ -88,7 +91,7 @@ func TestACancelOfARunningRunWaitsForItsWorkflowAndLetsNoEffectBegin(t *testing.
 	}
 	_, err = b.book.Certificate(t.Context(), item.RunID)
 	requireFault(t, err, fault.Conflict, "run.open")
-	_, err = b.ledger.Attempt(t.Context(), item.RunID, "write", "crm.specification", "c", members())
+	_, err = b.book.Attempt(t.Context(), item, "write", "crm.specification", members())
 	requireFault(t, err, fault.Conflict, "ledger.sealed")
 	require.True(t, b.begin(s.BatchID, "writing").Sealed)
 
@@ -112,9 +115,8 @@ func TestTheCertificateTellsDoneUndoneAndInDoubtAndNeverChanges(t *testing.T) {
 	r, s := b.accept("k1")
 	item := b.begin(s.BatchID, "writing")
 	outcomes := b.attempt(item)
-	_, err := b.ledger.Record(t.Context(), item.RunID, "write", outcomes[:1])
-	require.NoError(t, err)
-	_, err = b.book.Seal(t.Context(), r.RunID, "dev")
+	require.NoError(t, b.book.Record(t.Context(), item, "write", outcomes[:1]))
+	_, err := b.book.Seal(t.Context(), r.RunID, "dev")
 	require.NoError(t, err)
 	_, err = b.book.Close(t.Context(), s.BatchID, nil)
 	require.NoError(t, err)
@@ -126,11 +128,9 @@ func TestTheCertificateTellsDoneUndoneAndInDoubtAndNeverChanges(t *testing.T) {
 	require.Empty(t, first.Undone)
 	require.Equal(t, "crm.specification AS54888, Height", first.InDoubt[0].Target)
 
-	// The zombie's late news settles the effect, but not what was certified.
-	applied, err := b.ledger.Record(t.Context(), item.RunID, "write", outcomes)
-	require.NoError(t, err)
-	require.Equal(t, 1, applied)
-	require.Equal(t, flow.Settled, b.get(r.RunID).Effects[1].State)
+	// A zombie's late news does not change what was certified.
+	requireFault(t, b.book.Record(t.Context(), item, "write", outcomes), fault.Conflict, "run.closed")
+	require.Equal(t, flow.Doubtful, b.get(r.RunID).Effects[1].State)
 	again, err := b.book.Certificate(t.Context(), r.RunID)
 	require.NoError(t, err)
 	require.Equal(t, first, again)
@@ -241,4 +241,66 @@ func TestCancelAndCompletionRaceToOneConsistentEnd(t *testing.T) {
 		require.Equal(t, 2, len(cert.Done)+len(cert.InDoubt), "each effect is in the certificate once")
 	}
 	t.Logf("ends: %v", seen)
+}
+
+// awaitWaiter returns when somebody waits for a row that a transaction holds.
+func (b *bundle) awaitWaiter() {
+	b.Helper()
+	require.Eventually(b, func() bool {
+		var n int
+		err := b.store.Pool().QueryRow(b.Context(), `select count(*) from pg_stat_activity
+			where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n)
+		return err == nil && n == 1
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestACancelWaitsForAnAttemptThatIsBeingRecorded(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	item := b.begin(s.BatchID, "writing")
+	sealing := make(chan struct{})
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+		// As an attempt does, until its commit.
+		_, err := tx.Exec(t.Context(), `select from work where run_id = $1 for no key update`, item.RunID)
+		require.NoError(t, err)
+		go func() {
+			defer close(sealing)
+			if _, err := b.book.Seal(b.Context(), item.RunID, "dev"); err != nil {
+				t.Error(err)
+			}
+		}()
+		b.awaitWaiter()
+		select {
+		case <-sealing:
+			require.Fail(t, "sealed while an attempt was being recorded")
+		default:
+		}
+		return nil
+	}))
+	<-sealing
+	require.True(t, b.get(item.RunID).Cancelling)
+}
+
+func TestAnAttemptThatWaitedForACancelSeesIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	_, s := b.accept("k1")
+	item := b.begin(s.BatchID, "writing")
+	refused := make(chan error, 1)
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+		// As a cancel does, until its commit.
+		_, err := tx.Exec(t.Context(), `select from work where run_id = $1 for no key update`, item.RunID)
+		require.NoError(t, err)
+		_, err = ledger.Seal(t.Context(), tx, item.RunID, "dev")
+		require.NoError(t, err)
+		go func() {
+			_, err := b.book.Attempt(b.Context(), item, "write", "crm.specification", members())
+			refused <- err
+		}()
+		b.awaitWaiter()
+		return nil
+	}))
+	requireFault(t, <-refused, fault.Conflict, "ledger.sealed")
+	require.Empty(t, b.get(item.RunID).Effects)
 }

@@ -134,7 +134,7 @@ func TestAZombiesOutcomeFindsNoRow(t *testing.T) {
 	requireFault(t, b.book.Answer(t.Context(), zombie, answer(1), "", true, false), fault.Conflict, "run.closed")
 	_, err = b.book.Complete(t.Context(), item, "write", nil, nil, "")
 	requireFault(t, err, fault.Conflict, "run.closed")
-	_, err = b.book.Begin(t.Context(), s.BatchID, "writing", "")
+	_, err = b.book.Take(t.Context(), s.BatchID, "writing")
 	requireFault(t, err, fault.Conflict, "run.closed")
 	require.Equal(t, []string{"delivered"}, b.finals(r.RunID))
 }

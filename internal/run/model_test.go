@@ -23,7 +23,7 @@ type (
 		*bundle
 		t     *rapid.T
 		flow  string
-		order bool // runs with one parameter are carried out one after the other
+		order bool        // runs with one parameter are carried out one after the other
 		books []*run.Book // two processes
 		rows  []*modelRow // in the order they were accepted
 		// batches are all that ever were, held are all items that were ever taken:

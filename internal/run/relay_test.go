@@ -92,14 +92,14 @@ func TestSeveralRelaysShareTheDueRows(t *testing.T) {
 	}
 }
 
-func TestAReleasedBatchIsDueAfterItsWaitAndNotAfterItsLease(t *testing.T) {
+func TestABatchWhoseStartFailedIsDueAfterItsWaitAndNotAfterItsLease(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	_, s := b.accept("k1")
-	require.NoError(t, b.book.Release(t.Context(), s.BatchID, 0))
+	require.NoError(t, b.book.Lapse(t.Context(), s.BatchID, 0))
 	require.Equal(t, []run.Start{s}, b.due())
-	require.NoError(t, b.book.Release(t.Context(), s.BatchID, time.Hour))
-	require.Empty(t, b.due(), "a release never lengthens a lease")
+	require.NoError(t, b.book.Lapse(t.Context(), s.BatchID, time.Hour))
+	require.Empty(t, b.due(), "it never lengthens a lease")
 	b.lapse(s.BatchID)
 	require.Len(t, b.due(), 1)
 }
