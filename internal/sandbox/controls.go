@@ -38,10 +38,11 @@ func (s *Server) routes() []control {
 		{"GET /_sandbox/rows", "the rows of a Dataverse table: ?table=&q=&limit=", s.rowsPage},
 		{"GET /_sandbox/calls", "the latest calls: ?system=&limit=", s.callsPage},
 		{"GET /_sandbox/calls/{system}", "the calls of a system as JSON, oldest first: ?since=&limit=", s.named(s.calls)},
-		{"GET /_sandbox/faults", "every fault that is set", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.faults.All()) }},
-		{"GET /_sandbox/faults/{system}", "the fault of a system, and how often it has struck", s.named(s.getFault)},
-		{"PUT /_sandbox/faults/{system}", "set the fault of a system", s.named(s.putFault)},
-		{"DELETE /_sandbox/faults/{system}", "clear it", s.named(s.clearFault)},
+		{"GET /_sandbox/faults", "every fault that is set", s.allFaults},
+		{"GET /_sandbox/faults/{system}", "the faults of a system, and how often each has struck", s.named(s.getFault)},
+		{"PUT /_sandbox/faults/{system}", "set the fault of a system, or several as an array", s.named(s.putFault)},
+		{"DELETE /_sandbox/faults/{system}", "clear them", s.named(s.clearFault)},
+		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
 		{"POST /_sandbox/reset", "bring back the first rows; clear faults and calls", s.postReset},
 	}
@@ -94,12 +95,38 @@ func (s *Server) named(next func(http.ResponseWriter, *http.Request, string)) ht
 }
 
 func (s *Server) getFault(w http.ResponseWriter, _ *http.Request, name string) {
-	state, ok := s.faults.Get(name)
-	if !ok {
-		writeJSON(w, http.StatusOK, struct{}{})
-		return
+	writeJSON(w, http.StatusOK, shown(s.faults.Get(name)))
+}
+
+func (s *Server) allFaults(w http.ResponseWriter, _ *http.Request) {
+	all := map[string]any{}
+	for _, name := range s.names {
+		if list := s.faults.Get(name); len(list) > 0 {
+			all[name] = shown(list)
+		}
 	}
-	writeJSON(w, http.StatusOK, state)
+	writeJSON(w, http.StatusOK, all)
+}
+
+// shown is the faults of a system as JSON has them: one is an object, several are
+// an array.
+func shown(list []faults.State) any {
+	switch len(list) {
+	case 0:
+		return struct{}{}
+	case 1:
+		return list[0]
+	}
+	return list
+}
+
+// counts works in the lean sandbox too, which has no record to count in.
+func (s *Server) counts(w http.ResponseWriter, _ *http.Request) {
+	all := map[string]map[string]int64{}
+	for _, name := range s.names {
+		all[name] = s.tallies[name].Counts()
+	}
+	writeJSON(w, http.StatusOK, all)
 }
 
 func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
@@ -108,16 +135,16 @@ func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
 		refuse(w, http.StatusBadRequest, "the fault cannot be read: it did not arrive whole, or is larger than 64 KiB")
 		return
 	}
-	rule, err := faults.Read(body)
+	rules, err := faults.Read(body)
 	switch {
 	case errors.Is(err, faults.ErrRead):
 		refuse(w, http.StatusBadRequest, "%v", err)
 	case err != nil:
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
-	case rule.HasMoreLies && name != "oracle":
+	case name != "oracle" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.HasMoreLies }):
 		refuse(w, http.StatusUnprocessableEntity, "has_more_lies: pages that say hasMore are Oracle's alone")
 	default:
-		s.faults.Put(name, rule)
+		s.faults.Put(name, rules...)
 		s.getFault(w, r, name)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,70 @@ func TestRateHitsTheSameCallsAgainAfterAReset(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, b.do(http.MethodPost, "/_sandbox/reset", "").status)
 	require.Empty(t, b.calls("oracle", 0))
 	require.Equal(t, first, run())
+}
+
+func TestSeveralRulesEachFailOneProductAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	b := newLean(t)
+	b.fault("oracle", `[
+		{"match":"ItemNumber='REFUSED'","status":400},
+		{"match":"AWAY","status":503,"retry_after":4,"count":1},
+		{"match":"AWAY","status":500},
+		{"method":"DELETE","status":405}]`)
+	read := func(number string) reply {
+		return b.oracle(http.MethodGet, "itemsV2?fields=ItemNumber&q=ItemNumber%3D%27"+number+"%27", "")
+	}
+	require.Equal(t, http.StatusBadRequest, read("REFUSED").status, "the query is matched as a person reads it")
+	first := read("AWAY")
+	require.Equal(t, http.StatusServiceUnavailable, first.status)
+	require.Equal(t, "4", first.header.Get("Retry-After"))
+	require.Equal(t, http.StatusInternalServerError, read("AWAY").status, "a rule that is used up leaves the call to the next")
+	require.Equal(t, http.StatusOK, read("AS54888").status, "the others are well")
+
+	b.fault("dataverse", `{"match":"P-POISONED","status":500}`)
+	write := func(number string) int {
+		body := `{"Targets":[` + target("", "msx_productnumber='"+number+"',msx_attribute='A'", `,"msx_value":"1"`) + `]}`
+		return b.dataverse(http.MethodPost, "msx_specifications/Microsoft.Dynamics.CRM.UpsertMultiple", body).status
+	}
+	require.Equal(t, http.StatusInternalServerError, write("P-POISONED"), "a body is matched too")
+	require.Equal(t, http.StatusNoContent, write("P-1"))
+
+	var all struct {
+		Oracle    []struct{ Matched, Struck int }
+		Dataverse struct{ Matched, Struck int }
+	}
+	require.NoError(t, json.Unmarshal(b.do(http.MethodGet, "/_sandbox/faults", "").body, &all))
+	require.Equal(t, []struct{ Matched, Struck int }{{1, 1}, {1, 1}, {1, 1}, {0, 0}}, all.Oracle)
+	require.Equal(t, struct{ Matched, Struck int }{1, 1}, all.Dataverse, "one rule is one object")
+	page := b.page("/_sandbox/")
+	require.Equal(t, 5, strings.Count(page, `class="bad rule"`), "the page shows every rule")
+	b.fault("oracle", `{"status":404}`)
+	require.NotContains(t, string(b.do(http.MethodGet, "/_sandbox/faults/oracle", "").body), "AWAY", "what is put replaces all")
+	require.Equal(t, http.StatusNoContent, b.do(http.MethodDelete, "/_sandbox/faults/oracle", "").status)
+	require.Equal(t, http.StatusOK, read("AWAY").status)
+}
+
+func TestCallsAreCountedByOperationAlsoInTheLeanSandbox(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		b.oracle(http.MethodGet, "itemsV2?limit=1", "")
+		b.oracle(http.MethodGet, "itemsV2/300100071987001", "")
+		b.dataverse(http.MethodPatch, upsertOne, `{"msx_value":"1"}`)
+		b.dataverse(http.MethodPatch, "msx_specifications(msx_productnumber='a%2Fb',msx_attribute='c')", `{"msx_value":"1"}`)
+		b.dataverse(http.MethodPost, "msx_specifications/Microsoft.Dynamics.CRM.UpsertMultiple", `{"Targets":[]}`)
+		b.dataverse(http.MethodGet, "WhoAmI", "")
+		counts := func() (all map[string]map[string]int) {
+			require.NoError(t, json.Unmarshal(b.do(http.MethodGet, "/_sandbox/counts", "").body, &all))
+			return all
+		}
+		require.Equal(t, map[string]map[string]int{
+			"oracle":    {"GET itemsV2": 2},
+			"dataverse": {"PATCH msx_specifications": 2, "POST Microsoft.Dynamics.CRM.UpsertMultiple": 1, "GET WhoAmI": 1},
+			"login":     {"POST token": 1},
+		}, counts())
+		require.Equal(t, http.StatusNoContent, b.do(http.MethodPost, "/_sandbox/reset", "").status)
+		require.Empty(t, counts()["oracle"])
+	})
 }
 
 func TestBodyFaultsSpoilTheAnswerOnly(t *testing.T) {

@@ -88,6 +88,9 @@ func (s *Server) reset(ctx context.Context) error {
 		return fmt.Errorf("resetting the sandbox: %w", err)
 	}
 	s.faults.Clear("")
+	for _, t := range s.tallies {
+		t.Restart()
+	}
 	if s.book != nil {
 		s.book.Restart()
 	}

@@ -31,14 +31,14 @@ var pageFiles embed.FS
 
 var pages = template.Must(template.New("pages").Funcs(template.FuncMap{
 	"address": address, "clock": func(t time.Time) string { return t.Format("15:04:05.000") },
-	"day": func(t time.Time) string { return t.Format(time.DateTime) },
+	"day": func(t time.Time) string { return t.Format(time.DateTime) }, "product": func(list []seed.Product, i int) string { return list[i%len(list)].Number },
 }).ParseFS(pageFiles, "pages/*.html"))
 
 // line is one system as the index page shows it.
 type line struct {
-	Name  string
-	Calls int64
-	Fault string
+	Name   string
+	Calls  int64
+	Faults []string
 }
 
 // tableLine is one Dataverse table and how many rows it has.
@@ -104,12 +104,15 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	}{frame: s.frame(r, "Sandbox"), Products: s.products, Fields: faults.Fields}
 	for _, name := range s.names {
 		l := line{Name: name}
+		for _, n := range s.tallies[name].Counts() {
+			l.Calls += n
+		}
 		if s.book != nil {
 			l.Calls = s.book.Count(name)
 		}
-		if state, ok := s.faults.Get(name); ok {
+		for _, state := range s.faults.Get(name) {
 			text, _ := json.Marshal(state) // plain fields
-			l.Fault = string(text)
+			l.Faults = append(l.Faults, string(text))
 		}
 		view.Systems = append(view.Systems, l)
 	}

@@ -12,7 +12,8 @@
 // system is one more line in systems().
 //
 // Invariants: an answer is sent after its entry and effects are committed; lean
-// mode has the same wire and neither limits nor record. It imports pgx (through
+// mode has the same wire and neither limits nor record; GET /_sandbox/counts says
+// in both modes how often each operation of a system was called. It imports pgx (through
 // storage) and zap, nothing else of Patchbay.
 package sandbox
 
@@ -66,6 +67,7 @@ type (
 		names     []string       // of the systems, in order
 		products  []seed.Product // to try, on the index page
 		lines     map[string]http.Handler
+		tallies   map[string]*exchange.Tally // by system
 	}
 
 	system struct {
@@ -92,7 +94,8 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = zap.NewNop()
 	}
-	s := &Server{opts: opts, faults: faults.New(opts.Seed), authority: login.New(opts.Seed, opts.Speed), lines: map[string]http.Handler{}}
+	s := &Server{opts: opts, faults: faults.New(opts.Seed), authority: login.New(opts.Seed, opts.Speed), lines: map[string]http.Handler{},
+		tallies: map[string]*exchange.Tally{}}
 	s.products = seed.NewCatalogue(opts.Seed, min(opts.Products, 200)).Varied(6)
 	s.env = dataverse.Build("dataverse", "883278f5-07af-45eb-a0bc-3fea67caa544", dataverse.Tables())
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -151,8 +154,9 @@ func (s *Server) prepare(ctx context.Context) error {
 		}
 	}
 	for _, x := range list {
+		s.tallies[x.name] = &exchange.Tally{}
 		line := exchange.Line{Name: x.name, Prefix: "/" + x.name, System: x.handler, Store: s.store, Book: s.book,
-			Faults: s.faults, Log: s.opts.Logger}
+			Faults: s.faults, Tally: s.tallies[x.name], Log: s.opts.Logger}
 		s.lines[x.name] = &line
 		if root, ok := roots[x.name]; ok {
 			bare := line

@@ -80,6 +80,7 @@ type (
 		Store  storage.Store
 		Book   *record.Book // nil in the lean sandbox
 		Faults *faults.Board
+		Tally  *Tally
 		Log    *zap.Logger
 	}
 )
@@ -104,7 +105,8 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return // else the client is gone before it said what it wants
 	}
-	rule := l.Faults.Next(l.Name, c.Method, r.URL.Path, c.RawQuery)
+	l.Tally.add(c.Method, c.Path)
+	rule := l.Faults.Next(l.Name, faults.Call{Method: c.Method, Path: r.URL.Path, Query: c.RawQuery, Body: c.Body})
 	if wait := rule.Latency(); wait > 0 {
 		pause(ctx, wait)
 	}

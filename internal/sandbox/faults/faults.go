@@ -1,18 +1,20 @@
-// Package faults holds what a test or a demo asks the sandbox to do wrong: one
-// rule a system, set and cleared over HTTP, gone when the process ends.
+// Package faults holds what a test or a demo asks the sandbox to do wrong: the
+// rules of each system, set and cleared over HTTP, gone when the process ends.
 //
-// The exchange asks Next for every call and acts on the answer. Which calls a
-// rate hits is decided by a counter and a fixed seed, so the same sequence of
+// The exchange asks Next for every call and acts on the answer, which is the
+// first rule that strikes. Which calls a rate hits is decided by a counter and a fixed seed, so the same sequence of
 // calls fails the same way again. It imports the standard library only; a Board
 // is safe for concurrent use.
 package faults
 
 import (
+	"bytes"
 	"fmt"
 	"hash/fnv"
-	"maps"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +28,7 @@ const (
 
 type (
 	// Rule is one fault. It applies to calls with Method (empty: all) whose path or
-	// query has Path in it, to the share Rate of them (0 and 1: all), at most Count
+	// query has Path in it and whose path, query or body has Match, to the share Rate of them (0 and 1: all), at most Count
 	// times (0: no end). Status answers instead of the system; DropAfterCommit
 	// serves the call and then cuts the connection without an answer, whatever
 	// Status says; HasMoreLies shortens Oracle's pages; LatencyMS waits first.
@@ -41,6 +43,13 @@ type (
 		Body            string  `json:"body,omitempty"`
 		Method          string  `json:"method,omitempty"`
 		Path            string  `json:"path,omitempty"`
+		Match           string  `json:"match,omitempty"`
+	}
+
+	// Call is what a rule can go by. Path is decoded, Query as it was sent.
+	Call struct {
+		Method, Path, Query string
+		Body                []byte
 	}
 
 	// State is a rule and how often it has struck.
@@ -53,80 +62,96 @@ type (
 	// Board holds the rules by system.
 	Board struct {
 		seed uint64
+		any  atomic.Bool // whether there is any rule
 
 		mu    sync.Mutex
-		rules map[string]*State
+		rules map[string][]*State
 	}
 )
 
 // New returns a board without rules.
-func New(seed uint64) *Board { return &Board{seed: seed, rules: map[string]*State{}} }
+func New(seed uint64) *Board { return &Board{seed: seed, rules: map[string][]*State{}} }
 
-// Put sets the rule of a system, replacing the one before.
-func (b *Board) Put(system string, r Rule) {
+// Put sets the rules of a system, replacing those before.
+func (b *Board) Put(system string, rules ...Rule) {
+	states := make([]*State, len(rules))
+	for i, r := range rules {
+		states[i] = &State{Rule: r}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rules[system] = &State{Rule: r}
+	b.rules[system] = states
+	b.any.Store(true)
 }
 
-// Clear removes the rule of a system; an empty name removes all.
+// Clear removes the rules of a system; an empty name removes all.
 func (b *Board) Clear(system string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if system == "" {
 		clear(b.rules)
-		return
 	}
 	delete(b.rules, system)
+	b.any.Store(len(b.rules) > 0)
 }
 
-// Get is the rule of a system.
-func (b *Board) Get(system string) (State, bool) {
+// Get is the rules of a system in the order in which they are tried.
+func (b *Board) Get(system string) []State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s, ok := b.rules[system]
-	if !ok {
-		return State{}, false
+	list := make([]State, len(b.rules[system]))
+	for i, s := range b.rules[system] {
+		list[i] = *s
 	}
-	return *s, true
+	return list
 }
 
-// All is every rule by system.
-func (b *Board) All() map[string]State {
+// Next says what to do to this call; the zero Rule is nothing. The first rule
+// that matches, is not used up and is not spared by its rate strikes.
+func (b *Board) Next(system string, c Call) Rule {
+	if !b.any.Load() {
+		return Rule{}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := make(map[string]State, len(b.rules))
-	for name, s := range maps.All(b.rules) {
-		out[name] = *s
+	for i, s := range b.rules[system] {
+		if s.Count > 0 && s.Struck >= s.Count || !s.matches(c) {
+			continue
+		}
+		s.Matched++
+		if s.Rate > 0 && s.Rate < 1 && b.draw(system, i, s.Matched) >= s.Rate {
+			continue
+		}
+		s.Struck++
+		return s.Rule
 	}
-	return out
+	return Rule{}
 }
 
-// Next says what to do to this call; the zero Rule is nothing.
-func (b *Board) Next(system, method, path, query string) Rule {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.rules[system]
-	if s == nil || s.Count > 0 && s.Struck >= s.Count {
-		return Rule{}
+func (r Rule) matches(c Call) bool {
+	if r.Method != "" && !strings.EqualFold(r.Method, c.Method) {
+		return false
 	}
-	if s.Method != "" && !strings.EqualFold(s.Method, method) ||
-		s.Path != "" && !strings.Contains(path, s.Path) && !strings.Contains(query, s.Path) {
-		return Rule{}
+	if r.Path != "" && !c.address(r.Path) {
+		return false
 	}
-	s.Matched++
-	if s.Rate > 0 && s.Rate < 1 && b.draw(system, s.Matched) >= s.Rate {
-		return Rule{}
-	}
-	s.Struck++
-	return s.Rule
+	return r.Match == "" || c.address(r.Match) || bytes.Contains(c.Body, []byte(r.Match))
 }
 
-// draw is a number in [0,1) that follows from the seed, the system and the
-// count of matching calls.
-func (b *Board) draw(system string, n int) float64 {
+// address reports whether the path or the query, as sent or decoded, has text.
+func (c Call) address(text string) bool {
+	if strings.Contains(c.Path, text) || strings.Contains(c.Query, text) {
+		return true
+	}
+	decoded, err := url.QueryUnescape(c.Query)
+	return err == nil && strings.Contains(decoded, text)
+}
+
+// draw is a number in [0,1) that follows from the seed, the system, the rule's
+// place and the count of matching calls.
+func (b *Board) draw(system string, rule, n int) float64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%d/%s/%d", b.seed, system, n)
+	fmt.Fprintf(h, "%d/%s/%d/%d", b.seed, system, rule, n)
 	x := h.Sum64()
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd

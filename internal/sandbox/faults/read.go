@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ var Fields = []Field{
 	{"has_more_lies", "true or false", "oracle: pages half as long as they could be, and hasMore true until a page is empty", func(r *Rule) any { return &r.HasMoreLies }},
 	{"method", "an HTTP method", "only calls with this method", func(r *Rule) any { return &r.Method }},
 	{"path", "some text", "only calls with this text in their path or query", func(r *Rule) any { return &r.Path }},
+	{"match", "some text", "only calls with this text in their path, query or body, for example a product's number", func(r *Rule) any { return &r.Match }},
 	{"count", "a whole number", "only so many times; 0 is no end", func(r *Rule) any { return &r.Count }},
 	{"rate", "a number from 0 to 1", "only this share of the calls; 0 and 1 are all of them", func(r *Rule) any { return &r.Rate }},
 }
@@ -33,12 +35,34 @@ var Fields = []Field{
 // ErrRead marks what is no rule at all, as opposed to a rule that makes no sense.
 var ErrRead = errors.New("the fault cannot be read")
 
-// Read reads a rule from JSON and checks it. Its errors are sentences for
-// whoever wrote the JSON.
-func Read(text []byte) (Rule, error) {
+// maxRules bounds the rules of one system.
+const maxRules = 100
+
+// Read reads one rule, or an array of rules, from JSON and checks them. Its errors
+// are sentences for whoever wrote the JSON.
+func Read(text []byte) ([]Rule, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
+		rule, err := read(text)
+		return []Rule{rule}, err
+	}
+	var given []json.RawMessage
+	if err := json.Unmarshal(text, &given); err != nil || len(given) == 0 || len(given) > maxRules {
+		return nil, fmt.Errorf("%w: several are a JSON array of 1 to %d objects; DELETE clears", ErrRead, maxRules)
+	}
+	rules := make([]Rule, len(given))
+	for i, one := range given {
+		var err error
+		if rules[i], err = read(one); err != nil {
+			return nil, fmt.Errorf("rule %d: %w", i+1, err)
+		}
+	}
+	return rules, nil
+}
+
+func read(text []byte) (Rule, error) {
 	var given map[string]json.RawMessage
 	if err := json.Unmarshal(text, &given); err != nil || given == nil {
-		return Rule{}, fmt.Errorf(`%w: it is one JSON object, such as {"status": 503, "count": 1}`, ErrRead)
+		return Rule{}, fmt.Errorf(`%w: it is one JSON object, such as {"status": 503, "count": 1}, or an array of them`, ErrRead)
 	}
 	var rule Rule
 	for _, f := range Fields {
