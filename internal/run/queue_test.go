@@ -72,3 +72,30 @@ func TestAListCountsDoubtsAndStaysWhereItIsHeld(t *testing.T) {
 	require.Equal(t, 2, runs[0].InDoubt)
 	require.Empty(t, runs[0].Effects)
 }
+
+func TestAListOfAStateHoldsThatStateAlone(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	states := []flow.Status{flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled}
+	for _, state := range states {
+		r, _ := b.accept(string(state))
+		b.exec(`update work set state = $2 where run_id = $1`, r.RunID, string(state))
+	}
+	left, _ := b.accept("left")
+	b.exec(`update work set state = 'running', detached_at = now() where run_id = $1`, left.RunID)
+	for _, state := range states {
+		runs, _, err := b.book.List(t.Context(), flow.RunFilter{Status: state})
+		require.NoError(t, err)
+		want := 1
+		if state == flow.Cancelled {
+			want = 2 // one whose owner left looks so to him
+		}
+		require.Len(t, runs, want, state)
+		for _, r := range runs {
+			require.Equal(t, state, r.Status)
+		}
+	}
+	none, _, err := b.book.List(t.Context(), flow.RunFilter{Status: "' or true --"})
+	require.NoError(t, err)
+	require.Empty(t, none)
+}
