@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/run"
 )
@@ -162,7 +163,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 	require.Zero(t, empty)
 
 	waiting, _ := b.accept("k1")
-	b.exec(`update work set order_at = now() - interval '1 minute' where run_id = $1`, waiting.RunID)
+	b.exec(`update work set accepted_at = now() - interval '1 minute' where run_id = $1`, waiting.RunID)
 	_, running := b.accept("k2")
 	b.begin(running.BatchID, "reading")
 	_, done := b.accept("k3")
@@ -174,6 +175,16 @@ func TestStatsCountWhatWaits(t *testing.T) {
 	require.InDelta(t, time.Minute, s.OldestDue, float64(10*time.Second))
 	s.OldestDue = 0
 	require.Equal(t, run.Stats{Due: 1, OpenRuns: 2, OpenBatches: 1}, s)
+
+	_, back := b.accept("k4")
+	_, later := b.accept("k5")
+	held := b.begin(later.BatchID, "reading")
+	require.NoError(t, b.book.PutBack(t.Context(), b.begin(back.BatchID, "reading"), away))
+	require.NoError(t, b.book.PutBack(t.Context(), held, fault.ThrottledFor(time.Hour, "x.quota", "patience", nil)))
+	s, err = b.book.Stats(t.Context())
+	require.NoError(t, err)
+	s.OldestDue = 0
+	require.Equal(t, run.Stats{Due: 2, OpenRuns: 4, OpenBatches: 1, Retried: 1}, s, "one waits to be claimed, one is not due")
 }
 
 func TestListPagesThroughAllRunsOnce(t *testing.T) {
