@@ -9,6 +9,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"patchbay/internal/contract"
@@ -16,8 +17,10 @@ import (
 )
 
 // RegisterSearchAttributes makes the custom search attributes of contract known
-// to the namespace. It may be called at every start; an attribute that exists
-// with another type is a Conflict.
+// to the namespace, and returns when the server takes them: it refreshes what it
+// knows of a namespace every few seconds, and until then refuses workflows that
+// carry them. It may be called at every start; an attribute that exists with
+// another type is a Conflict.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
 	wanted := map[string]enumspb.IndexedValueType{
 		contract.FlowAttribute.GetName():    contract.FlowAttribute.GetValueType(),
@@ -39,14 +42,43 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		}
 	}
 	if len(wanted) == 0 {
-		return nil
+		return awaitAttributes(ctx, c)
 	}
 	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: wanted})
 	var exists *serviceerror.AlreadyExists
 	if err != nil && !errors.As(err, &exists) { // another process of ours was quicker
 		return fmt.Errorf("adding search attributes: %w", Classify(err))
 	}
-	return nil
+	return awaitAttributes(ctx, c)
+}
+
+// attributesWithin bounds the wait for attributes that have just been added.
+const attributesWithin = 30 * time.Second
+
+// awaitAttributes asks for workflows by every attribute until the server knows
+// all of them.
+func awaitAttributes(ctx context.Context, c client.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, attributesWithin)
+	defer cancel()
+	query := fmt.Sprintf("%s = '' OR %s = '' OR %s = ''",
+		contract.FlowAttribute.GetName(), contract.OutcomeAttribute.GetName(), contract.RunsAttribute.GetName())
+	ticker := time.NewTicker(settle)
+	defer ticker.Stop()
+	for {
+		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+		var unknown *serviceerror.InvalidArgument
+		if !errors.As(err, &unknown) {
+			if err != nil {
+				return fmt.Errorf("waiting for search attributes: %w", Classify(err))
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "temporal.attributes", "Temporal does not take the search attributes that were registered", err)
+		case <-ticker.C:
+		}
+	}
 }
 
 // settle is the pause between two looks at a version that has not polled yet.
