@@ -27,6 +27,7 @@ type (
 		Keys        httpapi.Keys // bearer keys; nil: none
 		Hosts       []string     // Host headers to serve; empty: any
 		UI          string       // of the Temporal Web UI; empty: no links
+		Address     string       // URL at which people reach the console; empty: the Temporal Web UI has no links to it
 		Sandbox     string       // that offers samples; empty: none
 		Environment string       // shown in the console
 		Version     string
@@ -54,6 +55,10 @@ func newAPI(c *core, f Face) *api {
 	a.trigger = starters.NewTrigger(c.book, c.temporal, eager, c.Log)
 	a.relay = starters.NewRelay(c.book, c.temporal, eager, c.Log)
 	a.trigger.Wake = a.relay.Wake
+	if f.Address != "" {
+		page := func(runID string) string { return f.Address + "/runs/" + runID }
+		a.trigger.Page, a.relay.Page = page, page
+	}
 	flows := catalogue{c.plans}
 	console := web.Options{
 		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -42,6 +43,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys, a line each: name, SHA-256, role; required", Required: true},
 			&cli.StringSliceFlag{Name: "host", Usage: "serve only this `HOST` header; may be repeated"},
 			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
+			&cli.StringFlag{Name: "url", Usage: "`URL` at which people reach the console, for links from the Temporal Web UI"},
 			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
@@ -57,7 +59,7 @@ func serveCommand() *cli.Command {
 				return err
 			}
 			return app.Serve(ctx, s, app.Face{
-				Keys: keys, Hosts: c.StringSlice("host"), UI: c.String("ui"), Environment: c.String("environment"), Version: version(),
+				Keys: keys, Hosts: c.StringSlice("host"), UI: c.String("ui"), Address: strings.TrimRight(c.String("url"), "/"), Environment: c.String("environment"), Version: version(),
 			}, c.String("http"))
 		},
 	}
