@@ -18,8 +18,8 @@ func NewClient() *http.Client {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    5 * time.Second,
-		MaxIdleConns:           512,
-		MaxIdleConnsPerHost:    128,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    512, // several connections may share a host
 		IdleConnTimeout:        30 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
