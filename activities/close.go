@@ -25,11 +25,8 @@ type (
 // before keeps its status.
 func (a *Closer) Close(ctx context.Context, in contract.CloseInput) (contract.CloseResult, error) {
 	status, err := a.Runs.Close(ctx, in.BatchID, in.Fault)
-	if f := fault.Of(err); f != nil {
-		if f.Class != fault.NotFound {
-			f = fault.New(fault.Unavailable, f.Code, f.Text, err) // it has to come through, whatever is in the way
-		}
-		return contract.CloseResult{}, fmt.Errorf("closing the run: %w", f)
+	if err != nil {
+		return contract.CloseResult{}, fmt.Errorf("closing the run: %w", persist(err))
 	}
 	return contract.CloseResult{Status: status}, nil
 }

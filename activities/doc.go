@@ -2,9 +2,9 @@
 // each with the few things it needs as interfaces of its own, filled by app.
 //
 // Package workers registers them under the names of package contract. It may
-// import contract, flow and fault, the SDK's activity package, and the record
-// packages run and ledger for their types; it knows no connector, no store and
-// no sandbox.
+// import contract, flow, fault and strictjson, the SDK's activity, temporal and
+// worker packages, and the record packages run and ledger for their types; it knows
+// no connector, no store and no sandbox.
 //
 // Invariants: an activity may run twice, at once or long after its successor
 // (promise 2): it asks the run row and the ledger first and reports through a

@@ -2,12 +2,14 @@ package activities
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/run"
 )
 
 // pulse is how often a working activity reports that it lives. A cancel reaches
@@ -22,9 +24,45 @@ const enough = 250 * time.Millisecond
 // late is the fault of an attempt that has no time left, nil when it has.
 func late(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < enough {
-		return fault.New(fault.Unavailable, flow.DeadlineCode, "no answer within the time the flow allows", nil)
+		return overdue()
 	}
 	return nil
+}
+
+func overdue() error {
+	return fault.New(fault.Unavailable, flow.DeadlineCode, "no answer within the time the flow allows", nil)
+}
+
+// patience is how long one item waits for a system; zero is as long as the
+// attempt may. A batch has little: what takes longer leaves it.
+type patience struct {
+	call time.Duration // one request, the wait for its turn included
+	look time.Duration // the look after a write that had no answer
+}
+
+// within bounds ctx by d, if d is not zero.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// taker hands out the open items of a batch.
+type taker interface {
+	Take(ctx context.Context, batchID, step string) ([]run.Item, error)
+}
+
+// alone takes the item of a batch of one.
+func alone(ctx context.Context, runs taker, batchID, step string) (run.Item, error) {
+	items, err := runs.Take(ctx, batchID, step)
+	if err != nil {
+		return run.Item{}, err
+	}
+	if len(items) != 1 {
+		return run.Item{}, fault.New(fault.Bug, "batch.size", fmt.Sprintf("a batch of %d items is carried as a batch of one", len(items)), nil)
+	}
+	return items[0], nil
 }
 
 // alive returns a context that ends at 80 % of the attempt's timeout, so that an

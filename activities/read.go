@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
@@ -28,7 +29,7 @@ type (
 
 	// Reads is the part of the book of runs that a read reports to.
 	Reads interface {
-		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
+		Take(ctx context.Context, batchID, step string) ([]run.Item, error)
 		Answer(ctx context.Context, item run.Item, result flow.Result, note string, visible, final bool) error
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 	}
@@ -44,8 +45,8 @@ type (
 	}
 )
 
-// Read answers the press of the batch. A second execution finds the answer and
-// returns its count.
+// Read answers the press of a batch of one. A second execution finds the answer
+// and returns its count.
 func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResult, error) {
 	ctx, stop := alive(ctx)
 	defer stop()
@@ -56,36 +57,37 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 	if err != nil {
 		return contract.ReadResult{}, fmt.Errorf("loading the plan: %w", err)
 	}
-	item, err := a.Runs.Begin(ctx, in.BatchID, "reading", "")
+	item, err := alone(ctx, a.Runs, in.BatchID, "reading")
 	if err != nil {
 		return contract.ReadResult{}, fmt.Errorf("beginning to read: %w", err)
 	}
 	if item.Answer != nil {
 		return contract.ReadResult{Rows: item.Answer.Count}, nil
 	}
-	rows, err := a.rows(ctx, plan, item)
+	rows, err := a.rows(ctx, plan, item, patience{})
 	if err != nil {
 		tell(ctx, a.Runs, item, flow.Running, plan.Read.Connection, err)
 		return contract.ReadResult{}, err
 	}
-	note := fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection)
-	answer := flow.Result{Rows: rows, Count: len(rows)}
-	if err := a.Runs.Answer(ctx, item, answer, note, plan.Respond == flow.AfterRead || plan.Write == nil, plan.Write == nil); err != nil {
-		return contract.ReadResult{}, fmt.Errorf("committing the answer: %w", err)
+	if _, err := a.answer(ctx, plan, item, rows); err != nil {
+		return contract.ReadResult{}, err
 	}
 	return contract.ReadResult{Rows: len(rows)}, nil
 }
 
-// rows reads and maps within the run's own deadline, which a retry does not move.
-func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]flow.Row, error) {
-	within, cancel := context.WithDeadline(ctx, item.DeadlineAt)
-	defer cancel()
-	if err := late(within); err != nil {
-		return nil, err
+// rows reads and maps for one item within the run's own deadline, which a retry
+// does not move.
+func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item, p patience) ([]flow.Row, error) {
+	if time.Until(item.DeadlineAt) < enough {
+		return nil, overdue()
 	}
-	rows, err := a.Source.Rows(within, plan, item.Params)
+	ctx, done := within(ctx, p.call)
+	defer done()
+	due, cancel := context.WithDeadline(ctx, item.DeadlineAt)
+	defer cancel()
+	rows, err := a.Source.Rows(due, plan, item.Params)
 	if err != nil {
-		if ctx.Err() == nil && within.Err() != nil {
+		if ctx.Err() == nil && due.Err() != nil {
 			return nil, fault.New(fault.Unavailable, flow.DeadlineCode, plan.Read.Connection+" did not answer within the time the flow allows", err)
 		}
 		return nil, fmt.Errorf("reading: %w", err)
@@ -95,4 +97,14 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item) ([]fl
 		return nil, fmt.Errorf("mapping: %w", err)
 	}
 	return mapped, nil
+}
+
+// answer commits the rows as the answer of one item.
+func (a *Reader) answer(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row) (*flow.Result, error) {
+	answer := flow.Result{Rows: rows, Count: len(rows)}
+	note := fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection)
+	if err := a.Runs.Answer(ctx, item, answer, note, plan.Respond == flow.AfterRead || plan.Write == nil, plan.Write == nil); err != nil {
+		return nil, fmt.Errorf("committing the answer: %w", err)
+	}
+	return &answer, nil
 }

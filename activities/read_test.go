@@ -21,7 +21,9 @@ type book struct {
 	notes []string
 }
 
-func (b *book) Begin(context.Context, string, string, string) (run.Item, error) { return b.item, nil }
+func (b *book) Take(context.Context, string, string) ([]run.Item, error) {
+	return []run.Item{b.item}, nil
+}
 
 func (b *book) Answer(context.Context, run.Item, flow.Result, string, bool, bool) error { return nil }
 

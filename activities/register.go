@@ -6,16 +6,58 @@ import (
 	"patchbay/internal/contract"
 )
 
-// Set is every activity of the main queue.
-type Set struct {
-	Reader *Reader
-	Writer *Writer
-	Closer *Closer
+type (
+	// Set is every activity of the main queue.
+	Set struct {
+		Reader   *Reader
+		Writer   *Writer
+		Carrier  *Carrier
+		Releaser *Releaser
+		Closer   *Closer
+		Doorman  *Doorman
+	}
+
+	// Systems are the systems outside, behind the connections of a plan.
+	Systems interface {
+		Source
+		Target
+	}
+
+	// Book is all that the set asks of the book of runs.
+	Book interface {
+		Reads
+		Effects
+		Writes
+		Batches
+		Outcomes
+		Backs
+		Closes
+		Presses
+	}
+)
+
+// NewSet builds the set. A press alone and one in a batch go through the same
+// reader and writer.
+func NewSet(plans Plans, systems Systems, mapper Mapper, book Book) Set {
+	reader := &Reader{Plans: plans, Source: systems, Mapper: mapper, Runs: book}
+	writer := &Writer{Plans: plans, Target: systems, Effects: book, Runs: book}
+	return Set{
+		Reader:   reader,
+		Writer:   writer,
+		Carrier:  &Carrier{Reader: reader, Writer: writer, Batches: book, Outcomes: book},
+		Releaser: &Releaser{Runs: book},
+		Closer:   &Closer{Runs: book},
+		Doorman:  &Doorman{Runs: book},
+	}
 }
 
 // Register registers the set under the names of package contract.
 func (s Set) Register(r worker.ActivityRegistry) {
 	contract.Read.Register(r, s.Reader.Read)
 	contract.Write.Register(r, s.Writer.Write)
+	contract.Carry.Register(r, s.Carrier.Carry)
+	contract.Release.Register(r, s.Releaser.Release)
 	contract.CloseRun.Register(r, s.Closer.Close)
+	contract.DoorAccept.Register(r, s.Doorman.Accept)
+	contract.DoorRead.Register(r, s.Doorman.Read)
 }

@@ -34,15 +34,16 @@ type (
 		FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error)
 	}
 
-	// Effects is the part of the ledger that a write asks first (promise 2).
+	// Effects is the ledger as a write asks it first (promise 2): by way of the book,
+	// which lets only the holder of the item attempt and record.
 	Effects interface {
-		Attempt(ctx context.Context, cause, step, target, callID string, members []ledger.Member) ([]ledger.Open, error)
-		Record(ctx context.Context, cause, step string, outcomes []ledger.Outcome) (applied int, err error)
+		Attempt(ctx context.Context, item run.Item, step, target string, members []ledger.Member) ([]ledger.Open, error)
+		Record(ctx context.Context, item run.Item, step string, outcomes []ledger.Outcome) error
 	}
 
 	// Writes is the part of the book of runs that a write reports to.
 	Writes interface {
-		Begin(ctx context.Context, batchID, step, note string) (run.Item, error)
+		Take(ctx context.Context, batchID, step string) ([]run.Item, error)
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 		Complete(ctx context.Context, item run.Item, step string, outcomes []ledger.Outcome, keys []string, note string) (flow.Status, error)
 	}
@@ -63,8 +64,8 @@ type (
 	}
 )
 
-// Write delivers the answer of the batch's press. Rows that an earlier attempt
-// may have written are read back and written again only where they differ.
+// Write delivers the answer of the press of a batch of one. Rows that an earlier
+// attempt may have written are read back and written again only where they differ.
 func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteResult, error) {
 	ctx, stop := alive(ctx)
 	defer stop()
@@ -75,27 +76,44 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("loading the plan: %w", err)
 	}
-	item, err := a.Runs.Begin(ctx, in.BatchID, "writing", "")
+	item, err := alone(ctx, a.Runs, in.BatchID, "writing")
 	if err != nil {
 		return contract.WriteResult{}, fmt.Errorf("beginning to write: %w", err)
 	}
 	if item.Answer == nil {
 		return contract.WriteResult{}, fault.New(fault.Bug, "run.no_answer", "a write without an answer", nil)
 	}
-	folded, err := a.Target.FoldKeys(ctx, plan, item.Answer.Rows)
+	sent, err := a.send(ctx, plan, item, patience{})
 	if err != nil {
 		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
+	}
+	return a.complete(ctx, plan, item, sent)
+}
+
+// sent is what became of the rows of one item.
+type sent struct {
+	members  int
+	outcomes []ledger.Outcome // of those that had none before
+}
+
+// send writes the answer of one item.
+func (a *Writer) send(ctx context.Context, plan *flow.Plan, item run.Item, p patience) (sent, error) {
+	folded, err := a.Target.FoldKeys(ctx, plan, item.Answer.Rows)
+	if err != nil {
+		return sent{}, fmt.Errorf("folding the keys: %w", err)
 	}
 	members, err := freeze(plan.Write.Key, item.Answer.Rows, folded)
 	if err != nil {
-		return contract.WriteResult{}, err
+		return sent{}, err
 	}
-	outcomes, err := a.deliver(ctx, plan, item, members)
-	if err != nil {
-		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
-	}
-	result := contract.WriteResult{Confirmed: len(members)}
-	for _, o := range outcomes {
+	outcomes, err := a.deliver(ctx, plan, item, members, p)
+	return sent{members: len(members), outcomes: outcomes}, err
+}
+
+// complete closes the run of one item with what became of its rows.
+func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, s sent) (contract.WriteResult, error) {
+	result := contract.WriteResult{Confirmed: s.members}
+	for _, o := range s.outcomes {
 		if o.State == flow.Refused {
 			result.Refused++
 			result.Confirmed--
@@ -104,8 +122,8 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	note := fmt.Sprintf("%d rows in %s", result.Confirmed, plan.Write.Connection)
 	ctx, done := committed(ctx)
 	defer done()
-	result.Status, err = a.Runs.Complete(ctx, item, writeStep, outcomes, nil, note)
-	if err != nil {
+	var err error
+	if result.Status, err = a.Runs.Complete(ctx, item, writeStep, s.outcomes, nil, note); err != nil {
 		return contract.WriteResult{}, fmt.Errorf("closing the run: %w", err)
 	}
 	return result, nil
@@ -137,14 +155,14 @@ func (a *Writer) pending(ctx context.Context, item run.Item, connection string, 
 }
 
 // deliver returns the outcome of every member that had none yet.
-func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, members []member) ([]ledger.Outcome, error) {
+func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, members []member, p patience) ([]ledger.Outcome, error) {
 	frozen := make([]ledger.Member, len(members))
 	rows := make(map[string]flow.Row, len(members))
 	for i, m := range members {
 		frozen[i], rows[m.Key] = m.Member, m.row
 	}
 	target := plan.Write.Connection + "." + plan.Write.Table
-	open, err := a.Effects.Attempt(ctx, item.RunID, writeStep, target, item.RunID, frozen)
+	open, err := a.Effects.Attempt(ctx, item, writeStep, target, frozen)
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}
@@ -158,7 +176,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 			send = append(send, o)
 		}
 	}
-	outcomes, missing, err := a.readBack(ctx, plan, unsure, rows)
+	outcomes, missing, err := a.readBack(ctx, plan, unsure, rows, p.call)
 	if send = append(send, missing...); err != nil || len(send) == 0 {
 		return outcomes, err
 	}
@@ -166,7 +184,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	for i, o := range send {
 		batch[i] = rows[o.Key]
 	}
-	results, whole := a.Target.Upsert(ctx, plan, batch)
+	results, whole := a.upsert(ctx, plan, batch, p.call)
 	if whole != nil {
 		results = make([]error, len(send))
 		for i := range results {
@@ -194,7 +212,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	// Looking at once settles most doubts, before a cancel or a kill makes them
 	// last. What is not there yet says nothing: its attempt stays open, and the
 	// next one looks again.
-	held, missing, err := a.readBack(ctx, plan, unsure, rows)
+	held, missing, err := a.readBack(ctx, plan, unsure, rows, p.look)
 	outcomes = append(outcomes, held...)
 	if err == nil && len(missing) == 0 {
 		doubt = nil
@@ -203,15 +221,21 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		return outcomes, nil
 	}
 	// What is known is kept; the next attempt asks for the rest only.
-	if _, err := a.Effects.Record(ctx, item.RunID, writeStep, outcomes); err != nil {
+	if err := a.Effects.Record(ctx, item, writeStep, outcomes); err != nil {
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
 	return nil, fmt.Errorf("writing: %w", cmp.Or(again, doubt))
 }
 
+func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, limit time.Duration) ([]error, error) {
+	ctx, done := within(ctx, limit)
+	defer done()
+	return a.Target.Upsert(ctx, plan, rows)
+}
+
 // readBack looks which of the rows the target holds as they were to be written:
 // those are confirmed, missing are the others.
-func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.Open, rows map[string]flow.Row) (held []ledger.Outcome, missing []ledger.Open, err error) {
+func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.Open, rows map[string]flow.Row, limit time.Duration) (held []ledger.Outcome, missing []ledger.Open, err error) {
 	if len(unsure) == 0 {
 		return nil, nil, nil
 	}
@@ -219,6 +243,8 @@ func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.
 	for i, o := range unsure {
 		sent[i] = rows[o.Key]
 	}
+	ctx, done := within(ctx, limit)
+	defer done()
 	found, err := a.Target.ReadBack(ctx, plan, sent)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading back: %w", err)

@@ -23,7 +23,6 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
-	"patchbay/internal/ledger"
 	"patchbay/internal/run"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
@@ -49,7 +48,6 @@ type (
 		store    *store.Store
 		plans    *run.Plans
 		book     *run.Book
-		ledger   *ledger.Ledger
 		journal  *journal.Journal
 		temporal client.Client
 	}
@@ -76,7 +74,6 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		store:    db,
 		plans:    plans,
 		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed}),
-		ledger:   ledger.New(db),
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
@@ -129,11 +126,7 @@ func (c *core) withBook(ctx context.Context, f func(context.Context) error) erro
 func (c *core) set() activities.Set {
 	expressions := &mappers{}
 	systems := newSystems(c.plans, expressions, registry(), c.Resolve, c.Speed)
-	return activities.Set{
-		Reader: &activities.Reader{Plans: c.plans, Source: systems, Mapper: expressions, Runs: c.book},
-		Writer: &activities.Writer{Plans: c.plans, Target: systems, Effects: c.ledger, Runs: c.book},
-		Closer: &activities.Closer{Runs: c.book},
-	}
+	return activities.NewSet(c.plans, systems, expressions, c.book)
 }
 
 // catalogue serves the flows in force to the API and the console.
