@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,7 +53,7 @@ func explain(ctx context.Context, c *cli.Command) error {
 }
 
 // printStory prints a line for each entry, and one for equal entries of a run
-// that follow each other: a row written is an entry.
+// that follow each other.
 func printStory(out io.Writer, entries []flow.Entry, zone *time.Location) error {
 	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "AT\tFLOW\tRUN\tWHAT\tREASON\tDETAIL")
@@ -62,8 +63,8 @@ func printStory(out io.Writer, entries []flow.Entry, zone *time.Location) error 
 			n++
 		}
 		e, what := entries[0], entries[0].What
-		if n > 1 {
-			what = count(n, what)
+		if all := told(entries[:n]); all > 1 {
+			what = count(all, what)
 		}
 		reason := e.Reason
 		if reason == e.What {
@@ -76,6 +77,19 @@ func printStory(out io.Writer, entries []flow.Entry, zone *time.Location) error 
 	return t.Flush()
 }
 
+// told is how many effects entries tell of: those that share their fate have one.
+func told(entries []flow.Entry) int {
+	all := 0
+	for _, e := range entries {
+		n, err := strconv.Atoi(said(e, "count"))
+		if err != nil {
+			n = 1
+		}
+		all += n
+	}
+	return all
+}
+
 func alike(a, b flow.Entry) bool {
 	return a.Run == b.Run && a.What == b.What && a.Reason == b.Reason && said(a, "why") == said(b, "why") && said(a, "target") != ""
 }
@@ -85,9 +99,15 @@ func detail(entries []flow.Entry) string {
 	e := entries[0]
 	var parts []string
 	if said(e, "target") != "" {
-		targets := make([]string, len(entries))
-		for i, e := range entries {
-			targets[i] = said(e, "target")
+		var targets []string
+		for _, e := range entries {
+			labels, several := e.Detail["labels"].([]any)
+			for _, label := range labels {
+				targets = append(targets, said(e, "target")+" "+cell(label))
+			}
+			if !several {
+				targets = append(targets, said(e, "target"))
+			}
 		}
 		parts = append(parts, common(targets))
 	}

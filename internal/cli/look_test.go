@@ -97,19 +97,19 @@ func TestAStoryHasALineForEqualEntriesOfARun(t *testing.T) {
 	require.NoError(t, printStory(&out, []flow.Entry{
 		entry("r1", "accepted", "accepted", nil),
 		entry("r1", "answered", "answered", map[string]any{"rows": 2}),
-		entry("r1", "effect", "confirmed", map[string]any{"target": "crm.specification AS1, Weight"}),
+		entry("r1", "effect", "confirmed", map[string]any{"target": "crm.specification", "count": 30.0, "labels": []any{"AS1, Weight", "AS1, Depth"}}),
 		entry("r1", "effect", "confirmed", map[string]any{"target": "crm.specification AS1, Height"}),
 		entry("r1", "effect", "refused", map[string]any{"target": "crm.specification AS1, Colour", "why": "no unit"}),
 		entry("r1", "closed", "rejected", map[string]any{"code": "write.refused", "problem": "the target refused 1 of 3 writes"}),
 		entry("r2", "cancel", "cancel_asked", map[string]any{"by": "key:erp"}),
 	}, time.UTC))
-	require.Equal(t, `AT                        FLOW   RUN  WHAT       REASON        DETAIL
+	require.Equal(t, `AT                        FLOW   RUN  WHAT        REASON        DETAIL
 2026-01-31T10:00:00.123Z  specs  r1   accepted
-2026-01-31T10:00:00.123Z  specs  r1   answered                 2 rows
-2026-01-31T10:00:00.123Z  specs  r1   2 effects  confirmed     crm.specification AS1
-2026-01-31T10:00:00.123Z  specs  r1   effect     refused       crm.specification AS1, Colour: no unit
-2026-01-31T10:00:00.123Z  specs  r1   closed     rejected      write.refused: the target refused 1 of 3 writes
-2026-01-31T10:00:00.123Z  specs  r2   cancel     cancel_asked  by key:erp
+2026-01-31T10:00:00.123Z  specs  r1   answered                  2 rows
+2026-01-31T10:00:00.123Z  specs  r1   31 effects  confirmed     crm.specification AS1
+2026-01-31T10:00:00.123Z  specs  r1   effect      refused       crm.specification AS1, Colour: no unit
+2026-01-31T10:00:00.123Z  specs  r1   closed      rejected      write.refused: the target refused 1 of 3 writes
+2026-01-31T10:00:00.123Z  specs  r2   cancel      cancel_asked  by key:erp
 `, regexp.MustCompile(` +\n`).ReplaceAllString(out.String(), "\n"))
 }
 

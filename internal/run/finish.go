@@ -89,6 +89,10 @@ func certify(ctx context.Context, tx pgx.Tx, ends []ending) (map[string]*string,
 	return made, nil
 }
 
+// labelsShown bounds the effects that an entry names to people; it is found by the
+// keys of all.
+const labelsShown = 20
+
 // entries are what the journal keeps of the end of a run: one for the effects that
 // share their fate, found by the key of each, and the end. A run whose owner has
 // left has its final reason already.
@@ -100,7 +104,7 @@ func (end ending) entries() []journal.Entry {
 	for _, e := range end.effects {
 		reason := reasonOfEffect[e.State]
 		counts[reason] += len(e.Labels)
-		detail := map[string]any{"step": e.Step, "target": e.Target, "count": len(e.Labels)}
+		detail := map[string]any{"step": e.Step, "target": e.Target, "count": len(e.Labels), "labels": e.Labels[:min(len(e.Labels), labelsShown)]}
 		if e.Reason != "" {
 			detail["why"] = e.Reason
 		}

@@ -162,9 +162,10 @@ func TestTheJournalIsGatheredAndExact(t *testing.T) {
 	}
 	entry("accepted", "accepted", nil)
 	entry("answered", "answered", map[string]any{"rows": 12})
-	for range 12 {
-		entry("effect", "confirmed", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Weight"})
-	}
+	// Effects that share their fate are one entry, or one each as they once were.
+	entry("effect", "confirmed", map[string]any{"step": "write", "target": "dataverse.msx_specification", "count": 11.0,
+		"labels": []any{"AS54888, Weight", "AS54888, Height"}})
+	entry("effect", "confirmed", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Depth"})
 	entry("effect", "in_doubt", map[string]any{"step": "write", "target": "dataverse.msx_specification AS54888, Width", "why": "no answer came back"})
 	entry("closed", "failed", map[string]any{"status": "failed", "code": "write.in_doubt"})
 	_, _, body := w.page(t, "/explain?key=AS54888")
@@ -174,8 +175,12 @@ func TestTheJournalIsGatheredAndExact(t *testing.T) {
 	require.Contains(t, body, "<b>Failed</b>")
 	require.Contains(t, body, "<dt>why</dt> <dd>no answer came back</dd>")
 	require.Contains(t, body, "<dt>targets</dt>")
+	for _, label := range []string{"Weight", "Height", "Depth"} {
+		require.Contains(t, body, "dataverse.msx_specification AS54888, "+label)
+	}
+	require.NotContains(t, body, "<dt>labels</dt>")
 	require.Contains(t, body, "22 Nov 2026 14:03:05.042 UTC")
-	require.Contains(t, body, "16 entries in the journal")
+	require.Contains(t, body, "6 entries in the journal")
 }
 
 func TestWhatSystemsSendIsTextOnAPage(t *testing.T) {

@@ -3,6 +3,7 @@ package web
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,11 +33,12 @@ func gather(entries []flow.Entry) []event {
 			all = append(all, event{At: e.At, Flow: e.Flow, Run: e.Run, Details: details(e), entry: e})
 		}
 		last := &all[len(all)-1]
-		last.count++
-		if target := cell(e.Detail["target"]); target != "" && len(last.Targets) < maxTargets {
-			last.Targets = append(last.Targets, target)
-		} else if target != "" {
-			last.Cut++
+		n, targets := told(e)
+		last.count += n
+		if len(targets) > 0 {
+			shown := targets[:min(len(targets), maxTargets-len(last.Targets))]
+			last.Targets = append(last.Targets, shown...)
+			last.Cut += n - len(shown)
 		}
 	}
 	for i := range all {
@@ -45,8 +47,31 @@ func gather(entries []flow.Entry) []event {
 	return all
 }
 
+// told is how many things an entry tells of, and the targets that it names: of
+// effects that share their fate there is one entry.
+func told(e flow.Entry) (n int, targets []string) {
+	target := cell(e.Detail["target"])
+	labels, several := e.Detail["labels"].([]any)
+	switch {
+	case target == "":
+		return 1, nil
+	case !several:
+		return 1, []string{target}
+	}
+	for _, label := range labels {
+		targets = append(targets, target+" "+cell(label))
+	}
+	if n, err := strconv.Atoi(cell(e.Detail["count"])); err == nil {
+		return max(n, len(targets)), targets
+	}
+	return len(targets), targets
+}
+
 // Exact is the time an entry was written, to the millisecond.
 func (e event) Exact() string { return e.At.UTC().Format("2 Jan 2006 15:04:05.000 UTC") }
+
+// one are the details that tell effects apart which are alike.
+var one = []string{"target", "count", "labels"}
 
 func alike(a, b flow.Entry) bool {
 	if a.Run != b.Run || a.What != b.What || a.Reason != b.Reason {
@@ -54,7 +79,7 @@ func alike(a, b flow.Entry) bool {
 	}
 	same := func(x, y map[string]any) bool {
 		for name, v := range x {
-			if name != "target" && cell(v) != cell(y[name]) {
+			if !slices.Contains(one, name) && cell(v) != cell(y[name]) {
 				return false
 			}
 		}
@@ -97,7 +122,7 @@ var first = []string{"rows", "problem", "why", "code"}
 func details(e flow.Entry) []fact {
 	var all []fact
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(e.Detail)), func(name string) bool {
-		return slices.Contains(first, name) || name == "target" || name == "status" || name == "step" && e.Detail[name] == "write" // the only one
+		return slices.Contains(first, name) || slices.Contains(one, name) || name == "status" || name == "step" && e.Detail[name] == "write" // the only one
 	})
 	for _, name := range slices.Concat(first, names) {
 		if text := cell(e.Detail[name]); text != "" {
