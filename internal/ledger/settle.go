@@ -4,18 +4,11 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/store"
 )
-
-// lockKey is the advisory lock of a cause ($1); the seed keeps it apart from the
-// locks of other packages.
-const lockKey = `hashtextextended($1, 1)`
-
-const isSealed = `select exists (select from seal where cause = $1)`
 
 // Querier reads; a pgx.Tx, a connection and a pool are ones.
 type Querier interface {
@@ -26,11 +19,6 @@ type Querier interface {
 type News struct {
 	Cause, Step string
 	Outcomes    []Outcome
-}
-
-// Settle applies the outcomes of one cause, see SettleAll.
-func Settle(ctx context.Context, tx pgx.Tx, cause, step string, outcomes []Outcome) (applied int, err error) {
-	return SettleAll(ctx, tx, News{Cause: cause, Step: step, Outcomes: outcomes})
 }
 
 // SettleAll applies outcomes by compare-and-set on their fences and returns how
@@ -81,25 +69,12 @@ func (n News) Valid() error {
 	return nil
 }
 
-// Seal lets no attempt of the cause begin after the transaction has committed. It
-// waits for attempts that are being recorded; already reports an earlier seal.
+// Seal lets no attempt of the cause begin after the transaction has committed;
+// already reports an earlier seal. The caller holds the cause, as for Begin, before
+// he commits: an attempt that is being recorded has then ended, or comes after.
 func Seal(ctx context.Context, tx pgx.Tx, cause, by string) (already bool, err error) {
-	var batch pgx.Batch
-	batch.Queue(`select pg_advisory_xact_lock(`+lockKey+`)`, cause)
-	batch.Queue(`insert into seal (cause, sealed_by) values ($1, $2) on conflict do nothing`, cause, by).
-		Exec(func(tag pgconn.CommandTag) error { already = tag.RowsAffected() == 0; return nil })
-	err = tx.SendBatch(ctx, &batch).Close()
-	return already, err
-}
-
-// Hold keeps the cause from being sealed until the transaction ends and reports
-// whether it has been.
-func Hold(ctx context.Context, tx pgx.Tx, cause string) (sealed bool, err error) {
-	var batch pgx.Batch
-	batch.Queue(`select pg_advisory_xact_lock_shared(`+lockKey+`)`, cause)
-	batch.Queue(isSealed, cause).QueryRow(func(r pgx.Row) error { return r.Scan(&sealed) })
-	err = tx.SendBatch(ctx, &batch).Close()
-	return sealed, err
+	tag, err := tx.Exec(ctx, `insert into seal (cause, sealed_by) values ($1, $2) on conflict do nothing`, cause, by)
+	return tag.RowsAffected() == 0, err
 }
 
 // Sealed gives those of the causes that have been sealed.

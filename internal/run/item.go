@@ -84,15 +84,6 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 	return items, nil
 }
 
-// Begin is Take for a batch of one.
-func (b *Book) Begin(ctx context.Context, batchID, step, _ string) (Item, error) {
-	items, err := b.Take(ctx, batchID, step)
-	if err != nil {
-		return Item{}, err
-	}
-	return items[0], nil
-}
-
 // Answer keeps the answer of an item. visible shows it to the caller from now on;
 // final also completes the run, for a flow that writes nothing; else the item goes
 // on to write. An answer that is visible is never replaced. Conflict "run.closed"

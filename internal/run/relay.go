@@ -169,8 +169,3 @@ func (b *Book) Lapse(ctx context.Context, batchID string, wait time.Duration) er
 		return err
 	})
 }
-
-// Release is Lapse.
-func (b *Book) Release(ctx context.Context, batchID string, wait time.Duration) error {
-	return b.Lapse(ctx, batchID, wait)
-}
