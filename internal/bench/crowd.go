@@ -64,6 +64,7 @@ type round struct {
 	completed time.Duration // until no run was open; as answered where the answer is the end
 	writes    float64       // completed runs
 	actions   float64       // Temporal's, all together
+	stored    tables        // PostgreSQL's
 	cpu       map[string]float64
 	resident  map[string]int64
 }

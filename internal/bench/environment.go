@@ -28,7 +28,7 @@ const queued = "product-specs-queued"
 // Taken apart, it is what `dev` stood on, without the `dev`.
 type environment struct {
 	site
-	temporal, sandbox, database string // addresses
+	temporal, sandbox string // addresses
 
 	dir, binary    string
 	cmd            *exec.Cmd

@@ -30,12 +30,15 @@ type contender struct {
 
 // load presses both sides with every number of clients, in alternating rounds.
 func load(ctx context.Context, env *environment, peer *peer, o options) error {
-	bare := &site{api: env.api, actionsAt: env.actionsAt, running: maps.Clone(env.running)}
+	bare := &site{api: env.api, actionsAt: env.actionsAt, database: env.database, running: maps.Clone(env.running)}
 	delete(bare.running, ours)
 	bare.running["bare"] = peer.cmd.Process.Pid
 	sides := []*contender{
 		{name: ours, button: of(env.api, "product-specs", ""), goods: newShelf(env.products), site: &env.site, writesFollow: true, rounds: map[int][]round{}},
 		{name: theirs, button: newButton(peer.url + "/press"), goods: newShelf(env.products), site: bare, rounds: map[int][]round{}},
+	}
+	if o.alone {
+		sides = sides[:1]
 	}
 	warm := o
 	warm.lasting = min(o.lasting, 1500*time.Millisecond)
@@ -78,7 +81,7 @@ func load(ctx context.Context, env *environment, peer *peer, o options) error {
 			}
 		}
 	}
-	report(sides[0], sides[1], o)
+	report(sides, o)
 	if len(written) > 0 {
 		for _, q := range []float64{0.5, 0.95} {
 			values := make([]float64, len(written))
@@ -117,7 +120,7 @@ func (e *environment) takeProfiles(ctx context.Context, prefix string) error {
 }
 
 // report prints a table for every number of clients.
-func report(a, b *contender, o options) {
+func report(sides []*contender, o options) {
 	fmt.Printf(`
 Presses of product-specs, %d rounds of %s, median (min … max)
   %-14s the answer comes when the press is durable, the source is read and the rows are with the client; the
@@ -132,15 +135,18 @@ Presses of product-specs, %d rounds of %s, median (min … max)
 		}
 		fmt.Printf("\n%d %s\n", clients, plural)
 		fmt.Printf("  %-14s %24s %24s %24s %24s %24s\n", "", "answers/s", "completed/s", "p50 ms", "p95 ms", "p99 ms")
-		for _, c := range []*contender{a, b} {
+		for _, c := range sides {
 			rounds := c.rounds[clients]
 			fmt.Printf("  %-14s %24s %24s %24s %24s %24s\n", c.name,
 				spread(each(rounds, round.answers), 0), spread(each(rounds, round.written), 0),
 				quantiles(rounds, 0.5), quantiles(rounds, 0.95), quantiles(rounds, 0.99))
 		}
-		fmt.Printf("  %-14s %24s %24s %24s %24s %24s\n", "ratio", against(a, b, clients, round.answers), against(a, b, clients, round.written),
-			against(a, b, clients, at(0.5)), against(a, b, clients, at(0.95)), against(a, b, clients, at(0.99)))
-		for _, c := range []*contender{a, b} {
+		a, b := sides[0], sides[len(sides)-1]
+		if a != b {
+			fmt.Printf("  %-14s %24s %24s %24s %24s %24s\n", "ratio", against(a, b, clients, round.answers), against(a, b, clients, round.written),
+				against(a, b, clients, at(0.5)), against(a, b, clients, at(0.95)), against(a, b, clients, at(0.99)))
+		}
+		for _, c := range sides {
 			costs(c.name, c.rounds[clients])
 		}
 		goals(clients, a, b)
@@ -168,6 +174,13 @@ func costs(name string, rounds []round) {
 	}
 	fmt.Printf("  %-14s Temporal actions/press %s; CPU ms/press: %s; together %.2f, so at most %.0f/s on %d cores\n", name,
 		spread(actions, 2), strings.Join(parts, ", "), sum, 1000*float64(runtime.NumCPU())/sum, runtime.NumCPU())
+	stored := func(value func(tables) float64) float64 {
+		return median(each(rounds, func(r round) float64 { return r.perPress(value(r.stored)) }))
+	}
+	if commits := stored(func(t tables) float64 { return t.commits }); commits >= 0.1 { // the bare workflow stores nothing there
+		fmt.Printf("  %-14s PostgreSQL/press: %.2f commits, %.1f rows changed, %.0f rows looked at, %.1f kB written ahead\n", name, commits,
+			stored(func(t tables) float64 { return t.changed }), stored(func(t tables) float64 { return t.looked }), stored(func(t tables) float64 { return t.wal })/1000)
+	}
 	failed, answered, missing := 0, 0, 0.0
 	var failure error
 	for _, r := range rounds {
@@ -190,12 +203,13 @@ func costs(name string, rounds []round) {
 
 // goals prints what was asked for beside what came out.
 func goals(clients int, a, b *contender) {
-	switch clients {
-	case 1:
+	beside := a != b
+	switch {
+	case clients == 1 && beside:
 		fmt.Printf("  goal: p50 at most 1.3 × %s's: %s\n", b.name, against(a, b, clients, at(0.5)))
-	case 32:
+	case clients == 32 && beside:
 		fmt.Printf("  goal: at least 5 × %s's answers/s: %s\n", b.name, against(a, b, clients, round.answers))
-	case 256:
+	case clients == 256:
 		fmt.Printf("  goal: at least 800 answers/s (better 1500) with p99 below 1000 ms: %.0f/s, %.0f ms\n",
 			median(each(a.rounds[clients], round.answers)), median(each(a.rounds[clients], at(0.99))))
 	}

@@ -34,6 +34,7 @@ type options struct {
 	clients []int
 	rounds  int
 	lasting time.Duration
+	alone   bool
 	binary  string
 	profile string
 }
@@ -59,6 +60,7 @@ func main() {
 	clients := flag.String("clients", "1,32,256", "numbers of clients that press at a time")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every contender once")
 	flag.DurationVar(&o.lasting, "lasting", 3*time.Second, "how long the clients of a round go on pressing")
+	flag.BoolVar(&o.alone, "alone", false, "under load, press patchbay without the bare workflow beside it")
 	flag.StringVar(&o.binary, "binary", "", "measure this `FILE` instead of building one")
 	flag.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of patchbay's last round with most clients to `PREFIX`-cpu.pprof and -heap.pprof")
 	flag.Parse()

@@ -19,6 +19,7 @@ type site struct {
 	key       string   // of a principal that operates; empty: none is needed
 	probes    []string // addresses of further processes with run counters
 	actionsAt string   // Temporal's metrics
+	database  string   // PostgreSQL's address
 	running   processes
 }
 
@@ -147,6 +148,10 @@ func (s *site) measure(ctx context.Context, b *button, clients int, o options, g
 			return round{}, 0, err
 		}
 	}
+	stored, err := counted(ctx, s.database)
+	if err != nil {
+		return round{}, 0, err
+	}
 	used, err := s.running.cpu()
 	if err != nil {
 		return round{}, 0, err
@@ -176,12 +181,17 @@ func (s *site) measure(ctx context.Context, b *button, clients int, o options, g
 		return r, 0, err
 	}
 	r.actions = after - before
+	now, err := counted(ctx, s.database)
+	if err != nil {
+		return r, 0, err
+	}
+	r.stored = now.since(stored)
 	if writesFollow {
-		now, err := s.completed(ctx)
+		total, err := s.completed(ctx)
 		if err != nil {
 			return r, 0, err
 		}
-		r.writes = now - written
+		r.writes = total - written
 	}
 	return r, after, nil
 }

@@ -45,7 +45,7 @@ func (e *environment) install(ctx context.Context, sandbox string) (in *installa
 	}
 	serve, probes := fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", ports[1])
 	in = &installation{site: site{
-		api: "http://" + serve, key: deskKey, probes: []string{"http://" + probes}, actionsAt: e.actionsAt,
+		api: "http://" + serve, key: deskKey, probes: []string{"http://" + probes}, actionsAt: e.actionsAt, database: e.database,
 		running: processes{"clients": os.Getpid()},
 	}}
 	defer func() {
