@@ -27,7 +27,8 @@ import (
 
 // Tuning. Slots bound memory, not throughput: an activity mostly waits.
 const (
-	activitySlots = 200
+	// Slots is how many activities a worker carries at a time, each batch being one.
+	Slots         = 200
 	workflowSlots = 200
 )
 
@@ -38,7 +39,7 @@ type Worker struct{ worker worker.Worker }
 // polls nothing before Run.
 func New(temporal client.Client, set activities.Set, log *zap.Logger) *Worker {
 	options := durable.WorkerOptions(Build(), log)
-	options.MaxConcurrentActivityExecutionSize = activitySlots
+	options.MaxConcurrentActivityExecutionSize = Slots
 	options.MaxConcurrentWorkflowTaskExecutionSize = workflowSlots
 	w := worker.New(temporal, string(contract.Main), options)
 	workflows.Register(w)
