@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -12,11 +11,6 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
-)
-
-const (
-	waitFor  = 10 * time.Second
-	pollEach = 10 * time.Millisecond
 )
 
 // model is the ledger of one cause, kept in memory and in order.

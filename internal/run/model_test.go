@@ -208,7 +208,7 @@ func (m *model) claim() {
 	require.NoError(m.t, err)
 	for _, s := range starts {
 		require.Equal(m.t, m.flow, s.Flow)
-		require.Equal(m.t, s.Size, len(s.RunIDs))
+		require.Len(m.t, s.RunIDs, s.Size)
 		var rows []*modelRow
 		for _, id := range s.RunIDs {
 			rows = append(rows, m.find(id))
