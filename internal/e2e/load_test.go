@@ -27,6 +27,7 @@ type load struct {
 	base     string
 	header   http.Header
 	client   *http.Client
+	stop     context.CancelFunc // ends the pressing, and no press
 	under    sync.WaitGroup
 	refused  atomic.Int64 // requests that found nobody
 	mu       sync.Mutex
@@ -46,17 +47,21 @@ type outcome struct {
 // patience bounds one press, retries included.
 const patience = 30 * time.Second
 
-// pressing begins to press products, one every interval, and returns at once.
+// pressing begins to press products, one every interval, and returns at once. It
+// goes on until stop, or until there are no more products.
 func (i *installation) pressing(products []string, interval time.Duration) *load {
 	l := &load{t: i.t, base: i.HTTP, header: i.as(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}}}
 	i.t.Cleanup(l.client.CloseIdleConnections)
 	ctx := i.t.Context()
+	pressing, stop := context.WithCancel(ctx)
+	l.stop = stop
+	i.t.Cleanup(stop)
 	begun := time.Now()
 	l.under.Go(func() {
 		for n, product := range products {
 			due := begun.Add(time.Duration(n) * interval)
 			select {
-			case <-ctx.Done():
+			case <-pressing.Done():
 				return
 			case <-time.After(time.Until(due)):
 			}
@@ -140,8 +145,9 @@ func (l *load) ask(ctx context.Context, method, address, product string, run *fl
 	return resp.StatusCode, resp.Header.Get("Location"), err
 }
 
-// wait returns when every press has been answered or given up.
-func (l *load) wait() []outcome {
+// end stops the pressing and returns when every press has been answered or given up.
+func (l *load) end() []outcome {
+	l.stop()
 	l.under.Wait()
 	slices.SortFunc(l.outcomes, func(a, b outcome) int { return a.at.Compare(b.at) })
 	return l.outcomes
