@@ -42,14 +42,14 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		}
 	}
 	if len(wanted) == 0 {
-		return awaitAttributes(ctx, c)
+		return awaitAttributes(ctx, c, namespace)
 	}
 	_, err = c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: wanted})
 	var exists *serviceerror.AlreadyExists
 	if err != nil && !errors.As(err, &exists) { // another process of ours was quicker
 		return fmt.Errorf("adding search attributes: %w", Classify(err))
 	}
-	return awaitAttributes(ctx, c)
+	return awaitAttributes(ctx, c, namespace)
 }
 
 // attributesWithin bounds the wait for attributes that have just been added.
@@ -57,7 +57,7 @@ const attributesWithin = 30 * time.Second
 
 // awaitAttributes asks for workflows by every attribute until the server knows
 // all of them.
-func awaitAttributes(ctx context.Context, c client.Client) error {
+func awaitAttributes(ctx context.Context, c client.Client, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, attributesWithin)
 	defer cancel()
 	query := fmt.Sprintf("%s = '' OR %s = '' OR %s = ''",
@@ -65,7 +65,7 @@ func awaitAttributes(ctx context.Context, c client.Client) error {
 	ticker := time.NewTicker(settle)
 	defer ticker.Stop()
 	for {
-		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace, Query: query})
 		var unknown *serviceerror.InvalidArgument
 		if !errors.As(err, &unknown) {
 			if err != nil {
