@@ -9,11 +9,9 @@
 // journal, besides store, flow, fault and pgx; never the SDK.
 //
 // Invariants: an Accept that returned without error is durable (promise 1). A row
-// that is final never changes again but for its certificate. Every change after
-// Take is a compare-and-set on (run_id, batch_id, fence), and Take takes a new
-// fence, so a zombie's outcome finds no row (promise 2). A row closes with its one
-// final reason in the same transaction (promise 4). A seal and an attempt hold the
-// same row, so no effect begins after a cancel (promise 3). A run that shares the
-// work of an identical one is answered and ended in the transaction that answers
-// and ends that one.
+// that is final never changes again but for its certificate. Every change after Take,
+// which takes a new fence, is a compare-and-set on (run_id, batch_id, fence): a
+// zombie's outcome finds no row (promise 2). A row closes with its one final reason in
+// the same transaction (promise 4), and a follower in that of its leader. A seal and an
+// attempt hold the same row, so no effect begins after a cancel (promise 3).
 package run
