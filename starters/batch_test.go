@@ -273,7 +273,7 @@ func (b *bundle) carryAll(n int, trouble func()) {
 				ids[i] = r.RunID
 			}
 		})
-		time.Sleep(5 * time.Millisecond) // a crowd, not a queue
+		<-time.After(5 * time.Millisecond) // a crowd, not a queue
 	}
 	pressing.Wait()
 	largest := 0

@@ -78,7 +78,7 @@ func found(t *testing.T, c client.Client, query, want string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		list, err := c.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: query})
-		return err == nil && len(list.Executions) == 1 && list.Executions[0].Execution.WorkflowId == want
+		return err == nil && len(list.GetExecutions()) == 1 && list.GetExecutions()[0].GetExecution().GetWorkflowId() == want
 	}, 20*time.Second, 50*time.Millisecond, query)
 }
 

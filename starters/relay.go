@@ -144,7 +144,7 @@ func (r *Relay) handOver(ctx context.Context) {
 func (r *Relay) rest(ctx context.Context, hints <-chan struct{}) bool {
 	least := time.After(gather)
 	if r.away.Load() {
-		hints, least = nil, time.After(idleEvery) // rows that wait do not bring Temporal back
+		least = time.After(idleEvery) // hints are left alone: rows that wait do not bring Temporal back
 	} else {
 		select {
 		case <-ctx.Done():

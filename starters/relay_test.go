@@ -163,7 +163,6 @@ func hangs(ctx context.Context, _ string) error {
 
 // relaying runs f with a relay at work, in a time of its own.
 func relaying(t *testing.T, book *backlog, temporal *stage, f func(relay *starters.Relay)) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		book.hints = make(chan struct{}, 1) // of the bubble
@@ -179,7 +178,7 @@ func relaying(t *testing.T, book *backlog, temporal *stage, f func(relay *starte
 
 // pass lets time go by and what falls due in it be done.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 
@@ -191,6 +190,7 @@ func names(from, to int) (ids []string) {
 }
 
 func TestAStartThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	temporal := &stage{on: func(ctx context.Context, id string) error {
 		if id == "instant/specs/b000" {
 			return hangs(ctx, id)
@@ -213,6 +213,7 @@ func TestAStartThatHangsDelaysNoOther(t *testing.T) {
 }
 
 func TestAStartThatTemporalRefusesDelaysNoOther(t *testing.T) {
+	t.Parallel()
 	temporal := &stage{on: func(_ context.Context, id string) error {
 		if id == "instant/specs/b000" {
 			return serviceerror.NewInvalidArgument("no mapping defined for search attribute")
@@ -233,8 +234,10 @@ func TestAStartThatTemporalRefusesDelaysNoOther(t *testing.T) {
 }
 
 func TestWhileTemporalIsAwayNothingIsClaimedAndOneStartASecondTriesIt(t *testing.T) {
+	t.Parallel()
 	for name, gone := range map[string]func(context.Context, string) error{"refusing": refuses, "hanging": hangs} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			temporal := &stage{on: gone}
 			book := newBacklog(20)
 			relaying(t, book, temporal, func(relay *starters.Relay) {
@@ -272,6 +275,7 @@ func TestWhileTemporalIsAwayNothingIsClaimedAndOneStartASecondTriesIt(t *testing
 }
 
 func TestTemporalIsAskedWhenNoStartIsLeftToTryItWith(t *testing.T) {
+	t.Parallel()
 	temporal := &stage{on: refuses}
 	book := newBacklog(1)
 	relaying(t, book, temporal, func(*starters.Relay) {
@@ -293,6 +297,7 @@ func TestTemporalIsAskedWhenNoStartIsLeftToTryItWith(t *testing.T) {
 }
 
 func TestABatchThatSettlesUnheardIsFollowedByTheNext(t *testing.T) {
+	t.Parallel()
 	temporal := &stage{on: takes}
 	book := newBacklog(4)
 	relaying(t, book, temporal, func(*starters.Relay) {
@@ -310,6 +315,7 @@ func TestABatchThatSettlesUnheardIsFollowedByTheNext(t *testing.T) {
 }
 
 func TestARelayWithoutWorkLooksOnceASecond(t *testing.T) {
+	t.Parallel()
 	book := newBacklog(4)
 	relaying(t, book, &stage{on: takes}, func(*starters.Relay) {
 		book.add("b000")
@@ -325,6 +331,7 @@ func TestARelayWithoutWorkLooksOnceASecond(t *testing.T) {
 }
 
 func TestHintsUnderLoadAreGathered(t *testing.T) {
+	t.Parallel()
 	book := newBacklog(0)
 	relaying(t, book, &stage{on: takes}, func(*starters.Relay) {
 		before, _, _ := book.counts()

@@ -90,5 +90,5 @@ func each(ctx context.Context, list []run.Handed, ask func(context.Context, run.
 			return nil
 		})
 	}
-	return errors.Join(append(failed, g.Wait())...)
+	return errors.Join(g.Wait(), errors.Join(failed...))
 }
