@@ -59,7 +59,8 @@ func benchBook(b *testing.B) *run.Book {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				_, _ = s.Pool().Exec(ctx, `update work set batch_id = run_id where batch_id is null`)
+				_, _ = s.Pool().Exec(ctx, `update work set batch_id = run_id
+					where batch_id is null and leader is null and state in ('accepted', 'running')`)
 			}
 		}
 	})
