@@ -73,7 +73,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		Settings: s,
 		store:    db,
 		plans:    plans,
-		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed}),
+		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots}),
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
@@ -93,6 +93,15 @@ func (s Settings) located(err error) error {
 		return fault.New(f.Class, f.Code, f.Text+" at "+s.Temporal, err)
 	}
 	return err
+}
+
+// resting says in the log that a system is left in peace, and that it is back.
+func (s Settings) resting(connection string, resting bool) {
+	if resting {
+		s.Log.Warn("a connection rests: its system does not answer", zap.String("connection", connection))
+		return
+	}
+	s.Log.Info("a connection is in use again", zap.String("connection", connection))
 }
 
 // closed counts the end of a run; it belongs to no request.
@@ -126,6 +135,7 @@ func (c *core) withBook(ctx context.Context, f func(context.Context) error) erro
 func (c *core) set() activities.Set {
 	expressions := &mappers{}
 	systems := newSystems(c.plans, expressions, registry(), c.Resolve, c.Speed)
+	systems.resting = c.resting
 	return activities.NewSet(c.plans, systems, expressions, c.book)
 }
 

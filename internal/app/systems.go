@@ -35,6 +35,7 @@ type (
 		resolve     func(string) (string, error)
 		speed       float64
 		client      *http.Client
+		resting     func(connection string, resting bool) // may be nil
 
 		mu    sync.Mutex
 		built map[string]opened // by connection
@@ -130,7 +131,7 @@ func (s *systems) open(ctx context.Context, plan *flow.Plan, name string) (any, 
 	if o, ok := s.built[name]; ok && o.config == string(config) {
 		return o.system, nil
 	}
-	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: naming(name, s.resolve), Client: s.client})
+	system, err := s.registry.Build(connectorConfig(c, s.speed), connector.Deps{Resolve: naming(name, s.resolve), Client: s.client, Resting: s.resting})
 	if err != nil {
 		return nil, fmt.Errorf("building connection %s: %w", name, err)
 	}
