@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestRunsThatAreReadTogetherAreReadAsIfAlone(t *testing.T) {
 		}
 	}
 	for range 10 {
-		for i, id := range append(ids, "none") {
+		for i, id := range slices.Concat(ids, []string{"none"}) {
 			b.waiting.Go(func() {
 				r, err := b.book.Get(t.Context(), id)
 				switch {
