@@ -20,6 +20,7 @@ type SandboxOptions struct {
 
 // Sandbox runs the stand-in systems alone until ctx ends.
 func Sandbox(ctx context.Context, o SandboxOptions) error {
+	spareCollector()
 	database, err := config.Resolve(o.Database)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -130,7 +131,7 @@ func (d Param) check(v any) (value any, code, detail string) {
 	case len(d.Enum) > 0 && !slices.Contains(d.Enum, s):
 		return nil, "field.enum", "is not one of the allowed values"
 	case d.Pattern != "":
-		if re, err := regexp.Compile(d.Pattern); err != nil || !re.MatchString(s) {
+		if re, err := compiled(d.Pattern); err != nil || !re.MatchString(s) {
 			return nil, "field.pattern", "does not match " + d.Pattern
 		}
 	}
@@ -168,4 +169,18 @@ func clip(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// patterns keeps compiled patterns: those of plans, so they are few.
+var patterns sync.Map
+
+func compiled(pattern string) (*regexp.Regexp, error) {
+	if known, ok := patterns.Load(pattern); ok {
+		return known.(*regexp.Regexp), nil
+	}
+	re, err := regexp.Compile(pattern)
+	if err == nil {
+		patterns.Store(pattern, re)
+	}
+	return re, err
 }
