@@ -45,7 +45,7 @@ type outcome struct {
 }
 
 // patience bounds one press, retries included.
-const patience = 30 * time.Second
+const patience = 45 * time.Second
 
 // pressing begins to press products, one every interval, and returns at once. It
 // goes on until stop, or until there are no more products.
