@@ -25,16 +25,25 @@ import (
 // connection, not of a product, so all that still has to read waits as long with
 // it: a longer Retry-After would be the wait of others, too.
 //
-// Not parallel: the others are answered within two seconds, whatever else this
-// machine has to do for the other tests.
+// The others are answered within two seconds. On a machine that is busy with other
+// packages' tests fifty presses without any trouble may take longer: then within
+// twice what those took, and the second of the Retry-After. Not parallel, so that
+// the two are measured side by side.
 func TestFortySixOfFiftyDoNotFeelTheOtherFour(t *testing.T) { //nolint:paralleltest // see above
 	i, _ := install(t)
 	path, err := binary()
 	require.NoError(t, err)
 	i.serve(path, freePort(t))
-	products := i.products(60)
-	warm, products := products[:10], products[10:]
+	products := i.products(110)
+	warm, calm, products := products[:10], products[10:60], products[60:]
 	i.settled(i.together(warm), time.Minute) // tokens and connections are there, as in the middle of a day
+	untroubled := i.together(calm)
+	i.settled(untroubled, time.Minute)
+	var usual time.Duration
+	for _, o := range untroubled {
+		usual = max(usual, o.took)
+	}
+	limit := max(2*time.Second, 2*usual+time.Second)
 
 	hanging, refused, throttled, cancelled := products[7], products[17], products[27], products[37]
 	i.fault("oracle", fmt.Sprintf(`[
@@ -70,13 +79,13 @@ func TestFortySixOfFiftyDoNotFeelTheOtherFour(t *testing.T) { //nolint:parallelt
 	for _, p := range others {
 		slowest = max(slowest, runs[p].took)
 	}
-	t.Logf("the slowest of the other %d took %s", len(others), slowest.Round(time.Millisecond))
+	t.Logf("the slowest of the other %d took %s, of fifty without trouble %s", len(others), slowest.Round(time.Millisecond), usual.Round(time.Millisecond))
 	require.Len(t, runs, len(products))
 	for _, p := range others {
 		o := runs[p]
 		require.NotNil(t, o.run.Result, "%s: %+v", p, o.run.Problem)
 		require.NotEmpty(t, o.run.Result.Rows, p)
-		require.Less(t, o.took, 2*time.Second, p)
+		require.Less(t, o.took, limit, p)
 	}
 
 	// Every one with the right outcome and reason, in the API and in the journal.
