@@ -77,8 +77,8 @@ func (i *installation) pressing(products []string, interval time.Duration) *load
 }
 
 // press presses until there is an answer.
-func (l *load) press(ctx context.Context, product string, due time.Time) outcome {
-	o := outcome{product: product, at: due}
+func (l *load) press(ctx context.Context, product string, due time.Time) (o outcome) {
+	o = outcome{product: product, at: due}
 	ctx, cancel := context.WithDeadline(ctx, due.Add(patience))
 	defer cancel()
 	defer func() { o.took = time.Since(due) }()
@@ -98,7 +98,6 @@ func (l *load) press(ctx context.Context, product string, due time.Time) outcome
 		case ctx.Err() != nil:
 			o.err = fmt.Errorf("no answer within %s: %d %w", patience, status, ctx.Err())
 		case o.err == nil && status == http.StatusOK:
-			o.took = time.Since(due)
 			return o
 		case o.err == nil && status == http.StatusAccepted: // serve is going down, or it takes long: ask again
 			address, method = l.base+location, http.MethodGet

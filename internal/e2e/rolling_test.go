@@ -12,7 +12,7 @@ import (
 	"patchbay/internal/flow"
 )
 
-var rate = flag.Int("rate", 10, "presses a second while a new build is rolled out")
+var rate = flag.Int("rate", 20, "presses a second while a new build is rolled out")
 
 // The order of a roll-out: a worker of the new build, apply, then the old worker
 // goes; serve follows. Those who press need not know.
@@ -28,7 +28,7 @@ func TestANewBuildIsRolledOutWhilePeoplePress(t *testing.T) { //nolint:parallelt
 	address := freePort(t)
 	before := i.serve(old, address)
 
-	const seconds = 100 // at most; it is over when everything is new
+	const seconds = 45 // at most; it is over when everything is new
 	began := time.Now()
 	stage := func(what string) { t.Logf("%5.2f s: %s", time.Since(began).Seconds(), what) }
 	l := i.pressing(i.products(seconds**rate), time.Second/time.Duration(*rate))
