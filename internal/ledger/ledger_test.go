@@ -69,9 +69,9 @@ func (b *bundle) seal(cause string) (already bool) {
 
 func (b *bundle) effects(cause string) []flow.Effect {
 	b.Helper()
-	effects, err := ledger.Effects(b.Context(), b.store.Pool(), cause)
+	effects, err := ledger.EffectsOf(b.Context(), b.store.Pool(), cause)
 	require.NoError(b, err)
-	return effects
+	return effects[cause]
 }
 
 func requireFault(t *testing.T, err error, class fault.Class, code string) {

@@ -96,52 +96,6 @@ func Doubt(ctx context.Context, tx pgx.Tx, reason string, causes ...string) erro
 	return err
 }
 
-// Effects gives the effects of a cause in the order they were intended; never nil.
-func Effects(ctx context.Context, q Querier, cause string) ([]flow.Effect, error) {
-	details, err := Details(ctx, q, cause)
-	return plain(details), err
-}
-
-func plain(details []Detail) []flow.Effect {
-	effects := make([]flow.Effect, len(details))
-	for i, d := range details {
-		effects[i] = d.Effect
-	}
-	return effects
-}
-
-// Detail is an effect with what only the books need.
-type Detail struct {
-	flow.Effect
-	Label string
-}
-
-// Details is Effects with labels.
-func Details(ctx context.Context, q Querier, cause string) ([]Detail, error) {
-	all, err := DetailsOf(ctx, q, cause)
-	return all[cause], err
-}
-
-// DetailsOf is Details for many causes.
-func DetailsOf(ctx context.Context, q Querier, causes ...string) (map[string][]Detail, error) {
-	rows, err := q.Query(ctx, `
-		select cause, step, target, label, state, coalesce(reason, '') from effect
-		where cause = any ($1) order by cause, ordinal, step, target_key`, causes)
-	if err != nil {
-		return nil, err
-	}
-	all := map[string][]Detail{}
-	var cause string
-	var e Detail
-	_, err = pgx.ForEachRow(rows, []any{&cause, &e.Step, &e.Target, &e.Label, &e.State, &e.Reason}, func() error {
-		shown := e
-		shown.Target += " " + e.Label
-		all[cause] = append(all[cause], shown)
-		return nil
-	})
-	return all, err
-}
-
 // Tally is the effects of one cause that share step, target, state and reason.
 type Tally struct {
 	Step, Target string

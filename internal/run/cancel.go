@@ -64,11 +64,12 @@ func (b *Book) Certificate(ctx context.Context, runID string) (flow.Certificate,
 		if err != nil {
 			return err
 		}
-		effects, err := ledger.Details(ctx, tx, cmp.Or(leader, runID))
+		cause := cmp.Or(leader, runID)
+		effects, err := ledger.EffectsOf(ctx, tx, cause)
 		if err != nil {
 			return err
 		}
-		cert = certificate(row, row.state, effects)
+		cert = certificate(row, row.state, effects[cause])
 		return keepCertificate(ctx, tx, cert)
 	})
 	return cert, err
@@ -83,17 +84,17 @@ func keepCertificate(ctx context.Context, tx pgx.Tx, cert flow.Certificate) erro
 	return err
 }
 
-func certificate(row locked, status flow.Status, effects []ledger.Detail) flow.Certificate {
+func certificate(row locked, status flow.Status, effects []flow.Effect) flow.Certificate {
 	cert := flow.Certificate{RunID: row.runID, Status: status, At: row.at.UTC(),
 		Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}
 	for _, e := range effects {
 		switch e.State {
 		case flow.Confirmed, flow.Settled:
-			cert.Done = append(cert.Done, e.Effect)
+			cert.Done = append(cert.Done, e)
 		case flow.Intent, flow.Refused:
-			cert.Undone = append(cert.Undone, e.Effect)
+			cert.Undone = append(cert.Undone, e)
 		default:
-			cert.InDoubt = append(cert.InDoubt, e.Effect)
+			cert.InDoubt = append(cert.InDoubt, e)
 		}
 	}
 	return cert

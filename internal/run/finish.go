@@ -71,16 +71,25 @@ func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) error {
 // certify makes the certificates of those that were cancelled: they name each
 // effect.
 func certify(ctx context.Context, tx pgx.Tx, ends []ending) (map[string]*string, error) {
-	made := map[string]*string{}
+	var cancelled []string
+	for _, end := range ends {
+		if end.status == flow.Cancelled {
+			cancelled = append(cancelled, end.row.runID)
+		}
+	}
+	if len(cancelled) == 0 {
+		return nil, nil
+	}
+	effects, err := ledger.EffectsOf(ctx, tx, cancelled...)
+	if err != nil {
+		return nil, err
+	}
+	made := make(map[string]*string, len(cancelled))
 	for _, end := range ends {
 		if end.status != flow.Cancelled {
 			continue
 		}
-		effects, err := ledger.Details(ctx, tx, end.row.runID)
-		if err != nil {
-			return nil, err
-		}
-		body, err := encode(certificate(end.row, end.status, effects))
+		body, err := encode(certificate(end.row, end.status, effects[end.row.runID]))
 		if err != nil {
 			return nil, err
 		}
