@@ -259,7 +259,7 @@ func (b *Book) expire(ctx context.Context) error {
 		return nil
 	}
 	late, err := b.items(ctx, `
-		select run_id from work where `+waits+` and deadline_at <= now() and answered_at is null and $1 = '' limit 1000`, "")
+		select run_id from work where `+waits+` and deadline_at <= now() and answered_at is null limit 1000`)
 	if err != nil {
 		return err
 	}

@@ -241,11 +241,11 @@ func (b *Book) Sealed(ctx context.Context, batchID string) ([]string, error) {
 		where w.batch_id = $1 and w.state in ('accepted', 'running', 'parked') order by w.run_id`, batchID)
 }
 
-// items reads run_ids of a batch.
-func (b *Book) items(ctx context.Context, sql, batchID string) ([]string, error) {
+// items reads run_ids.
+func (b *Book) items(ctx context.Context, sql string, args ...any) ([]string, error) {
 	var ids []string
 	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, sql, batchID)
+		rows, err := c.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}

@@ -251,7 +251,7 @@ func giveBack(ctx context.Context, tx pgx.Tx, backs []back) error {
 	ids, why, batches := make([]string, len(backs)), make([]string, len(backs)), make([]string, len(backs))
 	tries, after := make([]int32, len(backs)), make([]int64, len(backs))
 	for i, r := range backs {
-		ids[i], why[i], batches[i] = r.row.runID, "waiting for another try: "+r.why, r.row.batchID
+		ids[i], why[i], batches[i] = r.row.runID, flow.Obstacle{Why: r.why}.String(), r.row.batchID
 		tries[i], after[i] = int32(r.tries), r.after.Microseconds()
 	}
 	var batch pgx.Batch

@@ -142,8 +142,7 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]reply[flow.Run], 
 
 // List gives a page of runs, newest first, and the cursor of the next; "" when it
 // is the last. It leaves out results and effects, but for the number of those in
-// doubt: ask Get for them. A cursor that
-// is none of ours is Invalid "runs.cursor".
+// doubt: ask Get for them. A cursor that is none of ours is Invalid "runs.cursor".
 func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, error) {
 	limit := f.Limit
 	if limit <= 0 {

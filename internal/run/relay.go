@@ -33,10 +33,9 @@ type (
 )
 
 // Due gives up to limit batches whose lease lapsed before Temporal had them, in the
-// order they were claimed: the same batch under the
-// same workflow ID as before. A lapsed lease means that nobody could reach
-// Temporal; the time of the outage is ours and not the caller's, so the deadline
-// begins anew.
+// order they were claimed: the same batch under the same workflow ID as before. A
+// lapsed lease means that nobody could reach Temporal; the time of the outage is
+// ours and not the caller's, so the deadline begins anew.
 //
 // A batch whose plan cannot be read is left out until its lease has lapsed again:
 // the error then names it, beside the starts of the others.
