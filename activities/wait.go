@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -44,9 +43,6 @@ func tell(ctx context.Context, runs waiter, item run.Item, status flow.Status, c
 	if errors.Is(err, context.Canceled) || f.Code == flow.DeadlineCode || !f.Retryable() && f.Class != fault.InDoubt {
 		return
 	}
-	note := "waiting for " + connection + ": " + f.Text
-	if f.After > 0 {
-		note = fmt.Sprintf("waiting %s for %s: %s", f.After, connection, f.Text)
-	}
-	_ = runs.Wait(context.WithoutCancel(ctx), item, status, note)
+	note := flow.Obstacle{Connection: connection, After: f.After, Why: f.Text}
+	_ = runs.Wait(context.WithoutCancel(ctx), item, status, note.String())
 }
