@@ -26,7 +26,7 @@ type (
 	// starts the workflow at once; else the relay claims the row with others. It is
 	// safe for concurrent use; Close waits for the starts under way.
 	Trigger struct {
-		// Wake is called when a press is left to the relay; it must not block. It is
+		// Wake is called when a start is left to the relay; it must not block. It is
 		// set before the first press, or stays nil: the relay then looks by itself.
 		Wake func()
 		// Page gives links from the Temporal Web UI to the console. It is set before the
@@ -56,14 +56,8 @@ func NewTrigger(book Accepter, temporal client.Client, eager Eager, log *zap.Log
 // the relay repeats it.
 func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error) {
 	accepted, start, err := t.book.Accept(ctx, press)
-	if err != nil {
+	if err != nil || start.BatchID == "" { // the book tells who claims that a row waits
 		return accepted, err
-	}
-	if start.BatchID == "" {
-		if !accepted.Replayed {
-			t.wake()
-		}
-		return accepted, nil
 	}
 	select {
 	case t.slots <- struct{}{}:
@@ -90,10 +84,6 @@ func (t *Trigger) leave(ctx context.Context, s run.Start) {
 		t.log.Warn("the relay will start the run late", zap.String("run", s.BatchID), zap.Error(err))
 		return
 	}
-	t.wake()
-}
-
-func (t *Trigger) wake() {
 	if t.Wake != nil {
 		t.Wake()
 	}

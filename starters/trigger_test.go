@@ -71,22 +71,3 @@ func TestAPressThatFindsNoSlotIsTheRelaysAtOnce(t *testing.T) {
 	close(gate)
 	trigger.Close()
 }
-
-// queued is a book that leaves every press to the relay, and knows one already.
-type queued struct{ releases }
-
-func (q *queued) Accept(_ context.Context, press flow.Press) (flow.Run, run.Start, error) {
-	return flow.Run{RunID: "a", Replayed: press.Key != ""}, run.Start{}, nil
-}
-
-func TestAPressThatWaitsWakesTheRelayAndARepeatedOneDoesNot(t *testing.T) {
-	t.Parallel()
-	woken := 0
-	trigger := starters.NewTrigger(&queued{}, nil, starters.Never, zap.NewNop())
-	trigger.Wake = func() { woken++ }
-	for _, key := range []string{"", "known", ""} {
-		_, err := trigger.Press(t.Context(), flow.Press{Key: key})
-		require.NoError(t, err)
-	}
-	require.Equal(t, 2, woken)
-}
