@@ -18,6 +18,7 @@ const (
 	askEvery   = 2 * time.Second
 	askTimeout = 3 * time.Second
 	silence    = 20 * time.Second // without an answer; then it is started anew
+	mostMissed = 3                // answers besides: it may be we who slept
 	lastWords  = 2 * time.Second  // for such a child to end by itself
 )
 
@@ -29,6 +30,7 @@ type (
 		asking  bool
 		askedAt time.Time
 		silent  time.Time // since when it has not answered; zero: it has
+		missed  int       // answers since then
 	}
 
 	// answer is what a child said when it was asked whether it works.
@@ -102,16 +104,17 @@ func (e *Env) hear(ctx context.Context, w *ward, a answer) {
 	case ctx.Err() != nil || !known || c.identity != a.who:
 		return
 	case a.err == nil:
-		w.silent = time.Time{}
+		w.silent, w.missed = time.Time{}, 0
 		return
 	case w.silent.IsZero():
-		w.silent = w.askedAt
+		w.silent = time.Now()
 	}
+	w.missed++
 	most := e.options.Silence
 	if most <= 0 {
 		most = silence
 	}
-	if time.Since(w.silent) < most {
+	if time.Since(w.silent) < most || w.missed < mostMissed {
 		return
 	}
 	s, _ := e.spec(a.name)
@@ -146,15 +149,6 @@ func (e *Env) revive(ctx context.Context, w *ward, s spec) error {
 		e.options.Progress(fmt.Sprintf("%s; next try in %s", fault.Of(err).Text, w.wait))
 	}
 	return nil
-}
-
-// Restart ends a child that answers and does not work, as somebody found out who
-// uses it: "temporal" or "postgres". Run starts it again.
-func (e *Env) Restart(ctx context.Context, name string) {
-	if s, runs := e.spec(name); runs {
-		e.options.Progress(s.title + " answers and does not work; ending it")
-		e.finish(ctx, name)
-	}
 }
 
 // spec gives what runs under the name.
