@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"patchbay/internal/fault"
@@ -43,6 +44,9 @@ type (
 )
 
 const (
+	// acceptWithin is how long a press waits for the database at most, whoever else
+	// does: its caller is told within two seconds that it is away.
+	acceptWithin = 1800 * time.Millisecond
 	// commitTimeout bounds the transaction that commits presses. The patience of
 	// their callers does not: who hangs up would leave a commit that nobody knows of.
 	commitTimeout = 3 * time.Second
@@ -54,11 +58,13 @@ const (
 )
 
 func newDoor(b *Book) door {
-	return door{
+	d := door{
 		accepts: newGroup(mostPresses, pressesInFlight, b.acceptAll),
 		reads:   newGroup(mostReads, readsInFlight, b.getAll),
 		turns:   newTurns(),
 	}
+	d.accepts.hurried, d.reads.hurried = true, true
+	return d
 }
 
 // Accept makes a run of a press and commits it: what it returns without error is
@@ -76,9 +82,24 @@ func newDoor(b *Book) door {
 // The same principal, flow and key with the same parameters gives the run that
 // exists, Replayed and with a zero Start; other parameters are Conflict
 // "idem.reused". Further faults: NotFound "flow.not_found", Invalid
-// "params.invalid", Throttled "queue.full", Unavailable "store.…". A caller who
-// leaves during the commit does not cut it off.
+// "params.invalid", Throttled "queue.full", and within two seconds Unavailable
+// "store.…" or, where the press may have been accepted, InDoubt
+// "store.commit_unknown". A caller who leaves during the commit does not cut it off.
 func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, error) {
+	limited, cancel := context.WithTimeout(ctx, acceptWithin)
+	defer cancel()
+	run, start, err := b.accept(limited, press)
+	switch {
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return run, start, err
+	case errors.Is(err, errUnheard):
+		return flow.Run{}, Start{}, fault.New(fault.InDoubt, "store.commit_unknown",
+			"the database did not answer in time; whether the press was accepted is not known, the same Idempotency-Key finds out", err)
+	}
+	return flow.Run{}, Start{}, fault.New(fault.Unavailable, "store.unavailable", "the database does not answer", err)
+}
+
+func (b *Book) accept(ctx context.Context, press flow.Press) (flow.Run, Start, error) {
 	e, err := b.entry(ctx, press)
 	if err != nil {
 		return flow.Run{}, Start{}, err

@@ -214,6 +214,32 @@ func TestAPressOfACallerWhoLeavesIsCommittedAndStarted(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled, "who has left before is not waited for")
 }
 
+// A database that accepts and does not answer costs a caller two seconds, however
+// many are ahead of it.
+func TestAPressWaitsForTheDatabaseForTwoSecondsAtMost(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.accept("") // plan and key are known from here on
+	told := make(chan error, 2)
+	ask := func(key string) {
+		begun := time.Now()
+		_, _, err := b.book.Accept(b.Context(), press(key))
+		if took := time.Since(begun); took > 2*time.Second+time.Second/2 { // half a second is this machine's
+			t.Errorf("%s waited for %s", key, took)
+		}
+		told <- err
+	}
+	b.whileStuck(func() { ask("k1") }, func(pgx.Tx) {
+		go ask("k2")
+		requireFault(t, <-told, fault.InDoubt, "store.commit_unknown")
+		requireFault(t, <-told, fault.Unavailable, "store.unavailable")
+	}, false)
+	require.Eventually(t, func() bool {
+		r, _, err := b.book.Accept(b.Context(), press("k1"))
+		return err == nil && r.Status == flow.Accepted
+	}, 10*time.Second, 50*time.Millisecond, "the same key finds out")
+}
+
 func TestAPressThatFoundTheQueueFullAfterADoubtfulCommitIsThrottled(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 2 })

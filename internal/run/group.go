@@ -21,7 +21,10 @@ type (
 	group[In, Out any] struct {
 		most     int // members of one transaction
 		inFlight int // transactions at a time
-		run      func(ctx context.Context, in []In) ([]reply[Out], error)
+		// hurried: a caller whose time is over does not wait for the end of the
+		// transaction that has it; it gets errUnheard.
+		hurried bool
+		run     func(ctx context.Context, in []In) ([]reply[Out], error)
 
 		mu      sync.Mutex
 		queue   []*member[In, Out]
@@ -50,14 +53,19 @@ func newGroup[In, Out any](most, inFlight int, run func(ctx context.Context, in 
 	return &group[In, Out]{most: most, inFlight: inFlight, run: run}
 }
 
+// errUnheard says that the time of a caller was over before its transaction was.
+var errUnheard = errors.New("the transaction is still under way")
+
 // do gives what a transaction has for in, once it is committed. A caller who leaves
 // while waiting for a turn takes no part in it; one who leaves later waits for the
-// end, because a commit that nobody knows of helps nobody.
+// end, because a commit that nobody knows of helps nobody. In a hurried group only
+// who was cancelled waits so: a deadline is kept.
 func (g *group[In, Out]) do(ctx context.Context, in In) (Out, error) {
-	m := &member[In, Out]{in: in, answered: make(chan struct{})}
+	var none Out
 	if err := ctx.Err(); err != nil {
-		return m.reply.out, err
+		return none, err
 	}
+	m := &member[In, Out]{in: in, answered: make(chan struct{})}
 	g.mu.Lock()
 	g.queue = append(g.queue, m)
 	if g.serving < g.inFlight {
@@ -68,8 +76,11 @@ func (g *group[In, Out]) do(ctx context.Context, in In) (Out, error) {
 	select {
 	case <-m.answered:
 	case <-ctx.Done():
-		if g.leave(m) {
-			return m.reply.out, ctx.Err()
+		switch {
+		case g.leave(m):
+			return none, ctx.Err()
+		case g.hurried && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return none, fmt.Errorf("%w: %w", errUnheard, ctx.Err())
 		}
 		<-m.answered
 	}

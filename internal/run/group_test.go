@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -178,6 +179,38 @@ func TestACallerWhoLeavesIsServedIfItsTurnHadComeAndElseTakesNoPart(t *testing.T
 		_, err := g.do(ctx, 4)
 		require.ErrorIs(t, err, context.Canceled, "who has left before is not served")
 		require.Len(t, p.all, 2)
+	})
+}
+
+func TestInAHurriedGroupADeadlineIsKeptAndACancelWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &tape{took: time.Minute}
+		g := newGroup(64, 1, p.run)
+		g.hurried = true
+		var callers sync.WaitGroup
+		for n := range 2 {
+			callers.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				begun := time.Now()
+				_, err := g.do(ctx, n)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, n == 0, errors.Is(err, errUnheard), "only what is under way may take effect")
+				require.Equal(t, time.Second, time.Since(begun))
+			})
+			synctest.Wait()
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		callers.Go(func() {
+			out, err := g.do(ctx, 2)
+			require.NoError(t, err)
+			require.Equal(t, 4, out)
+		})
+		<-time.After(90 * time.Second) // of the bubble: its turn has come
+		leave()
+		callers.Wait()
+		require.Equal(t, [][]int{{0}, {2}}, p.all)
 	})
 }
 

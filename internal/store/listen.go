@@ -44,7 +44,10 @@ func (s *Store) listen(ctx context.Context, channel string, heard func(string)) 
 		return false
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, `listen `+pgx.Identifier{channel}.Sanitize()); err != nil {
+	soon, cancel := context.WithTimeout(ctx, connectTimeout)
+	_, err = conn.Exec(soon, `listen `+pgx.Identifier{channel}.Sanitize())
+	cancel()
+	if err != nil {
 		return false
 	}
 	heard("")

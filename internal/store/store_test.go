@@ -90,6 +90,22 @@ func TestAFrozenServerIsUnavailableWithinTwoSecondsOnAnIdlePool(t *testing.T) {
 	p.close() // or closing the store would wait for the silent server
 }
 
+// A relay has no deadline of its own, and must not hang with a server that is
+// frozen while it reads.
+func TestAFrozenServerEndsACallThatHasNoDeadline(t *testing.T) {
+	t.Parallel()
+	d := storetest.NewDatabase(t)
+	p := newProxy(t, d.App)
+	s := storetest.Open(t, p.url)
+	err := s.Read(t.Context(), func(c *pgxpool.Conn) error {
+		p.freeze()
+		return c.QueryRow(t.Context(), `select 1`).Scan(new(int))
+	})
+	requireFault(t, err, fault.Unavailable, "store.unavailable")
+	require.NoError(t, t.Context().Err())
+	p.close()
+}
+
 func TestNoTextHoldsTheRowOrTheMessageOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)

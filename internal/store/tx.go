@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +15,10 @@ import (
 // maxTries bounds how often a transaction is begun again after a deadlock, a
 // serialization failure or a connection that broke before the commit.
 const maxTries = 4
+
+// longest is how long a connection is used at a time before it is cut: PostgreSQL
+// ends a statement sooner (statement_timeout) unless it has stopped answering.
+const longest = 15 * time.Second
 
 // Read runs fn on one connection, outside a transaction. fn only reads: when the
 // connection breaks it is run once more, on a new one.
@@ -65,18 +70,21 @@ func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 		return err
 	}
 	defer conn.Release()
+	// A caller without a deadline does not wait for ever either.
+	defer time.AfterFunc(longest, func() { _ = conn.Conn().PgConn().Conn().Close() }).Stop()
 	return fn(conn)
 }
 
 // repeat calls try again while its failure is one that a new attempt may mend.
 func (s *Store) repeat(ctx context.Context, try func() error) error {
+	begun := time.Now()
 	for n, broken := 1, false; ; n++ {
 		err := try()
 		var f *fault.Fault
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &f), ctx.Err() != nil, n == maxTries:
+		case errors.As(err, &f), ctx.Err() != nil, n == maxTries, time.Since(begun) >= longest:
 			return Classify(err)
 		case lost(err) && !broken:
 			// The others in the pool are probably as dead.
