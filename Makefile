@@ -46,6 +46,7 @@ test: tools test-tools ## Run every test with the race detector, on one PostgreS
 lint: check-determinism ## Run go vet, the linters of .golangci.yml and check-determinism
 	@tools/install golangci-lint
 	@go vet ./...
+	@go vet -tags failpoints ./internal/failpoint ./internal/store ./internal/durable ./internal/connector
 	@"$$(tools/install --path golangci-lint)" run ./...
 
 .PHONY: check-determinism

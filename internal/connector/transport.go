@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"patchbay/internal/failpoint"
 	"patchbay/internal/fault"
 )
 
@@ -172,6 +173,10 @@ func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answ
 		}
 		return Answer{}, "", err
 	}
+	at := failpoint.At(t.vendor.System, "write")
+	if r.Write {
+		at.Before()
+	}
 	response, err := t.client.Do(request)
 	if err != nil {
 		return Answer{}, "", t.broken(outer, inner, r, sent.Load(), err)
@@ -179,6 +184,12 @@ func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answ
 	defer response.Body.Close()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
 	body, err := readBody(response, t.max)
+	if r.Write && at.Lost() {
+		return Answer{}, "", t.broken(outer, inner, r, true, errors.New("the answer was lost on its way"))
+	}
+	if r.Write {
+		at.After()
+	}
 	if success := response.StatusCode >= 200 && response.StatusCode < 300; !success {
 		// What could be read of an error's body only refines the class.
 		return answer, token, t.refused(request, r, answer, body)

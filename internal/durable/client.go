@@ -3,13 +3,18 @@ package durable
 import (
 	"context"
 	"fmt"
+	"path"
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"patchbay/internal/failpoint"
 	"patchbay/internal/fault"
 )
 
@@ -52,11 +57,28 @@ func Dial(ctx context.Context, o Options) (client.Client, error) {
 	options.MetricsHandler = o.Metrics
 	options.DataConverter = NewDataConverter()
 	options.FailureConverter = NewFailureConverter()
+	if failpoint.Built {
+		options.ConnectionOptions.DialOptions = append(options.ConnectionOptions.DialOptions, grpc.WithChainUnaryInterceptor(failing))
+	}
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "temporal.config", "the options for Temporal cannot be used", err)
 	}
 	return c, nil
+}
+
+// failing is every call of Temporal by its name, for programs with failpoints.
+func failing(ctx context.Context, method string, in, out any, conn *grpc.ClientConn, call grpc.UnaryInvoker, o ...grpc.CallOption) error {
+	at := failpoint.At("temporal", path.Base(method))
+	at.Before()
+	err := call(ctx, method, in, out, conn, o...)
+	if err == nil && at.Lost() {
+		return status.Error(codes.Unavailable, "the answer was lost on its way")
+	}
+	if err == nil {
+		at.After()
+	}
+	return err
 }
 
 // readyTimeout bounds one look at the server's health.

@@ -40,7 +40,7 @@ const (
 )
 
 // leaves may be imported by every room: pure, small, and about nothing but the form of data.
-var leaves = []string{"internal/strictjson"}
+var leaves = []string{"internal/strictjson", "internal/failpoint"}
 
 // testLibraries may be imported by every test. Of testify only require: one way to say what must hold.
 var testLibraries = []string{
@@ -68,6 +68,7 @@ var Table = []Rule{
 	{Room: "internal/flow", Rooms: []string{"internal/fault"}, Pure: true, Why: "the plan is a pure model: no I/O, no clock"},
 	{Room: "internal/risk", Rooms: []string{"internal/fault"}, Libraries: []string{"gonum.org/v1/gonum"}, Pure: true, Ahead: true,
 		Why: "numerics only, so that the fleet that computes them scales on its own"},
+	{Room: "internal/failpoint", Why: "the places where a test ends a process; compiled away in what is released"},
 	{Room: "internal/strictjson", Rooms: []string{"internal/fault"}, Pure: true, Why: "a decoder, usable anywhere"},
 
 	{Room: "internal/contract", Rooms: vocabulary, Libraries: []string{sdk, api}, Never: []string{pgx}, Pure: true,

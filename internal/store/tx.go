@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"patchbay/internal/failpoint"
 	"patchbay/internal/fault"
 )
 
@@ -31,11 +32,13 @@ func (s *Store) Read(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 // took effect: InDoubt, code "store.commit_unknown". The caller repeats what is
 // idempotent and reads back the rest.
 func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
+	at := failpoint.Caller()
+	at.Before()
 	err := s.with(ctx, fn)
 	if ambiguous(err) {
 		return s.unknown(ctx, err)
 	}
-	return Classify(err)
+	return s.ends(ctx, at, Classify(err))
 }
 
 // Tx runs fn in one transaction at read committed and commits unless fn fails.
@@ -44,7 +47,9 @@ func (s *Store) Write(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 // nothing outside the transaction. A commit whose outcome is unknown is InDoubt,
 // code "store.commit_unknown", and is not repeated.
 func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.repeat(ctx, func() error {
+	at := failpoint.Caller()
+	at.Before()
+	err := s.repeat(ctx, func() error {
 		return s.with(ctx, func(c *pgxpool.Conn) error {
 			tx, err := c.Begin(ctx)
 			if err != nil {
@@ -62,6 +67,18 @@ func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 			return err
 		})
 	})
+	return s.ends(ctx, at, err)
+}
+
+// ends is the end of a transaction: err, unless a failpoint knows better.
+func (s *Store) ends(ctx context.Context, at failpoint.Point, err error) error {
+	if err == nil && at.Lost() {
+		return s.unknown(ctx, pgconn.ErrConnClosed)
+	}
+	if err == nil {
+		at.After()
+	}
+	return err
 }
 
 func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
