@@ -50,6 +50,8 @@ type (
 		DueAt      *time.Time `json:"due_at,omitempty"`     // put back: it is not tried again before
 		Shared     string     `json:"shared,omitempty"`     // run_id of the identical run whose work answers this one
 		InDoubt    int        `json:"in_doubt,omitempty"`   // effects in doubt, counted: a list has no effects
+		Redriven   int        `json:"redriven,omitempty"`   // how often it died and was accepted again
+		RedriveOf  string     `json:"redrive_of,omitempty"` // run_id of the dead letter that this run was made of
 		Replayed   bool       `json:"-"`                    // the same key had been pressed before
 	}
 
@@ -138,6 +140,10 @@ const (
 // DeadlineCode is the code of a run that was not answered in the time its flow
 // allows.
 const DeadlineCode = "run.deadline"
+
+// MissingCode is the code of a run whose caller asked for what the source does not
+// have: the caller has been told, and nobody else can do anything about it.
+const MissingCode = "source.not_found"
 
 // Final reports whether a run in this state will never change again.
 func (s Status) Final() bool { return s == Completed || s == Failed || s == Cancelled }

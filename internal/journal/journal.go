@@ -25,8 +25,12 @@ const maxKey = 200
 
 // Insert begins a statement that adds entries, for the owner of a table that
 // journals in the very statement that changes it. The columns that follow are
-// flow, run, what, reason, final, keys (see Keys) and detail.
-const Insert = `insert into journal (flow, run, what, reason, final, keys, detail) `
+// flow, run, what, reason, final, keys (see Keys) and detail; those of a run that
+// may have been redriven begin with InsertRound, which has the round first.
+const (
+	Insert      = `insert into journal (flow, run, what, reason, final, keys, detail) `
+	InsertRound = `insert into journal (round, flow, run, what, reason, final, keys, detail) `
+)
 
 type (
 	// Entry is one thing that happened to a run.
@@ -35,7 +39,8 @@ type (
 		Run    string
 		What   string // "effect", "closed", …
 		Reason Reason
-		Final  bool           // the one final reason of the run
+		Final  bool           // the one final reason of the run, in its round
+		Round  int            // how often the run had been accepted again
 		Keys   []string       // business keys it is found by, besides the run
 		Detail map[string]any // safe to show
 	}
@@ -82,19 +87,20 @@ func Write(ctx context.Context, tx pgx.Tx, entries ...Entry) error {
 		What   string         `json:"what"`
 		Reason Reason         `json:"reason"`
 		Final  bool           `json:"final"`
+		Round  int            `json:"round"`
 		Keys   []string       `json:"keys"`
 		Detail map[string]any `json:"detail"`
 	}
 	lines := make([]line, len(entries))
 	for i, e := range entries {
-		lines[i] = line{e.Flow, e.Run, e.What, e.Reason, e.Final, Keys(e.Keys...), clean(e.Detail)}
+		lines[i] = line{e.Flow, e.Run, e.What, e.Reason, e.Final, e.Round, Keys(e.Keys...), clean(e.Detail)}
 	}
 	body, err := json.Marshal(lines)
 	if err != nil {
 		return fault.New(fault.Bug, "journal.detail", "a journal entry cannot be encoded", err)
 	}
-	_, err = tx.Exec(ctx, Insert+`
-		select e->>'flow', e->>'run', e->>'what', e->>'reason', (e->>'final')::boolean,
+	_, err = tx.Exec(ctx, InsertRound+`
+		select (e->>'round')::smallint, e->>'flow', e->>'run', e->>'what', e->>'reason', (e->>'final')::boolean,
 		       array(select jsonb_array_elements_text(e->'keys')), e->'detail'
 		from jsonb_array_elements($1::jsonb) with ordinality as t(e, n) order by n`, body)
 	var pg *pgconn.PgError

@@ -14,6 +14,8 @@ const (
 	InDoubt     Reason = "in_doubt"     // sent, outcome unknown
 	Undone      Reason = "undone"       // intended, never sent
 	Parked      Reason = "parked"       // waits for a person
+	Redriven    Reason = "redriven"     // a dead letter, accepted again
+	Dismissed   Reason = "dismissed"    // a dead letter that a person has put aside
 )
 
 // Final reasons: each run, event, record and slot gets exactly one.

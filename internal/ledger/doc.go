@@ -10,9 +10,9 @@
 //
 // Invariants: an effect is known by (cause, step, target key) and nothing else,
 // so retries, resets and redrives meet the same row; its body is frozen at
-// intent; confirmed, refused and settled never change. Whoever begins, settles or
-// seals holds the cause: the one row of its owner, package run, that all of them
-// lock. After a Seal has committed no attempt begins, and one that had begun is in
-// the certificate. All functions work in the owner's transaction, many causes at a
-// time. It may import store, flow, fault and pgx.
+// intent; confirmed and settled never change, refused only by Reopen. Whoever
+// begins, settles or seals holds the cause: the one row of its owner, package run,
+// that all of them lock. After a Seal has committed no attempt begins, and one that
+// had begun is in the certificate. All functions work in the owner's transaction,
+// many causes at a time. It may import store, flow, fault and pgx.
 package ledger

@@ -143,6 +143,14 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 					}
 				}
 			},
+			"reopen": func(r *rapid.T) {
+				require.NoError(r, b.store.Tx(b.Context(), func(tx pgx.Tx) error { return ledger.Reopen(b.Context(), tx, cause) }))
+				for _, e := range m.effects {
+					if e.state == flow.Refused {
+						e.state = flow.Intent
+					}
+				}
+			},
 			"seal": func(r *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(r, "rarely") > 0 {
 					r.Skip("rarely")

@@ -40,6 +40,7 @@ type (
 		at                   time.Time // when it closed, or closes if this transaction does it
 		acceptedAt           time.Time
 		waiting              string // what it waited for last, in words
+		round                int    // how often it was accepted again
 	}
 )
 
@@ -69,14 +70,14 @@ func lockAll(ctx context.Context, tx pgx.Tx, runIDs []string) (all map[string]lo
 	var batch pgx.Batch
 	batch.Queue(`
 		select w.run_id, coalesce(w.batch_id, ''), w.flow, w.state, w.fence, w.tries, w.params, w.certificate, b.relayed_at is not null,
-		       w.detached_at is not null, coalesce(w.closed_at, now()), w.accepted_at, coalesce(w.waiting, '')
+		       w.detached_at is not null, coalesce(w.closed_at, now()), w.accepted_at, coalesce(w.waiting, ''), w.round
 		from work w left join batch b on b.batch_id = w.batch_id
 		where w.run_id = any ($1) order by w.run_id `+exclusively+` of w`, runIDs).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var row locked
 			var params []byte
 			if err := rows.Scan(&row.runID, &row.batchID, &row.flow, &row.state, &row.fence, &row.tries, &params, &row.stored, &row.relayed,
-				&row.detached, &row.at, &row.acceptedAt, &row.waiting); err != nil {
+				&row.detached, &row.at, &row.acceptedAt, &row.waiting, &row.round); err != nil {
 				return err
 			}
 			if err := decode(params, &row.params); err != nil {

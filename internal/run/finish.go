@@ -62,6 +62,7 @@ func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) error {
 		from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as e(id, state, problem, certificate, note)
 		where w.run_id = e.id`, ids, states, problems, certificates, notes)
 	settleSingles(&batch, batches)
+	bury(&batch, ends, problems)
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (end ending) entries() []journal.Entry {
 		summary["code"], summary["problem"] = end.problem.Code, end.problem.Detail
 	}
 	return append(list, journal.Entry{Flow: end.row.flow, Run: end.row.runID, What: "closed", Reason: end.reason, Final: !end.row.detached,
-		Keys: keys, Detail: summary})
+		Round: end.row.round, Keys: keys, Detail: summary})
 }
 
 var reasonOfEffect = map[flow.EffectState]journal.Reason{

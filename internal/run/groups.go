@@ -51,6 +51,7 @@ type (
 		state   flow.Status
 		shown   bool // the answer
 		left    bool // by its owner: it has its final reason
+		round   int  // how often it was accepted again
 	}
 
 	holding map[string]holder // by run_id
@@ -78,7 +79,7 @@ func newDesk(b *Book) desk {
 // transactions wait for each other.
 func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...string) (holding, error) {
 	rows, err := q.Query(ctx, `
-		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null, detached_at is not null from work
+		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null, detached_at is not null, round from work
 		where run_id = any ($1) order by run_id `+lock, runIDs)
 	if err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...strin
 	all := make(holding, len(runIDs))
 	var id string
 	var h holder
-	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown, &h.left}, func() error { all[id] = h; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown, &h.left, &h.round}, func() error { all[id] = h; return nil })
 	return all, err
 }
 
@@ -177,7 +178,7 @@ func (g given) entries(h holder) []journal.Entry {
 	}
 	if g.final {
 		list = append(list, journal.Entry{Flow: g.item.Flow, Run: g.item.RunID, What: "closed", Reason: journal.Delivered, Final: !h.left,
-			Keys: keys, Detail: map[string]any{"status": flow.Completed}})
+			Round: h.round, Keys: keys, Detail: map[string]any{"status": flow.Completed}})
 	}
 	return list
 }

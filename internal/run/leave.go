@@ -182,7 +182,7 @@ func (l *leaving) detach(ctx context.Context, row locked) error {
 		return err
 	}
 	return journal.Write(ctx, l.tx, journal.Entry{Flow: row.flow, Run: row.runID, What: "closed", Reason: journal.Cancelled, Final: true,
-		Keys: keysOf(row.params), Detail: map[string]any{"status": flow.Cancelled, "detached": true}})
+		Round: row.round, Keys: keysOf(row.params), Detail: map[string]any{"status": flow.Cancelled, "detached": true}})
 }
 
 // detached is the certificate of a run whose work goes on without it.

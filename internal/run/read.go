@@ -29,7 +29,7 @@ const columns = `run_id, flow, pattern, principal, params, digest, case when det
 	case when answered_at <= coalesce(detached_at, answered_at) then answer end,
 	case when answered_at <= coalesce(detached_at, answered_at) then answered_at end,
 	case when detached_at is null then problem end, progress, case when detached_at is null then coalesce(waiting, '') else '' end,
-	accepted_at, coalesce(detached_at, closed_at), coalesce(leader, ''), case when state in ('accepted', 'running') then due_at end, detached_at is not null,
+	accepted_at, coalesce(detached_at, closed_at), coalesce(leader, ''), round, coalesce(redrive_of, ''), case when state in ('accepted', 'running') then due_at end, detached_at is not null,
 	state in ('accepted', 'running', 'parked') and detached_at is null and exists (select from seal where cause = run_id),
 	case when state in ('failed', 'cancelled') and detached_at is null
 	     then (select count(*) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end `
@@ -44,7 +44,7 @@ type record struct {
 
 func (r *record) scan(row pgx.Row) error {
 	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID, &r.door,
-		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Shared, &r.DueAt, &r.detached, &r.Cancelling, &r.InDoubt)
+		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Shared, &r.Redriven, &r.RedriveOf, &r.DueAt, &r.detached, &r.Cancelling, &r.InDoubt)
 }
 
 // show completes the outside view of a row. It needs no plan: a run stays

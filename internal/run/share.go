@@ -139,10 +139,10 @@ func shareEnds(ctx context.Context, tx pgx.Tx, leaderIDs []string) ([]sharing, e
 			from work l
 			where f.leader = l.run_id and l.run_id = any ($1) and l.state in ('completed', 'failed', 'cancelled')
 			  and f.state in ('accepted', 'running', 'parked')
-			returning f.run_id, f.flow, f.state, f.accepted_at, f.leader
+			returning f.run_id, f.flow, f.state, f.accepted_at, f.leader, f.round
 		), said as (
-			`+journal.Insert+`
-			select flow, run_id, 'closed', 'shared', true, coalesce((select keys from journal j where j.run = ended.run_id order by id limit 1), '{}'),
+			`+journal.InsertRound+`
+			select round, flow, run_id, 'closed', 'shared', true, coalesce((select keys from journal j where j.run = ended.run_id order by id limit 1), '{}'),
 			       jsonb_build_object('run', leader, 'status', state)
 			from ended
 		)

@@ -33,6 +33,7 @@ var grants = map[string]string{
 	"connection":       "select, insert, update",
 	"work":             "select, insert, update",
 	"batch":            "select, insert, update",
+	"dead":             "select, insert, update",
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",
