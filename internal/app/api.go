@@ -70,7 +70,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
-		Flows: flows, Explainer: c.journal, Readiness: a,
+		Flows: flows, Explainer: c.journal, Dead: c.book, Readiness: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
 	})

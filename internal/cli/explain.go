@@ -19,7 +19,7 @@ import (
 func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
-		Usage:     "tell everything that happened to a business key or a run",
+		Usage:     "tell everything that happened to a business key or a run, and what can be done",
 		ArgsUsage: "KEY",
 		Flags:     serverFlags(),
 		Action:    explain,
@@ -36,8 +36,9 @@ func explain(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	var story struct {
-		Key     string       `json:"key"`
-		Entries []flow.Entry `json:"entries"`
+		Key     string         `json:"key"`
+		Entries []flow.Entry   `json:"entries"`
+		Runs    []flow.Account `json:"runs"`
 	}
 	if err := r.call(ctx, http.MethodGet, "/v1/explain/"+url.PathEscape(key), nil, nil, &story); err != nil {
 		return err
@@ -49,7 +50,14 @@ func explain(ctx context.Context, c *cli.Command) error {
 		fmt.Fprintf(c.Root().ErrWriter, "Nothing is known of %q; keys are case-sensitive.\n", key)
 		return nil
 	}
-	return printStory(c.Root().Writer, story.Entries, time.Local)
+	if err := printStory(c.Root().Writer, story.Entries, time.Local); err != nil {
+		return err
+	}
+	for _, a := range story.Runs {
+		fmt.Fprintln(c.Root().Writer)
+		printAccount(c.Root().Writer, a, time.Local)
+	}
+	return nil
 }
 
 // printStory prints a line for each entry, and one for equal entries of a run

@@ -16,7 +16,9 @@ type (
 		Status    Status
 		Principal string    // only the runs this principal asked for
 		Before    string    // cursor of the page before; empty: the newest
+		Since     time.Time // only runs accepted then or later; zero: all
 		Until     time.Time // only runs accepted then or before; zero: now
+		Key       string    // only runs with this business key
 		Limit     int       // 0: the default of whoever answers
 	}
 

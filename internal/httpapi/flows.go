@@ -46,8 +46,9 @@ type explainInput struct {
 
 type explainOutput struct {
 	Body struct {
-		Key     string       `json:"key"`
-		Entries []flow.Entry `json:"entries"`
+		Key     string         `json:"key"`
+		Entries []flow.Entry   `json:"entries"`
+		Runs    []flow.Account `json:"runs" doc:"The runs that the entries are of, the last 20 with an entry, the newest first: each step with its effects and what a person can do about each"`
 	}
 }
 
@@ -99,7 +100,7 @@ func (a *api) explainRoute() {
 	route(a, huma.Operation{
 		OperationID: "explain", Method: http.MethodGet, Path: "/v1/explain/{key}", Tags: []string{"runs"},
 		Summary:     "What happened to a business key or a run, and why",
-		Description: "Oldest first. A key that nobody has heard of has no entries. For the roles operate and admin.",
+		Description: "Entries oldest first, then the runs step by step. A key that nobody has heard of has no entries. For the roles operate and admin.",
 	}, func(ctx context.Context, in *explainInput) (*explainOutput, error) {
 		if !operates(in.principal()) {
 			return nil, fault.New(fault.Unauthorized, "auth.forbidden", "explain needs a key of role operate", nil)
@@ -113,6 +114,31 @@ func (a *api) explainRoute() {
 		if entries == nil {
 			out.Body.Entries = []flow.Entry{}
 		}
-		return out, nil
+		out.Body.Runs, err = a.accounts(ctx, entries)
+		return out, err
 	})
+}
+
+// accounts tells the runs that entries are of.
+func (a *api) accounts(ctx context.Context, entries []flow.Entry) ([]flow.Account, error) {
+	all := []flow.Account{}
+	for _, id := range flow.RunsOf(entries) {
+		run, err := a.o.Runs.Get(ctx, id)
+		if fault.Is(err, fault.NotFound) {
+			continue // the journal outlives the runs
+		}
+		if err != nil {
+			return nil, err
+		}
+		account := flow.AccountOf(run)
+		if run.Status == flow.Failed {
+			letter, err := a.o.Dead.Letter(ctx, id)
+			if err != nil && !fault.Is(err, fault.NotFound) {
+				return nil, err
+			}
+			account.Dead = letter.State == flow.LetterDead
+		}
+		all = append(all, account)
+	}
+	return all, nil
 }

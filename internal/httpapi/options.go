@@ -72,6 +72,7 @@ type (
 		Canceller Canceller
 		Flows     Flows
 		Explainer Explainer
+		Dead      Dead
 		Readiness Readiness
 
 		Console http.Handler // everything outside the API; nil answers 404

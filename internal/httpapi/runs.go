@@ -34,6 +34,10 @@ type listInput struct {
 	Call
 	Flow   string `query:"flow" doc:"Only runs of this flow"`
 	Status string `query:"status" doc:"Only runs in this state: accepted, running, parked, completed, failed, cancelled"`
+	Who    string `query:"principal" doc:"Only runs that this principal asked for"`
+	Key    string `query:"key" doc:"Only runs with this business key, exactly as it is"`
+	Since  string `query:"since" doc:"Accepted then or later: a time like 2026-01-31T10:00:00Z, or how long ago, such as 15m, 24h, 7d"`
+	Until  string `query:"until" doc:"Accepted then or before: as since"`
 	Before string `query:"before" doc:"The next of the page before"`
 	Limit  string `query:"limit" doc:"Runs on a page: 1 to 200, 50 where absent"`
 }
@@ -127,21 +131,24 @@ func (a *api) run(ctx context.Context, in *runOneInput) (*runOutput, error) {
 }
 
 func (a *api) list(ctx context.Context, in *listInput) (*listOutput, error) {
-	filter := flow.RunFilter{Flow: in.Flow, Status: flow.Status(in.Status), Before: in.Before, Limit: defaultPage}
+	filter := flow.RunFilter{Flow: in.Flow, Status: flow.Status(in.Status), Principal: in.Who, Key: in.Key, Before: in.Before}
 	switch filter.Status {
 	case "", flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled:
 	default:
 		return nil, badQuery("status", "is none of accepted, running, parked, completed, failed, cancelled")
 	}
-	if in.Limit != "" {
-		n, err := strconv.Atoi(in.Limit)
-		if err != nil || n < 1 || n > maxPage {
-			return nil, badQuery("limit", "must be a whole number from 1 to 200")
-		}
-		filter.Limit = n
+	var err error
+	if filter.Since, err = moment("since", in.Since); err != nil {
+		return nil, err
+	}
+	if filter.Until, err = moment("until", in.Until); err != nil {
+		return nil, err
+	}
+	if filter.Limit, err = pageSize(in.Limit); err != nil {
+		return nil, err
 	}
 	if p := in.principal(); !operates(p) {
-		filter.Principal = p.Name
+		filter.Principal = p.Name // whatever was asked for
 	}
 	runs, next, err := a.o.Runs.List(ctx, filter)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
 )
 
@@ -149,10 +150,8 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 		limit = defaultPage
 	}
 	limit = min(limit, largestPage)
-	var before, until *time.Time
-	if !f.Until.IsZero() {
-		until = &f.Until
-	}
+	var before *time.Time
+	until := instant(f.Until)
 	var beforeID string
 	if f.Before != "" {
 		at, id, err := parseCursor(f.Before)
@@ -167,8 +166,9 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 			select `+columns+`from work
 			where `+within(f.Status)+` and ($1 = '' or flow = $1) and ($2 = '' or principal = $2)
 			  and ($3::timestamptz is null or (accepted_at, run_id) < ($3, $4)) and ($5::timestamptz is null or accepted_at <= $5)
+			  and ($7::timestamptz is null or accepted_at >= $7)`+keyed(f.Key)+`
 			order by accepted_at desc, run_id desc limit $6`,
-			f.Flow, f.Principal, before, beforeID, until, limit+1)
+			f.Flow, f.Principal, before, beforeID, until, limit+1, instant(f.Since), strings.Join(journal.Keys(f.Key), ""))
 		if err != nil {
 			return err
 		}
@@ -196,6 +196,15 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 		}
 	}
 	return runs, next, nil
+}
+
+// keyed is the condition that a row has a business key: the journal knows where. It
+// names the parameter $8 in any case.
+func keyed(key string) string {
+	if key == "" {
+		return ` and $8 = ''`
+	}
+	return ` and run_id in (select run from journal where keys @> array[$8::text] or run = $8)`
 }
 
 // within is the condition that a row is seen in a state. The state is a literal, so
