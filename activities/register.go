@@ -15,6 +15,7 @@ type (
 		Releaser *Releaser
 		Closer   *Closer
 		Doorman  *Doorman
+		Canary   *Canary
 	}
 
 	// Systems are the systems outside, behind the connections of a plan.
@@ -36,8 +37,8 @@ type (
 	}
 )
 
-// NewSet builds the set. A press alone and one in a batch go through the same
-// reader and writer.
+// NewSet builds the set but for the canary, which knows no runs and is the caller's
+// to add. A press alone and one in a batch go through the same reader and writer.
 func NewSet(plans Plans, systems Systems, mapper Mapper, book Book) Set {
 	reader := &Reader{Plans: plans, Source: systems, Mapper: mapper, Runs: book}
 	writer := &Writer{Plans: plans, Target: systems, Effects: book, Runs: book}
@@ -60,4 +61,5 @@ func (s Set) Register(r worker.ActivityRegistry) {
 	contract.CloseRun.Register(r, s.Closer.Close)
 	contract.DoorAccept.Register(r, s.Doorman.Accept)
 	contract.DoorRead.Register(r, s.Doorman.Read)
+	contract.CanaryRead.Register(r, s.Canary.Read)
 }

@@ -230,7 +230,9 @@ func (b *bundle) workThrough(address string) (stop func()) {
 
 func (b *bundle) workWith(temporal client.Client, book *run.Book) (stop func()) {
 	b.Helper()
-	w := workers.New(temporal, activities.NewSet(b.plans, b.outside, b.outside, book), zap.NewNop())
+	set := activities.NewSet(b.plans, b.outside, b.outside, book)
+	set.Canary = &activities.Canary{Store: b.db}
+	w := workers.New(temporal, set, zap.NewNop())
 	stop = b.background(w.Run)
 	require.NoError(b, workers.Promote(b.Context(), temporal))
 	return stop

@@ -1,6 +1,7 @@
 // Package starters is the only code that starts, signals and cancels workflows:
 // the trigger that takes a press, the relay that hands rows to Temporal and ends
-// those whose workflow is gone, and the control that cancels.
+// those whose workflow is gone, the control that cancels, and the canary that
+// shows whether all of it works.
 //
 // The API and the CLI call it through app. It may import contract, flow, fault,
 // run, ledger, journal, durable and the SDK's client package.

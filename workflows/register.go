@@ -17,4 +17,5 @@ var Sources embed.FS
 // Register registers every workflow.
 func Register(r worker.WorkflowRegistry) {
 	contract.Instant.Register(r, Instant)
+	contract.Canary.Register(r, Canary)
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"patchbay/internal/durable"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/httpapi"
@@ -42,6 +41,7 @@ type (
 		face    Face
 		trigger *starters.Trigger
 		relay   *starters.Relay
+		canary  *starters.Canary
 		server  *httpapi.Server
 	}
 )
@@ -55,6 +55,7 @@ func newAPI(c *core, f Face) *api {
 	a.trigger = starters.NewTrigger(c.book, c.temporal, eager, c.Log)
 	a.relay = starters.NewRelay(c.book, c.temporal, eager, c.Log)
 	a.trigger.Wake = a.relay.Wake
+	a.canary = starters.NewCanary(c.temporal, c.Namespace, c.store, c.Log)
 	if f.Address != "" {
 		page := func(runID string) string { return f.Address + "/runs/" + runID }
 		a.trigger.Page, a.relay.Page = page, page
@@ -74,6 +75,14 @@ func newAPI(c *core, f Face) *api {
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
 	})
+	c.Metrics.WatchCanary(func() telemetry.Canary {
+		song := a.canary.Song()
+		seen := telemetry.Canary{Passed: song.Passed, Took: song.Took, Up: map[string]bool{}}
+		for _, leg := range starters.Legs {
+			seen.Up[string(leg)] = song.Well() || song.Leg != leg
+		}
+		return seen
+	})
 	c.Metrics.WatchBacklog(func(ctx context.Context) (telemetry.Backlog, error) {
 		s, err := c.book.Stats(ctx)
 		return telemetry.Backlog(s), err
@@ -86,31 +95,9 @@ func (a *api) run(ctx context.Context, ln net.Listener) error {
 	defer a.trigger.Close()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return a.relay.Run(ctx) })
+	parts.Go(func() error { a.canary.Run(ctx); return nil })
 	parts.Go(func() error { return a.server.Run(ctx, ln) })
 	return parts.Wait()
-}
-
-// Ready implements httpapi.Readiness.
-func (a *api) Ready(ctx context.Context) []httpapi.Check {
-	checks := []httpapi.Check{
-		verdict("database", a.store.Ping(ctx)),
-		verdict("temporal", durable.Ready(ctx, a.temporal, a.Namespace)),
-	}
-	if a.face.Working != nil {
-		c := httpapi.Check{Name: "worker", Status: "ok"}
-		if !a.face.Working() {
-			c.Status, c.Detail = "fail", "the worker's build is not current yet"
-		}
-		checks = append(checks, c)
-	}
-	return checks
-}
-
-func verdict(name string, err error) httpapi.Check {
-	if err != nil {
-		return httpapi.Check{Name: name, Status: "fail", Detail: fault.Of(err).Text}
-	}
-	return httpapi.Check{Name: name, Status: "ok"}
 }
 
 // samples asks the sandbox for parameters that work.

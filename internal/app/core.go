@@ -148,7 +148,9 @@ func (c *core) set() activities.Set {
 	expressions := &mappers{}
 	systems := newSystems(c.plans, expressions, registry(), c.Resolve, c.Speed)
 	systems.resting = c.resting
-	return activities.NewSet(c.plans, systems, expressions, c.book)
+	set := activities.NewSet(c.plans, systems, expressions, c.book)
+	set.Canary = &activities.Canary{Store: c.store}
+	return set
 }
 
 // catalogue serves the flows in force to the API and the console.

@@ -25,6 +25,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
+	"patchbay/starters"
 	"patchbay/workers"
 )
 
@@ -154,6 +155,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Version: d.Version,
 		Working: d.working.Load,
 	})
+	a.canary.Changed = d.doubt
 	worker := workers.New(d.core.temporal, d.core.set(), d.log)
 	return d.core.withBook(ctx, func(ctx context.Context) error {
 		parts, ctx := errgroup.WithContext(ctx)
@@ -181,6 +183,18 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 		})
 		return parts.Wait()
 	})
+}
+
+// doubt has a child started anew that answers and does not work, as the canaries
+// tell. The worker is this process: what it is not given, Temporal keeps.
+func (d *dev) doubt(song starters.Song) {
+	switch {
+	case song.Well() || song.Passed.IsZero():
+	case song.Leg == starters.StoreLeg:
+		d.env.Doubt(devenv.Postgres)
+	case song.Leg == starters.TemporalLeg, song.Untaken && d.working.Load():
+		d.env.Doubt(devenv.Temporal)
+	}
 }
 
 // tell says what became of the runs that an earlier build of this program left open.

@@ -30,6 +30,8 @@ var (
 	Carrying = Profile{Attempt: 30 * time.Second, Total: time.Minute, Heartbeat: 5 * time.Second, MaxAttempts: 1}
 	// Bookkeeping: a statement on our own database that must come through.
 	Bookkeeping = Profile{Attempt: 10 * time.Second, Initial: 200 * time.Millisecond, MaxWait: 10 * time.Second}
+	// Probing: one look, whose failure is what it was made to find.
+	Probing = Profile{Attempt: 3 * time.Second, Total: 4 * time.Second, MaxAttempts: 1}
 )
 
 // Tighten returns p with Total, and where needed Attempt, at most total. Zero

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,7 +47,8 @@ type (
 		// listener is of the API. It is bound here, after the lock and before any
 		// child, so that one look finds everything that is in the way.
 		listener net.Listener
-		made     bool // this start made the cluster
+		made     bool        // this start made the cluster
+		doubted  chan string // children that do not work whatever they answer
 
 		mu     sync.Mutex // guards what follows
 		record record
@@ -59,6 +61,10 @@ const (
 	postgres = "postgres"
 	temporal = "temporal"
 	sandbox  = "sandbox"
+
+	// Postgres and Temporal name children to Doubt.
+	Postgres = postgres
+	Temporal = temporal
 )
 
 var order = []string{postgres, temporal, sandbox}
@@ -90,7 +96,7 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{options: o, dir: dir, ours: ours, lock: held, specs: map[string]spec{}}
+	e := &Env{options: o, dir: dir, ours: ours, lock: held, specs: map[string]spec{}, doubted: make(chan string, 1)}
 	if err := e.start(ctx); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -218,8 +224,14 @@ func (e *Env) endOne(ctx context.Context, name string) error {
 	if !known {
 		return nil
 	}
+	offspring := c.offspring()
 	if err := c.end(ctx, stopSignal(name)); err != nil {
 		return fmt.Errorf("stopping %s: %w", name, err)
+	}
+	// What a killed child had started is to go with it: one that is frozen would
+	// hold on to what the next one needs, as a backend of PostgreSQL does.
+	for _, p := range offspring {
+		p.signal(syscall.SIGKILL)
 	}
 	return e.update(func(r *record) {
 		r.Children = slices.DeleteFunc(r.Children, func(c child) bool { return c.Name == name })

@@ -52,6 +52,19 @@ func (i identity) end(ctx context.Context, ask syscall.Signal) error {
 	return nil
 }
 
+// offspring gives the processes that the very process has started and that run.
+func (i identity) offspring() (all []identity) {
+	if !i.alive() {
+		return nil
+	}
+	for _, pid := range childrenOf(i.PID) {
+		if started, running := startTime(pid); running {
+			all = append(all, identity{PID: pid, StartTime: started})
+		}
+	}
+	return all
+}
+
 func (i identity) awaitEnd(ctx context.Context) bool {
 	ticker := time.NewTicker(between)
 	defer ticker.Stop()

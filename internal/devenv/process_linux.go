@@ -1,8 +1,8 @@
 package devenv
 
 import (
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -15,15 +15,42 @@ var bootID = sync.OnceValue(func() string {
 // startTime gives when the process began (field 22 of its stat, in ticks since
 // the boot named with it) and whether it runs.
 func startTime(pid int) (started string, running bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return "", false
-	}
-	// The second field is the program's name in parentheses; it may hold anything.
-	_, rest, found := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " ")
-	fields := strings.Fields(rest) // from the third field on: the state
-	if !found || len(fields) < 20 {
+	fields := stat(strconv.Itoa(pid))
+	if fields == nil {
 		return "", false
 	}
 	return bootID() + "/" + fields[19], fields[0] != "Z" && fields[0] != "X"
+}
+
+// stat gives the fields of a process's stat from the third on: the state, the
+// parent; nil when it has ended.
+func stat(pid string) []string {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return nil
+	}
+	// The second field is the program's name in parentheses; it may hold anything.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 20 {
+		return nil
+	}
+	return fields
+}
+
+// childrenOf gives the processes that a process has started.
+func childrenOf(parent int) (pids []int) {
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, entry := range all {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if fields := stat(entry.Name()); fields != nil && fields[1] == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

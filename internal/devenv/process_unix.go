@@ -17,3 +17,17 @@ func startTime(pid int) (started string, running bool) {
 	}
 	return strings.TrimSpace(started), !strings.HasPrefix(state, "Z")
 }
+
+// childrenOf gives the processes that a process has started.
+func childrenOf(parent int) (pids []int) {
+	out, err := exec.Command("pgrep", "-P", strconv.Itoa(parent)).Output()
+	if err != nil {
+		return nil
+	}
+	for _, line := range strings.Fields(string(out)) {
+		if pid, err := strconv.Atoi(line); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

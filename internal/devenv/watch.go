@@ -19,6 +19,7 @@ const (
 	askTimeout = 3 * time.Second
 	silence    = 20 * time.Second // without an answer; then it is started anew
 	mostMissed = 3                // answers besides: it may be we who slept
+	trust      = time.Minute      // for a child that was started anew on somebody's doubt
 	lastWords  = 2 * time.Second  // for such a child to end by itself
 )
 
@@ -31,6 +32,7 @@ type (
 		askedAt time.Time
 		silent  time.Time // since when it has not answered; zero: it has
 		missed  int       // answers since then
+		doubted time.Time // when it was last ended on somebody's doubt
 	}
 
 	// answer is what a child said when it was asked whether it works.
@@ -43,8 +45,8 @@ type (
 
 // Run watches the children until ctx ends. One that has ended is started again,
 // on the same ports and data, as often as it takes; one that runs and has not
-// answered for Silence is ended, and so started again. Each is reported by
-// Progress. Patchbay itself goes on meanwhile: presses wait in their rows. Run
+// answered for Silence is ended, and so started again; so is one that was doubted.
+// Each is reported by Progress. Patchbay itself goes on meanwhile: presses wait in their rows. Run
 // must have returned before Close is called.
 func (e *Env) Run(ctx context.Context) error {
 	var asking sync.WaitGroup
@@ -64,6 +66,9 @@ func (e *Env) Run(ctx context.Context) error {
 			return nil
 		case a := <-answers:
 			e.hear(ctx, wards[a.name], a)
+			continue
+		case name := <-e.doubted:
+			e.judge(ctx, name, wards[name])
 			continue
 		case <-ticker.C:
 		}
@@ -122,6 +127,27 @@ func (e *Env) hear(ctx context.Context, w *ward, a answer) {
 	e.finish(ctx, a.name)
 }
 
+// Doubt says that a child does not work, though it may run and answer: Run starts
+// it anew, at most once a minute. It does not block, and says nothing of a child
+// that does not run.
+func (e *Env) Doubt(name string) {
+	select {
+	case e.doubted <- name:
+	default:
+	}
+}
+
+// judge ends a child that is doubted.
+func (e *Env) judge(ctx context.Context, name string, w *ward) {
+	s, runs := e.spec(name)
+	if c, known := e.child(name); !runs || !known || !c.alive() || time.Since(w.doubted) < trust {
+		return
+	}
+	w.doubted = time.Now()
+	e.options.Progress(s.title + " runs and does not work; ending it")
+	e.finish(ctx, name)
+}
+
 // finish ends a child, so that the next look starts it again.
 func (e *Env) finish(ctx context.Context, name string) {
 	soon, cancel := context.WithTimeout(ctx, lastWords)
@@ -141,7 +167,7 @@ func (e *Env) revive(ctx context.Context, w *ward, s spec) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil:
-		*w = ward{asking: w.asking}
+		*w = ward{asking: w.asking, doubted: w.doubted}
 		e.options.Progress(s.title + " is back")
 	default:
 		w.wait = min(max(2*w.wait, firstWait), maxWait)

@@ -98,8 +98,7 @@ func start(t *testing.T, dir string, args ...string) *patchbay {
 	go func() { p.err = p.cmd.Wait(); close(p.done) }()
 	t.Cleanup(p.stop)
 	p.await("ready", 60*time.Second, func() bool {
-		b, err := os.ReadFile(filepath.Join(dir, "dev.json"))
-		if err != nil || json.Unmarshal(b, &p.info) != nil || p.HTTP == "" {
+		if !p.reread() || p.HTTP == "" {
 			return false
 		}
 		resp, err := http.Get(p.HTTP + "/readyz")
@@ -110,6 +109,16 @@ func start(t *testing.T, dir string, args ...string) *patchbay {
 		return resp.StatusCode == http.StatusOK
 	})
 	return p
+}
+
+// reread learns from dev.json where everything is by now.
+func (p *patchbay) reread() bool {
+	b, err := os.ReadFile(filepath.Join(p.dir, "dev.json"))
+	if err != nil {
+		return false
+	}
+	p.info = info{}
+	return json.Unmarshal(b, &p.info) == nil
 }
 
 // await polls until ok or fails the test with the process's own log.

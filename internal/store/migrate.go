@@ -9,8 +9,11 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"patchbay/internal/fault"
 )
 
 //go:embed migrations/*.sql
@@ -80,6 +83,22 @@ func up(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	_, err = provider.Up(ctx)
 	return err
+}
+
+// Schema gives the version of the schema, which is the number of the latest
+// migration, as it is in the database and as this build knows it.
+func (s *Store) Schema(ctx context.Context) (have, want int64, err error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	if err != nil || len(names) == 0 {
+		panic("store: no migrations")
+	}
+	if want, err = goose.NumericComponent(names[len(names)-1]); err != nil {
+		return 0, 0, fault.New(fault.Bug, "store.migration", "a migration has no number", err)
+	}
+	err = s.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select coalesce(max(version_id), 0) from goose_db_version where is_applied`).Scan(&have)
+	})
+	return have, want, err
 }
 
 // SchemaDigest is the hex SHA-256 of all migrations: equal digests, equal schema.

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -34,6 +35,14 @@ type (
 		runs     metric.Float64Histogram
 		requests metric.Float64Histogram
 		backlog  atomic.Pointer[func(context.Context) (Backlog, error)]
+		canary   atomic.Pointer[func() Canary]
+	}
+
+	// Canary is what the canaries told, read at each scrape.
+	Canary struct {
+		Passed time.Time       // the last that came through; zero: none has
+		Took   time.Duration   // it
+		Up     map[string]bool // by leg of its way: nothing stops them there
 	}
 
 	// Backlog is the state of the run rows, read at each scrape.
@@ -68,7 +77,43 @@ func New() (*Metrics, error) {
 		metric.WithExplicitBucketBoundaries(callBuckets...)); err != nil {
 		return nil, err
 	}
-	return m, m.registerBacklog(meter)
+	return m, errors.Join(m.registerBacklog(meter), m.registerCanary(meter))
+}
+
+func (m *Metrics) registerCanary(meter metric.Meter) error {
+	up, err := meter.Float64ObservableGauge("patchbay_canary_up", metric.WithDescription("1 unless canaries are lost on this leg of their way: store, temporal, worker."))
+	age, ageErr := meter.Float64ObservableGauge("patchbay_canary_age_seconds", metric.WithDescription("Time since a canary came through."))
+	took, tookErr := meter.Float64ObservableGauge("patchbay_canary_duration_seconds", metric.WithDescription("How long the last canary took that came through."))
+	if err := errors.Join(err, ageErr, tookErr); err != nil {
+		return err
+	}
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		read := m.canary.Load()
+		if read == nil {
+			return nil
+		}
+		c := (*read)()
+		for leg, well := range c.Up {
+			value := 0.0
+			if well {
+				value = 1
+			}
+			o.ObserveFloat64(up, value, metric.WithAttributes(attribute.String("leg", leg)))
+		}
+		if !c.Passed.IsZero() {
+			o.ObserveFloat64(age, time.Since(c.Passed).Seconds())
+			o.ObserveFloat64(took, c.Took.Seconds())
+		}
+		return nil
+	}, up, age, took)
+	return err
+}
+
+// WatchCanary has the canaries read at each scrape.
+func (m *Metrics) WatchCanary(read func() Canary) {
+	if m != nil {
+		m.canary.Store(&read)
+	}
 }
 
 func (m *Metrics) registerBacklog(meter metric.Meter) error {
