@@ -62,13 +62,16 @@ var rolled = sync.OnceValues(func() (string, error) {
 type installation struct {
 	*patchbay          // HTTP is serve's, once it has been started
 	application string // URL of the database, as the role of serve and worker
+	temporalAt  string // where serve and worker reach Temporal,
+	sandboxAt   string // and the stand-ins
 	password    string // of that role
 	key         string // an operator's
 }
 
 // install starts PostgreSQL, Temporal and the sandbox, a worker, and applies the
-// example flows: new runs begin on the build of that worker.
-func install(t *testing.T) (i *installation, worker *program) {
+// example flows: new runs begin on the build of that worker. behind may change how
+// serve and worker reach the others.
+func install(t *testing.T, behind ...func(*installation)) (i *installation, worker *program) {
 	t.Helper()
 	path, err := binary()
 	require.NoError(t, err)
@@ -91,7 +94,10 @@ func install(t *testing.T) (i *installation, worker *program) {
 	role, err := url.Parse(given.Database)
 	require.NoError(t, err)
 	role.User = url.UserPassword("patchbay_app", i.password)
-	i.application = role.String()
+	i.application, i.temporalAt, i.sandboxAt = role.String(), i.Temporal, i.Sandbox
+	for _, change := range behind {
+		change(i)
+	}
 	sum := sha256.Sum256([]byte(i.key))
 	require.NoError(t, os.WriteFile(filepath.Join(i.dir, "keys"), fmt.Appendf(nil, "desk %s operate\n", hex.EncodeToString(sum[:])), 0o600))
 
@@ -136,7 +142,7 @@ func (i *installation) run(path string, args ...string) *program {
 }
 
 func (i *installation) env() []string {
-	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.Sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret")
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.sandboxAt, "PATCHBAY_SANDBOX_SECRET=sandbox-secret")
 }
 
 // applying is the command that puts the example flows in force, and the build
@@ -160,7 +166,7 @@ func (i *installation) worker(path string) *program {
 	i.t.Helper()
 	address := freePort(i.t)
 	start := func() *program {
-		p := i.run(path, "worker", "--database", i.application, "--temporal", i.Temporal, "--http", address)
+		p := i.run(path, "worker", "--database", i.application, "--temporal", i.temporalAt, "--http", address)
 		p.at = "http://" + address
 		return p
 	}
@@ -179,7 +185,7 @@ func (i *installation) worker(path string) *program {
 // serve starts API and relay on address and waits until they are up.
 func (i *installation) serve(path, address string) *program {
 	i.t.Helper()
-	p := i.run(path, "serve", "--database", i.application, "--temporal", i.Temporal, "--http", address, "--keys", filepath.Join(i.dir, "keys"))
+	p := i.run(path, "serve", "--database", i.application, "--temporal", i.temporalAt, "--http", address, "--keys", filepath.Join(i.dir, "keys"))
 	p.at = "http://" + address
 	i.HTTP = p.at
 	i.await("up: serve", 30*time.Second, p.ready)

@@ -30,8 +30,18 @@ type load struct {
 	stop     context.CancelFunc // ends the pressing, and no press
 	under    sync.WaitGroup
 	refused  atomic.Int64 // requests that found nobody
+	sent     atomic.Int64 // presses that have begun
 	mu       sync.Mutex
 	outcomes []outcome
+	answers  []answer
+}
+
+// answer is one answer of serve, as a client has seen it.
+type answer struct {
+	product, method string
+	status          int
+	took            time.Duration
+	retry           string // Retry-After
 }
 
 // outcome is what a client of one press has seen.
@@ -65,6 +75,7 @@ func (i *installation) pressing(products []string, interval time.Duration) *load
 				return
 			case <-time.After(time.Until(due)):
 			}
+			l.sent.Add(1)
 			l.under.Go(func() {
 				o := l.press(ctx, product, due)
 				l.mu.Lock()
@@ -129,6 +140,7 @@ func (l *load) ask(ctx context.Context, method, address, product string, run *fl
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Idempotency-Key", "load-"+product)
 	}
+	begun := time.Now()
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return 0, "", err
@@ -138,6 +150,9 @@ func (l *load) ask(ctx context.Context, method, address, product string, run *fl
 	if err != nil {
 		return 0, "", err
 	}
+	l.mu.Lock()
+	l.answers = append(l.answers, answer{product, method, resp.StatusCode, time.Since(begun), resp.Header.Get("Retry-After")})
+	l.mu.Unlock()
 	if resp.StatusCode < 300 {
 		err = json.Unmarshal(b, run)
 	}

@@ -149,6 +149,8 @@ var Table = []Rule{
 	{Room: "internal/bench/profiled", Rooms: []string{"internal/cli"}, Why: "the program itself, with a switch for profiles"},
 	{Room: "internal/e2e", TestsMay: []string{"github.com/compose-spec/compose-go/v2", xsync},
 		Why: "tests the built binary from outside; what it needs, only its tests import"},
+	{Room: "internal/e2e/toxic", Libraries: []string{"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog", testify},
+		Why: "networks that fail, for tests"},
 	{Room: "internal/deploy", TestsMay: []string{"github.com/compose-spec/compose-go/v2"},
 		Why: "judges the files of deploy/ as Docker would read them; what it needs, only its tests import"},
 	{Room: "internal/house", Why: "judges the others and stands on none of them"},
