@@ -29,6 +29,7 @@ type (
 		Address     string       // URL at which people reach the console; empty: the Temporal Web UI has no links to it
 		Sandbox     string       // that offers samples; empty: none
 		Environment string       // shown in the console
+		Data        string       // directory of an environment of this machine; empty: none
 		Version     string
 		// Working reports whether a worker in this process takes tasks and its build
 		// is Current; nil: there is none here.
@@ -71,7 +72,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
-		Flows: flows, Explainer: c.journal, Dead: c.book, Readiness: a,
+		Flows: flows, Explainer: c.journal, Dead: c.book, Readiness: a, Doctor: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
 	})

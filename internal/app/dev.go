@@ -152,7 +152,7 @@ func (d *dev) prepare(ctx context.Context) error {
 func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	info := d.env.Info()
 	a := newAPI(d.core, Face{
-		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Version: d.Version,
+		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Data: d.env.Dir(), Version: d.Version,
 		Working: d.working.Load,
 	})
 	a.canary.Changed = d.doubt

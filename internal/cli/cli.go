@@ -55,7 +55,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Commands: []*cli.Command{
 			devCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
 			checkCommand(), schemaCommand(),
-			runCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(),
+			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {

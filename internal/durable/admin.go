@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -22,24 +24,9 @@ import (
 // carry them. It may be called at every start; an attribute that exists with
 // another type is a Conflict.
 func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace string) error {
-	wanted := map[string]enumspb.IndexedValueType{
-		contract.FlowAttribute.GetName():    contract.FlowAttribute.GetValueType(),
-		contract.OutcomeAttribute.GetName(): contract.OutcomeAttribute.GetValueType(),
-		contract.RunsAttribute.GetName():    contract.RunsAttribute.GetValueType(),
-	}
-	known, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	wanted, err := missingAttributes(ctx, c, namespace)
 	if err != nil {
-		return fmt.Errorf("listing search attributes: %w", Classify(err))
-	}
-	for name, want := range wanted {
-		have, ok := known.GetCustomAttributes()[name]
-		switch {
-		case ok && have == want:
-			delete(wanted, name)
-		case ok:
-			return fault.New(fault.Conflict, "temporal.attribute_type", fmt.Sprintf(
-				"the namespace has the search attribute %s as %s, not %s", name, have, want), nil)
-		}
+		return err
 	}
 	if len(wanted) == 0 {
 		return awaitAttributes(ctx, c, namespace)
@@ -50,6 +37,36 @@ func RegisterSearchAttributes(ctx context.Context, c client.Client, namespace st
 		return fmt.Errorf("adding search attributes: %w", Classify(err))
 	}
 	return awaitAttributes(ctx, c, namespace)
+}
+
+// MissingSearchAttributes names those of contract that the namespace does not know,
+// sorted. One that exists with another type is a Conflict.
+func MissingSearchAttributes(ctx context.Context, c client.Client, namespace string) ([]string, error) {
+	missing, err := missingAttributes(ctx, c, namespace)
+	return slices.Sorted(maps.Keys(missing)), err
+}
+
+func missingAttributes(ctx context.Context, c client.Client, namespace string) (map[string]enumspb.IndexedValueType, error) {
+	wanted := map[string]enumspb.IndexedValueType{
+		contract.FlowAttribute.GetName():    contract.FlowAttribute.GetValueType(),
+		contract.OutcomeAttribute.GetName(): contract.OutcomeAttribute.GetValueType(),
+		contract.RunsAttribute.GetName():    contract.RunsAttribute.GetValueType(),
+	}
+	known, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return nil, fmt.Errorf("listing search attributes: %w", Classify(err))
+	}
+	for name, want := range wanted {
+		have, ok := known.GetCustomAttributes()[name]
+		switch {
+		case ok && have == want:
+			delete(wanted, name)
+		case ok:
+			return nil, fault.New(fault.Conflict, "temporal.attribute_type", fmt.Sprintf(
+				"the namespace has the search attribute %s as %s, not %s", name, have, want), nil)
+		}
+	}
+	return wanted, nil
 }
 
 // attributesWithin bounds the wait for attributes that have just been added.

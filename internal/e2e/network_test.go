@@ -16,7 +16,7 @@ import (
 // in five ways while people press. Judged by what the clients were answered and by
 // the sandbox's own record: what was accepted is done, once, and nothing else was
 // said to be.
-func TestWhateverTheNetworkDoesNoPressIsLostAndNoRowIsWrittenTwice(t *testing.T) {
+func TestWhateverTheNetworkDoesNoPressIsLostAndNoRowIsWrittenTwice(t *testing.T) { //nolint:tparallel // the cases share their lines
 	t.Parallel()
 	const pressesEach, every = 6, 400 * time.Millisecond
 	lines := map[string]*toxic.Line{}
@@ -44,7 +44,7 @@ func TestWhateverTheNetworkDoesNoPressIsLostAndNoRowIsWrittenTwice(t *testing.T)
 		for _, f := range faults {
 			some := products[:pressesEach]
 			products = products[pressesEach:]
-			if !t.Run(server+" "+f.name, func(t *testing.T) { //nolint:paralleltest // they share their lines
+			if !t.Run(server+" "+f.name, func(t *testing.T) {
 				l := i.pressing(some, every)
 				lines[server].Fail(f.fault)
 				i.await("pressed", time.Minute, func() bool { return l.sent.Load() == pressesEach })

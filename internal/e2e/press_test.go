@@ -228,6 +228,28 @@ func TestTheCommandLineRunsExplainsAndRefuses(t *testing.T) {
 	require.Equal(t, 0, status)
 	require.Contains(t, out, run.RunID)
 
+	out, note, status = p.cli("doctor", "--json")
+	require.Equal(t, 0, status, out+note)
+	var found struct {
+		Checks []struct{ Name, Status, Detail string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &found))
+	var names []string
+	for _, k := range found.Checks {
+		require.Equal(t, "ok", k.Status, "%+v", k)
+		names = append(names, k.Name)
+	}
+	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "disk",
+		"connection dataverse", "connection oracle-plm"}, names)
+	p.fault("dataverse", `{"status":401,"rate":1}`)
+	out, note, status = p.cli("doctor")
+	require.Equal(t, 2, status, out+note)
+	require.Regexp(t, `(?m)^fail +connection dataverse +\S`, out)
+	require.Regexp(t, `(?m)^ok +connection oracle-plm +\S`, out)
+	require.Contains(t, note, "1 failed")
+	require.NotContains(t, out+note, "sandbox-secret")
+	p.heal("dataverse")
+
 	for _, c := range []struct {
 		args   []string
 		status int

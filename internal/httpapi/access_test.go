@@ -131,7 +131,7 @@ func TestWhatAKeyMayDependsOnItsRole(t *testing.T) {
 	b := newBundle(t, serve, func(o *httpapi.Options) {
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
 	})
-	for path, status := range map[string]int{"/metrics": 403, "/v1/explain/AS1": 403, "/v1/flows": 200} {
+	for path, status := range map[string]int{"/metrics": 403, "/v1/explain/AS1": 403, "/v1/doctor": 403, "/v1/flows": 200} {
 		require.Equal(t, status, b.do(http.MethodGet, path, "", "Authorization", "Bearer app").status, path)
 		require.Equal(t, 200, b.do(http.MethodGet, path, "", "Authorization", "Bearer ops").status, path)
 	}

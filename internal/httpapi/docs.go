@@ -40,6 +40,7 @@ func document(version string) *huma.OpenAPI {
 		Tags: []*huma.Tag{
 			{Name: "runs", Description: "Start, follow and cancel"},
 			{Name: "flows", Description: "What can be started"},
+			{Name: "operation", Description: "Whether it works"},
 		},
 		Components: &huma.Components{
 			Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName),

@@ -204,7 +204,8 @@ func (journal) Explain(_ context.Context, key string) ([]flow.Entry, error) {
 
 type checks []httpapi.Check
 
-func (c checks) Ready(context.Context) []httpapi.Check { return c }
+func (c checks) Ready(context.Context) []httpapi.Check   { return c }
+func (c checks) Examine(context.Context) []httpapi.Check { return c }
 
 type keyring map[string]flow.Principal
 
@@ -226,7 +227,7 @@ func newBundle(t *testing.T, edit ...func(*httpapi.Options)) *bundle {
 	b := &bundle{T: t, book: newBook()}
 	o := httpapi.Options{
 		Trigger: b.book, Runs: b.book, Canceller: b.book, Flows: catalogue{}, Explainer: journal{},
-		Readiness: checks{{Name: "store", Status: "ok"}}, Dev: true, Drain: 2 * time.Second,
+		Readiness: checks{{Name: "store", Status: "ok"}}, Doctor: checks{{Name: "clock", Status: "warn", Detail: "2s apart"}}, Dev: true, Drain: 2 * time.Second,
 		Console: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "console") }),
 		Keys: keyring{
 			"app":   {Name: "key:app", Role: flow.RolePress},

@@ -119,6 +119,29 @@ func (a *api) explainRoute() {
 	})
 }
 
+type doctorOutput struct {
+	Body struct {
+		Version string  `json:"version" doc:"Of the build that answers"`
+		Checks  []Check `json:"checks"`
+	}
+}
+
+func (a *api) doctorRoute() {
+	route(a, huma.Operation{
+		OperationID: "doctor", Method: http.MethodGet, Path: "/v1/doctor", Tags: []string{"operation"},
+		Summary: "Everything that this Patchbay stands on, looked at now",
+		Description: "200 whatever the checks say; each is ok, warn or fail. It takes seconds where something hangs, and signs in at every " +
+			"connection. `patchbay doctor` prints it. For the roles operate and admin.",
+	}, func(ctx context.Context, in *struct{ Call }) (*doctorOutput, error) {
+		if !operates(in.principal()) {
+			return nil, fault.New(fault.Unauthorized, "auth.forbidden", "the doctor needs a key of role operate", nil)
+		}
+		out := &doctorOutput{}
+		out.Body.Version, out.Body.Checks = a.o.Version, a.o.Doctor.Examine(ctx)
+		return out, nil
+	})
+}
+
 // accounts tells the runs that entries are of.
 func (a *api) accounts(ctx context.Context, entries []flow.Entry) ([]flow.Account, error) {
 	all := []flow.Account{}

@@ -51,13 +51,20 @@ type (
 		Ready(ctx context.Context) []Check
 	}
 
+	// Doctor looks at everything that a Patchbay stands on. It comes to an end,
+	// whatever hangs, and no secret is in what it says.
+	Doctor interface {
+		Examine(ctx context.Context) []Check
+	}
+
 	// Keys knows the bearer keys of this installation. Implementations compare in
 	// constant time.
 	Keys interface {
 		Principal(token string) (flow.Principal, bool)
 	}
 
-	// Check is one line of GET /readyz. Any status "fail" makes the answer 503.
+	// Check is one line of GET /readyz, where any status "fail" makes the answer 503,
+	// and of GET /v1/doctor.
 	Check struct {
 		Name   string `json:"name"`
 		Status string `json:"status" enum:"ok,warn,fail"`
@@ -74,6 +81,7 @@ type (
 		Explainer Explainer
 		Dead      Dead
 		Readiness Readiness
+		Doctor    Doctor
 
 		Console http.Handler // everything outside the API; nil answers 404
 		Metrics http.Handler // GET /metrics, for principals that operate; nil answers 404

@@ -52,6 +52,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.flowRoutes()
 	a.connectorRoute()
 	a.explainRoute()
+	a.doctorRoute()
 	a.deadRoutes()
 
 	mux.HandleFunc("GET /healthz", health)

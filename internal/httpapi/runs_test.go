@@ -175,6 +175,13 @@ func TestExplainFindsKeysWithAnyCharacter(t *testing.T) {
 	require.Contains(t, b.do(http.MethodGet, "/v1/explain/nobody", "").body, `"entries":[]`)
 }
 
+func TestTheDoctorSaysWhatItFoundWhateverThatIs(t *testing.T) {
+	t.Parallel()
+	r := newBundle(t).do(http.MethodGet, "/v1/doctor", "")
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	require.Contains(t, r.body, `"checks":[{"name":"clock","status":"warn","detail":"2s apart"}]`)
+}
+
 func TestReadyzSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 200, newBundle(t).do(http.MethodGet, "/readyz", "").status)
@@ -217,7 +224,7 @@ func TestTheOpenAPIDocumentIsValidAndComplete(t *testing.T) {
 	require.ElementsMatch(t, []string{
 		"POST /v1/flows/{flow}/runs", "GET /v1/runs", "GET /v1/runs/{id}", "GET /v1/runs/{id}/events",
 		"GET /v1/runs/{id}/progress", "GET /v1/runs/{id}/rows", "GET /connector.json",
-		"POST /v1/runs/{id}/cancel", "GET /v1/flows", "GET /v1/flows/{flow}", "GET /v1/explain/{key}", "GET /v1/dead", "GET /v1/dead/{id}", "POST /v1/dead/redrive", "POST /v1/dead/dismiss",
+		"POST /v1/runs/{id}/cancel", "GET /v1/flows", "GET /v1/flows/{flow}", "GET /v1/explain/{key}", "GET /v1/doctor", "GET /v1/dead", "GET /v1/dead/{id}", "POST /v1/dead/redrive", "POST /v1/dead/dismiss",
 	}, got)
 
 	page := b.do(http.MethodGet, "/docs", "")
