@@ -108,6 +108,10 @@ func (b *book) List(_ context.Context, f flow.RunFilter) ([]flow.Run, string, er
 	return runs, "cursor", nil
 }
 
+func (b *book) WatchAnswer(ctx context.Context, id string) (<-chan struct{}, func()) {
+	return b.Watch(ctx, id)
+}
+
 func (b *book) Watch(_ context.Context, id string) (<-chan struct{}, func()) {
 	b.mu.Lock()
 	ch := make(chan struct{}, 1)

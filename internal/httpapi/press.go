@@ -103,7 +103,7 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enoug
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	changed, stop := a.o.Runs.Watch(ctx, run.RunID)
+	changed, stop := a.o.Runs.WatchAnswer(ctx, run.RunID)
 	defer stop()
 	for {
 		now, err := a.o.Runs.Get(ctx, run.RunID)

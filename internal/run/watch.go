@@ -12,7 +12,7 @@ import (
 )
 
 // channel is the notification channel of changed runs. The payload is the sender
-// and the run_ids, separated by blanks.
+// and the run_ids, separated by blanks; a step stands before one that made a step.
 const channel = "work"
 
 const (
@@ -39,6 +39,7 @@ type (
 	watcher struct {
 		tick  chan struct{} // of capacity 1: ticks that nobody took are one
 		timer *time.Timer
+		steps bool // it wants to know of every step, not only of answers and ends
 	}
 )
 
@@ -68,7 +69,13 @@ func (b *Book) Run(ctx context.Context) error {
 // once a second: a hint, on which the caller reads the run again. stop releases
 // it; so does the end of ctx. The channel is never closed.
 func (b *Book) Watch(ctx context.Context, runID string) (ticks <-chan struct{}, stop func()) {
-	return b.hub.watch(ctx, runID)
+	return b.hub.watch(ctx, runID, true)
+}
+
+// WatchAnswer is Watch for who only wants the answer or the end: that somebody has
+// begun to read or to write is no tick.
+func (b *Book) WatchAnswer(ctx context.Context, runID string) (ticks <-chan struct{}, stop func()) {
+	return b.hub.watch(ctx, runID, false)
 }
 
 // Waiting gives a channel that ticks when rows may wait to be claimed: a hint, for
@@ -103,8 +110,8 @@ func (h *hub) tellRelays() {
 	}
 }
 
-func (h *hub) watch(ctx context.Context, runID string) (<-chan struct{}, func()) {
-	w := &watcher{tick: make(chan struct{}, 1)}
+func (h *hub) watch(ctx context.Context, runID string, steps bool) (<-chan struct{}, func()) {
+	w := &watcher{tick: make(chan struct{}, 1), steps: steps}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w.timer = time.AfterFunc(pollEvery, func() {
@@ -141,23 +148,41 @@ func (w *watcher) send() {
 }
 
 // publish is called after a commit that changed the runs.
-func (h *hub) publish(runIDs ...string) {
+func (h *hub) publish(runIDs ...string) { h.spread("", runIDs) }
+
+// stepped is called after a commit that took the runs a step further, short of an
+// answer or an end.
+func (h *hub) stepped(runIDs ...string) { h.spread(step, runIDs) }
+
+// step stands before a run_id that made a step.
+const step = "+"
+
+func (h *hub) spread(mark string, runIDs []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, id := range runIDs {
-		if id == anyRows {
-			h.tellRelays()
-		}
-		for w := range h.watchers[id] {
-			w.send()
-		}
+		h.tick(mark + id)
 		if h.announce && len(h.changed) < noticesHeld {
-			h.changed[id] = struct{}{}
+			h.changed[mark+id] = struct{}{}
 		}
 	}
 	select {
 	case h.wake <- struct{}{}:
 	default:
+	}
+}
+
+// tick tells who in this process watches; the caller holds the lock.
+func (h *hub) tick(notice string) {
+	if notice == anyRows {
+		h.tellRelays()
+		return
+	}
+	id, stepped := strings.CutPrefix(notice, step)
+	for w := range h.watchers[id] {
+		if w.steps || !stepped {
+			w.send()
+		}
 	}
 }
 
@@ -178,13 +203,8 @@ func (h *hub) hear(payload string) {
 		h.tellRelays()
 		return
 	}
-	for id := range strings.FieldsSeq(ids) {
-		if id == anyRows {
-			h.tellRelays()
-		}
-		for w := range h.watchers[id] {
-			w.send()
-		}
+	for notice := range strings.FieldsSeq(ids) {
+		h.tick(notice)
 	}
 }
 

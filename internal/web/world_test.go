@@ -179,6 +179,10 @@ func (w *world) Certificate(_ context.Context, id string) (flow.Certificate, err
 	return flow.Certificate{RunID: id, Status: flow.Cancelled, Detached: id == "detached"}, nil
 }
 
+func (w *world) WatchAnswer(ctx context.Context, id string) (<-chan struct{}, func()) {
+	return w.Watch(ctx, id)
+}
+
 func (w *world) Watch(_ context.Context, id string) (<-chan struct{}, func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
