@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/ledger"
 	"patchbay/internal/run"
 )
 
@@ -217,34 +219,56 @@ func (l *load) through(ctx context.Context, item run.Item) (way way, writing *fl
 	if err := ctx.Err(); err != nil {
 		return 0, nil, err
 	}
-	if item.Answer == nil {
-		if err := l.rests.on(l.plan.Read.Connection); err != nil {
-			return 0, nil, err
-		}
-		rows, err := l.Reader.rows(ctx, l.plan, item, hurried)
-		if err != nil {
-			return 0, nil, l.rests.heard(l.plan.Read.Connection, err)
-		}
-		if item.Answer, err = l.Reader.answer(ctx, l.plan, item, rows); err != nil {
-			return 0, nil, err
-		}
-	}
 	writing = l.plan.Write
-	if writing == nil {
-		return isDone, nil, nil
+	var rows []flow.Row
+	if item.Answer != nil {
+		rows = item.Answer.Rows
+	} else if rows, err = l.read(ctx, item); err != nil {
+		return 0, nil, err
 	}
-	if err := l.rests.on(writing.Connection); err != nil {
+	if writing == nil {
+		return isDone, nil, l.Reader.answer(ctx, l.plan, item, rows)
+	}
+	members, outcomes, err := l.write(ctx, item, rows)
+	if err != nil {
 		return 0, writing, err
 	}
-	sent, err := l.Writer.send(ctx, l.plan, item, hurried)
-	if err != nil {
-		return 0, writing, l.rests.heard(writing.Connection, err)
-	}
-	result, err := l.Writer.complete(ctx, l.plan, item, sent)
+	result, err := l.Writer.complete(ctx, l.plan, item, members, outcomes)
 	if err != nil {
 		return 0, writing, err
 	}
 	return wayOf(result.Status), writing, nil
+}
+
+func (l *load) read(ctx context.Context, item run.Item) ([]flow.Row, error) {
+	if err := l.rests.on(l.plan.Read.Connection); err != nil {
+		return nil, err
+	}
+	rows, err := l.Reader.rows(ctx, l.plan, item, hurried)
+	if err != nil {
+		return nil, l.rests.heard(l.plan.Read.Connection, err)
+	}
+	return rows, nil
+}
+
+// write keeps the rows as the answer, unless one is kept, and writes them. An answer
+// does not wait for what stands in the way of the write.
+func (l *load) write(ctx context.Context, item run.Item, rows []flow.Row) (members int, outcomes []ledger.Outcome, err error) {
+	call, err := l.Writer.freeze(ctx, l.plan, rows)
+	if err == nil {
+		err = l.rests.on(l.plan.Write.Connection)
+	}
+	switch {
+	case err != nil && item.Answer != nil:
+		return 0, nil, err
+	case err != nil:
+		return 0, nil, cmp.Or(l.Reader.answer(ctx, l.plan, item, rows), err)
+	case item.Answer != nil:
+		outcomes, err = l.Writer.send(ctx, l.plan, item, call, hurried)
+	default:
+		outcomes, err = l.Writer.answerAndSend(ctx, l.plan, item, rows, call, hurried)
+	}
+	return len(call), outcomes, l.rests.heard(l.plan.Write.Connection, err)
 }
 
 // leave records how an item left that did not come through, and gives the way.

@@ -77,6 +77,13 @@ func (s *shelf) Attempt(_ context.Context, _ run.Item, _, _ string, members []le
 	return open, nil
 }
 
+func (s *shelf) AnswerAndAttempt(ctx context.Context, item run.Item, _ flow.Result, _ string, _ bool, step, target string, members []ledger.Member) ([]ledger.Open, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.Attempt(ctx, item, step, target, members)
+}
+
 func (s *shelf) Record(context.Context, run.Item, string, []ledger.Outcome) error { return nil }
 
 func (s *shelf) Complete(_ context.Context, item run.Item, _ string, outcomes []ledger.Outcome, _ []string, _ string) (flow.Status, error) {

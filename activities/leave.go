@@ -58,10 +58,10 @@ type rest struct {
 	why *fault.Fault
 }
 
-// heard takes the failure of a call on a connection, and gives it back.
+// heard takes how a call on a connection ended, and gives it back.
 func (r *rests) heard(connection string, err error) error {
 	f := fault.Of(err)
-	if f.After <= 0 {
+	if f == nil || f.After <= 0 {
 		return err
 	}
 	r.mu.Lock()

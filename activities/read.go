@@ -69,7 +69,7 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 		tell(ctx, a.Runs, item, flow.Running, plan.Read.Connection, err)
 		return contract.ReadResult{}, err
 	}
-	if _, err := a.answer(ctx, plan, item, rows); err != nil {
+	if err := a.answer(ctx, plan, item, rows); err != nil {
 		return contract.ReadResult{}, err
 	}
 	return contract.ReadResult{Rows: len(rows)}, nil
@@ -100,11 +100,17 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item, p pat
 }
 
 // answer commits the rows as the answer of one item.
-func (a *Reader) answer(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row) (*flow.Result, error) {
-	answer := flow.Result{Rows: rows, Count: len(rows)}
-	note := fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection)
-	if err := a.Runs.Answer(ctx, item, answer, note, plan.Respond == flow.AfterRead || plan.Write == nil, plan.Write == nil); err != nil {
-		return nil, fmt.Errorf("committing the answer: %w", err)
+func (a *Reader) answer(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row) error {
+	answer, note, visible := answerOf(plan, rows)
+	if err := a.Runs.Answer(ctx, item, answer, note, visible, plan.Write == nil); err != nil {
+		return fmt.Errorf("committing the answer: %w", err)
 	}
-	return &answer, nil
+	return nil
+}
+
+// answerOf is the answer that rows are, what its progress says, and whether it is
+// shown before the rows are written.
+func answerOf(plan *flow.Plan, rows []flow.Row) (answer flow.Result, note string, visible bool) {
+	return flow.Result{Rows: rows, Count: len(rows)}, fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection),
+		plan.Respond == flow.AfterRead || plan.Write == nil
 }

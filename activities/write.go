@@ -38,6 +38,9 @@ type (
 	// which lets only the holder of the item attempt and record.
 	Effects interface {
 		Attempt(ctx context.Context, item run.Item, step, target string, members []ledger.Member) ([]ledger.Open, error)
+		// AnswerAndAttempt keeps the answer and begins the attempt that follows it.
+		AnswerAndAttempt(ctx context.Context, item run.Item, answer flow.Result, note string, visible bool,
+			step, target string, members []ledger.Member) ([]ledger.Open, error)
 		Record(ctx context.Context, item run.Item, step string, outcomes []ledger.Outcome) error
 	}
 
@@ -62,7 +65,18 @@ type (
 		ledger.Member
 		row flow.Row
 	}
+
+	// frozen are the members of one call.
+	frozen []member
 )
+
+func (f frozen) ledger() []ledger.Member {
+	members := make([]ledger.Member, len(f))
+	for i, m := range f {
+		members[i] = m.Member
+	}
+	return members
+}
 
 // Write delivers the answer of the press of a batch of one. Rows that an earlier
 // attempt may have written are read back and written again only where they differ.
@@ -83,37 +97,53 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	if item.Answer == nil {
 		return contract.WriteResult{}, fault.New(fault.Bug, "run.no_answer", "a write without an answer", nil)
 	}
-	sent, err := a.send(ctx, plan, item, patience{})
+	frozen, err := a.freeze(ctx, plan, item.Answer.Rows)
 	if err != nil {
 		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
 	}
-	return a.complete(ctx, plan, item, sent)
-}
-
-// sent is what became of the rows of one item.
-type sent struct {
-	members  int
-	outcomes []ledger.Outcome // of those that had none before
-}
-
-// send writes the answer of one item.
-func (a *Writer) send(ctx context.Context, plan *flow.Plan, item run.Item, p patience) (sent, error) {
-	folded, err := a.Target.FoldKeys(ctx, plan, item.Answer.Rows)
+	outcomes, err := a.send(ctx, plan, item, frozen, patience{})
 	if err != nil {
-		return sent{}, fmt.Errorf("folding the keys: %w", err)
+		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
 	}
-	members, err := freeze(plan.Write.Key, item.Answer.Rows, folded)
-	if err != nil {
-		return sent{}, err
-	}
-	outcomes, err := a.deliver(ctx, plan, item, members, p)
-	return sent{members: len(members), outcomes: outcomes}, err
+	return a.complete(ctx, plan, item, len(frozen), outcomes)
 }
 
-// complete closes the run of one item with what became of its rows.
-func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, s sent) (contract.WriteResult, error) {
-	result := contract.WriteResult{Confirmed: s.members}
-	for _, o := range s.outcomes {
+// freeze makes the members of the call that writes the rows.
+func (a *Writer) freeze(ctx context.Context, plan *flow.Plan, rows []flow.Row) (frozen, error) {
+	folded, err := a.Target.FoldKeys(ctx, plan, rows)
+	if err != nil {
+		return nil, fmt.Errorf("folding the keys: %w", err)
+	}
+	return freeze(plan.Write.Key, rows, folded)
+}
+
+// send asks the ledger and writes what is still to be written.
+func (a *Writer) send(ctx context.Context, plan *flow.Plan, item run.Item, members frozen, p patience) ([]ledger.Outcome, error) {
+	open, err := a.Effects.Attempt(ctx, item, writeStep, target(plan), members.ledger())
+	if err != nil {
+		return nil, fmt.Errorf("asking the ledger: %w", err)
+	}
+	return a.deliver(ctx, plan, item, members, open, p)
+}
+
+// answerAndSend keeps the rows as the answer in the transaction that asks the ledger.
+func (a *Writer) answerAndSend(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row, members frozen, p patience) ([]ledger.Outcome, error) {
+	answer, note, visible := answerOf(plan, rows)
+	open, err := a.Effects.AnswerAndAttempt(ctx, item, answer, note, visible, writeStep, target(plan), members.ledger())
+	if err != nil {
+		return nil, fmt.Errorf("committing the answer and asking the ledger: %w", err)
+	}
+	return a.deliver(ctx, plan, item, members, open, p)
+}
+
+// target is where a plan writes, as the ledger names it.
+func target(plan *flow.Plan) string { return plan.Write.Connection + "." + plan.Write.Table }
+
+// complete closes the run of one item with what became of its members; outcomes are
+// those that had none before.
+func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, members int, outcomes []ledger.Outcome) (contract.WriteResult, error) {
+	result := contract.WriteResult{Confirmed: members}
+	for _, o := range outcomes {
 		if o.State == flow.Refused {
 			result.Refused++
 			result.Confirmed--
@@ -123,7 +153,7 @@ func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, s
 	ctx, done := committed(ctx)
 	defer done()
 	var err error
-	if result.Status, err = a.Runs.Complete(ctx, item, writeStep, s.outcomes, nil, note); err != nil {
+	if result.Status, err = a.Runs.Complete(ctx, item, writeStep, outcomes, nil, note); err != nil {
 		return contract.WriteResult{}, fmt.Errorf("closing the run: %w", err)
 	}
 	return result, nil
@@ -154,17 +184,11 @@ func (a *Writer) pending(ctx context.Context, item run.Item, connection string, 
 	return parked
 }
 
-// deliver returns the outcome of every member that had none yet.
-func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, members []member, p patience) ([]ledger.Outcome, error) {
-	frozen := make([]ledger.Member, len(members))
+// deliver returns the outcome of every member that is open.
+func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, members frozen, open []ledger.Open, p patience) ([]ledger.Outcome, error) {
 	rows := make(map[string]flow.Row, len(members))
-	for i, m := range members {
-		frozen[i], rows[m.Key] = m.Member, m.row
-	}
-	target := plan.Write.Connection + "." + plan.Write.Table
-	open, err := a.Effects.Attempt(ctx, item, writeStep, target, frozen)
-	if err != nil {
-		return nil, fmt.Errorf("asking the ledger: %w", err)
+	for _, m := range members {
+		rows[m.Key] = m.row
 	}
 	ctx, done := committed(ctx) // the attempt is on record: it is carried to its end
 	defer done()
@@ -261,8 +285,8 @@ func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.
 
 // freeze makes ledger members of rows. Rows that are one to the target are
 // merged, the later wins column by column.
-func freeze(key []string, rows []flow.Row, folded []string) ([]member, error) {
-	var members []member
+func freeze(key []string, rows []flow.Row, folded []string) (frozen, error) {
+	var members frozen
 	at := map[string]int{}
 	for n, row := range rows {
 		values := make([]any, len(key))

@@ -78,6 +78,16 @@ func key(s string) string {
 // transaction. A second final reason of a run is a Bug, code
 // "journal.second_final".
 func Write(ctx context.Context, tx pgx.Tx, entries ...Entry) error {
+	var batch pgx.Batch
+	if err := Queue(&batch, entries...); err != nil {
+		return err
+	}
+	return Verdict(tx.SendBatch(ctx, &batch).Close())
+}
+
+// Queue adds entries as Write does, as a statement of a batch that the caller
+// sends. Verdict names what may be wrong with it.
+func Queue(batch *pgx.Batch, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -99,10 +109,15 @@ func Write(ctx context.Context, tx pgx.Tx, entries ...Entry) error {
 	if err != nil {
 		return fault.New(fault.Bug, "journal.detail", "a journal entry cannot be encoded", err)
 	}
-	_, err = tx.Exec(ctx, InsertRound+`
+	batch.Queue(InsertRound+`
 		select (e->>'round')::smallint, e->>'flow', e->>'run', e->>'what', e->>'reason', (e->>'final')::boolean,
 		       array(select jsonb_array_elements_text(e->'keys')), e->'detail'
 		from jsonb_array_elements($1::jsonb) with ordinality as t(e, n) order by n`, body)
+	return nil
+}
+
+// Verdict is err, which a batch with queued entries ended with, by its name.
+func Verdict(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.ConstraintName == "journal_final" {
 		return fault.New(fault.Bug, "journal.second_final", "a run was given a second final reason", err)

@@ -23,24 +23,21 @@ type Call struct {
 	Err  error  // why nothing of this call was recorded
 }
 
-// fresh are members without a row, seen those whose outcome is open or in doubt,
-// as arrays for unnest.
 type (
-	fresh struct {
-		causes, steps, keys, targets, labels, calls []string
-		ordinals                                    []int32
-		sums                                        [][]byte
-	}
-	seen struct{ causes, steps, keys []string }
-
-	// known is an effect that there is.
-	known struct {
-		state  flow.EffectState
-		sum    []byte
-		callID string
-	}
-
+	// place is what a member is known by.
 	place struct{ cause, step, key string }
+
+	// spot is where it stands.
+	spot struct {
+		row    *effects
+		member effect
+	}
+
+	// begun is a row that an attempt has: its fence follows.
+	begun struct {
+		cause, step string
+		ordinal     int32
+	}
 )
 
 // Begin records that the members of the calls are about to be sent, in the
@@ -57,60 +54,54 @@ func Begin(ctx context.Context, tx pgx.Tx, calls []*Call) error {
 	for i, c := range calls {
 		causes[i], c.Open, c.Err = c.Cause, nil, nil
 	}
-	sealed, err := Sealed(ctx, tx, causes...)
+	sealed, there, last, err := standing(ctx, tx, causes)
 	if err != nil {
 		return err
 	}
-	there, last, err := effectsOf(ctx, tx, causes)
-	if err != nil {
-		return err
-	}
-	var add fresh
-	var again seen
+	fences := map[begun]int64{}
+	var batch pgx.Batch
+	var fresh freshRows
 	for _, c := range calls {
-		if c.Err = c.check(sealed, there); c.Err != nil {
-			continue
-		}
-		n := last[c.Cause]
-		for _, m := range c.Members {
-			old, found := there[place{c.Cause, c.Step, m.Key}]
-			switch {
-			case !found:
-				n++
-				add.causes, add.steps, add.keys = append(add.causes, c.Cause), append(add.steps, c.Step), append(add.keys, m.Key)
-				add.targets, add.labels = append(add.targets, c.Target), append(add.labels, store.Text(m.Label))
-				add.calls, add.ordinals, add.sums = append(add.calls, c.CallID), append(add.ordinals, n), append(add.sums, m.SHA256)
-			case old.state == flow.Intent, old.state == flow.Attempt, old.state == flow.Doubtful:
-				again.causes, again.steps, again.keys = append(again.causes, c.Cause), append(again.steps, c.Step), append(again.keys, m.Key)
-			}
+		if c.Err = c.check(sealed, there); c.Err == nil {
+			c.again(&batch, there, fences)
+			fresh.add(c, there, last[c.Cause])
 		}
 	}
-	fences, err := begin(ctx, tx, add, again)
-	if err != nil {
-		return err
+	fresh.queue(&batch, fences)
+	if batch.Len() > 0 {
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return err
+		}
 	}
 	for _, c := range calls {
-		if c.Err != nil {
-			continue
-		}
-		c.Open = make([]Open, 0, len(c.Members))
-		for _, m := range c.Members {
-			at := place{c.Cause, c.Step, m.Key}
-			if fence, begun := fences[at]; begun {
-				old, retried := there[at]
-				o := Open{Key: m.Key, Fence: fence, CallID: c.CallID}
-				if retried {
-					o.CallID, o.Retried = old.callID, old.state != flow.Intent
-				}
-				c.Open = append(c.Open, o)
-			}
+		if c.Err == nil {
+			c.open(there, fences)
 		}
 	}
 	return nil
 }
 
+// standing reads which of the causes are sealed, where their members stand, and the
+// last ordinal of each.
+func standing(ctx context.Context, tx pgx.Tx, causes []string) (sealed map[string]bool, there map[place]spot, last map[string]int32, err error) {
+	sealed, there, last = map[string]bool{}, map[place]spot{}, map[string]int32{}
+	var batch pgx.Batch
+	batch.Queue(sealedQuery, causes).Query(func(rows pgx.Rows) error { return scanSealed(rows, sealed) })
+	batch.Queue(effectsQuery, causes).Query(func(rows pgx.Rows) error {
+		all, err := scanEffects(rows)
+		for _, e := range all {
+			for _, m := range e.members {
+				there[place{e.cause, e.step, m.key}] = spot{e, m}
+				last[e.cause] = max(last[e.cause], m.ordinal)
+			}
+		}
+		return err
+	})
+	return sealed, there, last, tx.SendBatch(ctx, &batch).Close()
+}
+
 // check says why nothing of the call may begin.
-func (c *Call) check(sealed map[string]bool, there map[place]known) error {
+func (c *Call) check(sealed map[string]bool, there map[place]spot) error {
 	if sealed[c.Cause] {
 		return fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled; nothing more is sent", nil)
 	}
@@ -120,62 +111,115 @@ func (c *Call) check(sealed map[string]bool, there map[place]known) error {
 			return fault.New(fault.Bug, "ledger.duplicate_key", "two members of a call have the same key", nil)
 		}
 		keys[m.Key] = struct{}{}
-		if old, found := there[place{c.Cause, c.Step, m.Key}]; found && !bytes.Equal(old.sum, m.SHA256) {
+		if old, found := there[place{c.Cause, c.Step, m.Key}]; found && !bytes.Equal(old.member.sum, m.SHA256) {
 			return fault.New(fault.Bug, "ledger.body_changed", "a retry would send other data than the attempt before it", nil)
 		}
 	}
 	return nil
 }
 
-// effectsOf reads what there is of the causes, and the last ordinal of each.
-func effectsOf(ctx context.Context, tx pgx.Tx, causes []string) (there map[place]known, last map[string]int32, err error) {
-	rows, err := tx.Query(ctx, `
-		select cause, step, target_key, ordinal, state, body_sha256, coalesce(call_id, '') from effect where cause = any ($1)`, causes)
-	if err != nil {
-		return nil, nil, err
+// again begins new attempts of members that were begun before and are not decided:
+// whole rows, unless the call has only some of their members.
+func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]int64) {
+	wanted := map[*effects]map[string]bool{}
+	var rows []*effects
+	for _, m := range c.Members {
+		old, found := there[place{c.Cause, c.Step, m.Key}]
+		if !found || old.row.decided() {
+			continue
+		}
+		if wanted[old.row] == nil {
+			wanted[old.row] = map[string]bool{}
+			rows = append(rows, old.row)
+		}
+		wanted[old.row][m.Key] = true
 	}
-	there, last = map[place]known{}, map[string]int32{}
-	var at place
-	var ordinal int32
-	var e known
-	_, err = pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.key, &ordinal, &e.state, &e.sum, &e.callID}, func() error {
-		there[at] = known{state: e.state, sum: bytes.Clone(e.sum), callID: e.callID}
-		last[at.cause] = max(last[at.cause], ordinal)
-		return nil
-	})
-	return there, last, err
+	for _, e := range rows {
+		at := begun{e.cause, e.step, e.ordinal}
+		if p := e.take(wanted[e]); len(p) < len(e.members) {
+			e.split(batch, []part{p})
+			at.ordinal = p[0].ordinal
+			// The members that stay behind are found by the call that has them.
+			taken := *e
+			taken.ordinal = at.ordinal
+			for _, m := range p {
+				there[place{e.cause, e.step, m.key}] = spot{&taken, m}
+			}
+		}
+		batch.Queue(`
+			update effect set state = 'attempt', fence = nextval('effect_fence'), attempts = attempts + 1,
+			       whole = true, unsure = state <> 'intent', attempted_at = now(), reason = null
+			where cause = $1 and step = $2 and ordinal = $3 returning fence`, at.cause, at.step, at.ordinal).QueryRow(func(r pgx.Row) error {
+			var fence int64
+			err := r.Scan(&fence)
+			fences[at] = fence
+			return err
+		})
+	}
 }
 
-// begin makes the attempts and gives their fences. A new member is an attempt from
-// its first version on.
-func begin(ctx context.Context, tx pgx.Tx, add fresh, again seen) (map[place]int64, error) {
-	fences := make(map[place]int64, len(add.keys)+len(again.keys))
-	collect := func(rows pgx.Rows) error {
-		var at place
+// decided reports whether nothing of the row is to be sent any more.
+func (e *effects) decided() bool {
+	return e.state != flow.Intent && e.state != flow.Attempt && e.state != flow.Doubtful
+}
+
+// freshRows are calls with members that were never intended before, a row each, as
+// columns. A new member is an attempt from its first version on.
+type freshRows struct {
+	causes, steps, targets, calls []string
+	ordinals, sizes               []int32
+	members                       part
+}
+
+func (f *freshRows) add(c *Call, there map[place]spot, last int32) {
+	row := &effects{cause: c.Cause, step: c.Step, target: c.Target, callID: c.CallID, ordinal: last + 1, state: flow.Intent}
+	for _, m := range c.Members {
+		at := place{c.Cause, c.Step, m.Key}
+		if _, found := there[at]; found {
+			continue
+		}
+		last++
+		row.members = append(row.members, effect{last, m.Key, store.Text(m.Label), m.SHA256})
+		there[at] = spot{row, effect{}}
+	}
+	if len(row.members) == 0 {
+		return
+	}
+	f.causes, f.steps, f.targets, f.calls = append(f.causes, c.Cause), append(f.steps, c.Step), append(f.targets, c.Target), append(f.calls, c.CallID)
+	f.ordinals, f.sizes = append(f.ordinals, row.ordinal), append(f.sizes, int32(len(row.members)))
+	f.members = append(f.members, row.members...)
+}
+
+func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]int64) {
+	if len(f.causes) == 0 {
+		return
+	}
+	ends, end := make([]int32, len(f.sizes)), int32(0)
+	for i, n := range f.sizes {
+		end += n
+		ends[i] = end
+	}
+	batch.Queue(`
+		insert into effect (cause, step, ordinal, target, call_id, ordinals, keys, labels, sums, state, fence, attempts, attempted_at)
+		select cause, step, ordinal, target, call_id, ($7::int[])[till-size+1:till], ($8::text[])[till-size+1:till], ($9::text[])[till-size+1:till],
+		       ($10::bytea[])[till-size+1:till], 'attempt', nextval('effect_fence'), 1, now()
+		from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $11::int[]) as c(cause, step, ordinal, target, call_id, size, till)
+		returning cause, step, ordinal, fence`,
+		append(append([]any{f.causes, f.steps, f.ordinals, f.targets, f.calls, f.sizes}, f.members.columns()...), ends)...).Query(func(rows pgx.Rows) error {
+		var at begun
 		var fence int64
-		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.key, &fence}, func() error { fences[at] = fence; return nil })
+		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.ordinal, &fence}, func() error { fences[at] = fence; return nil })
 		return err
+	})
+}
+
+// open lists what an attempt has begun of, in the order of the call.
+func (c *Call) open(there map[place]spot, fences map[begun]int64) {
+	c.Open = make([]Open, 0, len(c.Members))
+	for _, m := range c.Members {
+		row := there[place{c.Cause, c.Step, m.Key}].row
+		if fence, has := fences[begun{row.cause, row.step, row.ordinal}]; has {
+			c.Open = append(c.Open, Open{Key: m.Key, Fence: fence, CallID: row.callID, Retried: row.state != flow.Intent})
+		}
 	}
-	var batch pgx.Batch
-	if len(add.keys) > 0 {
-		batch.Queue(`
-			insert into effect (cause, step, target_key, ordinal, target, label, body_sha256, call_id, state, fence, attempts, attempted_at)
-			select cause, step, key, ordinal, target, label, sum, call_id, 'attempt', nextval('effect_fence'), 1, now()
-			from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::bytea[], $8::text[])
-			     as m(cause, step, key, ordinal, target, label, sum, call_id)
-			returning cause, step, target_key, fence`,
-			add.causes, add.steps, add.keys, add.ordinals, add.targets, add.labels, add.sums, add.calls).Query(collect)
-	}
-	if len(again.keys) > 0 {
-		batch.Queue(`
-			update effect e set state = 'attempt', fence = nextval('effect_fence'), attempts = attempts + 1,
-			       unsure = e.state <> 'intent', attempted_at = now(), reason = null
-			from unnest($1::text[], $2::text[], $3::text[]) as m(cause, step, key)
-			where e.cause = m.cause and e.step = m.step and e.target_key = m.key
-			returning e.cause, e.step, e.target_key, e.fence`, again.causes, again.steps, again.keys).Query(collect)
-	}
-	if batch.Len() == 0 {
-		return fences, nil
-	}
-	return fences, tx.SendBatch(ctx, &batch).Close()
 }

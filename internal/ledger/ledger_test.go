@@ -207,8 +207,8 @@ func TestCallsOfManyCausesAreBegunTogether(t *testing.T) {
 		require.Equal(t, []string{"b", "a"}, []string{c.Open[0].Key, c.Open[1].Key}, "in the order of the members")
 		require.Equal(t, []bool{false, c.Cause == "retried"}, []bool{c.Open[0].Retried, c.Open[1].Retried})
 		require.Equal(t, "call of "+c.Cause, c.Open[0].CallID)
+		require.False(t, fences[c.Open[0].Fence], "each attempt has a fence of its own")
 		for _, o := range c.Open {
-			require.False(t, fences[o.Fence], "each attempt has a fence of its own")
 			fences[o.Fence] = true
 			require.Equal(t, 1, b.record(c.Cause, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}))
 		}
@@ -227,7 +227,10 @@ func TestDoubtMarksOnlyWhatIsOpen(t *testing.T) {
 	b := newBundle(t)
 	open := b.attempt("c", member("a", "1"), member("b", "1"))
 	b.record("c", ledger.Outcome{Key: "a", Fence: open[0].Fence, State: flow.Confirmed})
-	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error { return ledger.Doubt(t.Context(), tx, "gone", "c") }))
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+		_, err := ledger.Conclude(t.Context(), tx, nil, "gone", []string{"c"}, nil)
+		return err
+	}))
 	got := b.effects("c")
 	require.Equal(t, []flow.EffectState{flow.Confirmed, flow.Doubtful}, []flow.EffectState{got[0].State, got[1].State})
 	require.Equal(t, 1, b.record("c", ledger.Outcome{Key: "b", Fence: open[1].Fence, State: flow.Confirmed}))

@@ -135,7 +135,8 @@ func TestTheLedgerAgreesWithItsModel(t *testing.T) {
 			},
 			"doubt": func(r *rapid.T) {
 				require.NoError(r, b.store.Tx(b.Context(), func(tx pgx.Tx) error {
-					return ledger.Doubt(b.Context(), tx, "no answer came back", cause)
+					_, err := ledger.Conclude(b.Context(), tx, nil, "no answer came back", []string{cause}, nil)
+					return err
 				}))
 				for _, e := range m.effects {
 					if e.state == flow.Attempt {

@@ -20,7 +20,7 @@ func Reopen(ctx context.Context, tx pgx.Tx, cause string) error {
 
 // Counts gives how many effects of each cause are in which state.
 func Counts(ctx context.Context, q Querier, causes ...string) (map[string]map[flow.EffectState]int, error) {
-	rows, err := q.Query(ctx, `select cause, state, count(*) from effect where cause = any ($1) group by cause, state`, causes)
+	rows, err := q.Query(ctx, `select cause, state, sum(cardinality(keys))::int from effect where cause = any ($1) group by cause, state`, causes)
 	if err != nil {
 		return nil, err
 	}

@@ -10,16 +10,31 @@ import (
 	"patchbay/internal/store"
 )
 
-// Querier reads; a pgx.Tx, a connection and a pool are ones.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
+type (
+	// Querier reads; a pgx.Tx, a connection and a pool are ones.
+	Querier interface {
+		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	}
 
-// News is what an attempt of one cause learned.
-type News struct {
-	Cause, Step string
-	Outcomes    []Outcome
-}
+	// News is what an attempt of one cause learned.
+	News struct {
+		Cause, Step string
+		Outcomes    []Outcome
+	}
+
+	// attempt is one that news came of.
+	attempt struct {
+		cause, step string
+		fence       int64
+	}
+
+	// fate is what became of some of its members, by their keys.
+	fate struct {
+		state  flow.EffectState
+		reason string
+		keys   map[string]bool
+	}
+)
 
 // SettleAll applies outcomes by compare-and-set on their fences and returns how
 // many it applied: news of a superseded attempt, and of an effect whose outcome is
@@ -27,33 +42,134 @@ type News struct {
 // That this attempt never reached the target, or was refused, says nothing of the
 // one before it: where that one's outcome is unknown the effect is in doubt.
 func SettleAll(ctx context.Context, tx pgx.Tx, news ...News) (applied int, err error) {
-	var causes, steps, keys, states, reasons []string
-	var fences []int64
+	heard, err := hear(news)
+	if err != nil || len(heard) == 0 {
+		return 0, err
+	}
+	var batch pgx.Batch
+	heard.settleWhole(&batch, &applied)
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return 0, err
+	}
+	err = heard.settleParts(ctx, tx, &applied)
+	return applied, err
+}
+
+// hearing is the news of a transaction, by attempt. What was applied is taken out.
+type hearing map[attempt][]*fate
+
+func hear(news []News) (hearing, error) {
+	heard := hearing{}
 	for _, n := range news {
 		if err := n.Valid(); err != nil {
-			return 0, err
+			return nil, err
 		}
 		for _, o := range n.Outcomes {
-			causes, steps = append(causes, n.Cause), append(steps, n.Step)
-			keys, fences = append(keys, o.Key), append(fences, o.Fence)
-			states, reasons = append(states, string(o.State)), append(reasons, store.Text(o.Reason))
+			at, reason := attempt{n.Cause, n.Step, o.Fence}, store.Text(o.Reason)
+			var same *fate
+			for _, f := range heard[at] {
+				if f.state == o.State && f.reason == reason {
+					same = f
+				}
+			}
+			if same == nil {
+				same = &fate{o.State, reason, map[string]bool{}}
+				heard[at] = append(heard[at], same)
+			}
+			same.keys[o.Key] = true
 		}
 	}
-	if len(keys) == 0 {
-		return 0, nil
+	return heard, nil
+}
+
+// settled are fates of rows as columns.
+type settled struct {
+	causes, steps, states, reasons []string
+	fences                         []int64
+	ordinals, sizes                []int32 // ordinal 0: the one row that has the fence, if it is of that size
+}
+
+func (s *settled) add(at attempt, f *fate, ordinal, size int32) {
+	s.causes, s.steps, s.fences = append(s.causes, at.cause), append(s.steps, at.step), append(s.fences, at.fence)
+	s.states, s.reasons = append(s.states, string(f.state)), append(s.reasons, f.reason)
+	s.ordinals, s.sizes = append(s.ordinals, ordinal), append(s.sizes, size)
+}
+
+func (s *settled) queue(batch *pgx.Batch, each func(at attempt, members int)) {
+	if len(s.causes) == 0 {
+		return
 	}
-	tag, err := tx.Exec(ctx, `
+	batch.Queue(`
 		update effect e set
 			state = case when e.state = 'in_doubt' and o.state = 'confirmed' then 'settled'
 			             when e.unsure and o.state in ('intent', 'refused') then 'in_doubt'
 			             else o.state end,
 			reason = nullif(o.reason, ''),
 			settled_at = case when o.state = 'confirmed' or o.state = 'refused' and not e.unsure then now() end
-		from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[]) as o(cause, step, key, fence, state, reason)
-		where e.cause = o.cause and e.step = o.step and e.target_key = o.key and e.fence = o.fence
-		  and (e.state = 'attempt' or e.state = 'in_doubt' and o.state in ('confirmed', 'refused'))`,
-		causes, steps, keys, fences, states, reasons)
-	return int(tag.RowsAffected()), err
+		from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::int[]) as o(cause, step, fence, state, reason, ordinal, size)
+		where e.cause = o.cause and e.step = o.step and e.fence = o.fence
+		  and (o.ordinal = e.ordinal or o.ordinal = 0 and e.whole and cardinality(e.keys) = o.size)
+		  and (e.state = 'attempt' or e.state = 'in_doubt' and o.state in ('confirmed', 'refused'))
+		returning e.cause, e.step, e.fence, cardinality(e.keys)`,
+		s.causes, s.steps, s.fences, s.states, s.reasons, s.ordinals, s.sizes).Query(func(rows pgx.Rows) error {
+		var at attempt
+		var n int
+		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.fence, &n}, func() error { each(at, n); return nil })
+		return err
+	})
+}
+
+// settleWhole applies, in the batch, the news of attempts whose members fared alike,
+// all of them, as most do.
+func (h hearing) settleWhole(batch *pgx.Batch, applied *int) {
+	var s settled
+	for at, fates := range h {
+		if len(fates) == 1 {
+			s.add(at, fates[0], 0, int32(len(fates[0].keys)))
+		}
+	}
+	s.queue(batch, func(at attempt, members int) {
+		*applied += members
+		delete(h, at)
+	})
+}
+
+// settleParts applies what is left, member by member: rows whose members fared
+// differently, or of which only some are known, are split.
+func (h hearing) settleParts(ctx context.Context, tx pgx.Tx, applied *int) error {
+	if len(h) == 0 {
+		return nil
+	}
+	causes := make([]string, 0, len(h))
+	for at := range h {
+		causes = append(causes, at.cause)
+	}
+	rows, err := effectsOf(ctx, tx, causes)
+	if err != nil {
+		return err
+	}
+	var batch pgx.Batch
+	var s settled
+	for _, e := range rows {
+		at := attempt{e.cause, e.step, e.fence}
+		var parts []part
+		for _, f := range h[at] {
+			if p := e.take(f.keys); len(p) > 0 && e.decidedBy(f.state) {
+				parts = append(parts, p)
+				s.add(at, f, p[0].ordinal, 0)
+			}
+		}
+		if len(parts) > 1 || len(parts) == 1 && len(parts[0]) < len(e.members) {
+			e.split(&batch, parts)
+		}
+	}
+	s.queue(&batch, func(_ attempt, members int) { *applied += members })
+	return tx.SendBatch(ctx, &batch).Close()
+}
+
+// decidedBy reports whether an outcome changes anything of the row.
+func (e *effects) decidedBy(state flow.EffectState) bool {
+	return e.state == flow.Attempt || e.state == flow.Doubtful && (state == flow.Confirmed || state == flow.Refused)
 }
 
 // Valid is a Bug, code "ledger.outcome", when an outcome is none that an attempt
@@ -69,58 +185,39 @@ func (n News) Valid() error {
 	return nil
 }
 
-// Seal lets no attempt of the cause begin after the transaction has committed;
-// already reports an earlier seal. The caller holds the cause, as for Begin, before
-// he commits: an attempt that is being recorded has then ended, or comes after.
-func Seal(ctx context.Context, tx pgx.Tx, cause, by string) (already bool, err error) {
-	tag, err := tx.Exec(ctx, `insert into seal (cause, sealed_by) values ($1, $2) on conflict do nothing`, cause, by)
-	return tag.RowsAffected() == 0, err
-}
-
-// Sealed gives those of the causes that have been sealed.
-func Sealed(ctx context.Context, q Querier, causes ...string) (map[string]bool, error) {
-	rows, err := q.Query(ctx, `select cause from seal where cause = any ($1)`, causes)
+// Conclude is the last that is heard of the causes before they end: it applies the
+// news as SettleAll does, marks every attempt of the causes in doubt whose outcome
+// never came back, for the reason given, and gives the tallies of all.
+func Conclude(ctx context.Context, tx pgx.Tx, news []News, reason string, doubt, all []string) (map[string][]Tally, error) {
+	heard, err := hear(news)
 	if err != nil {
 		return nil, err
 	}
-	sealed := map[string]bool{}
-	var cause string
-	_, err = pgx.ForEachRow(rows, []any{&cause}, func() error { sealed[cause] = true; return nil })
-	return sealed, err
-}
-
-// Doubt marks every attempt of the causes whose outcome never came back.
-func Doubt(ctx context.Context, tx pgx.Tx, reason string, causes ...string) error {
-	_, err := tx.Exec(ctx, `update effect set state = 'in_doubt', reason = $2 where cause = any ($1) and state = 'attempt'`,
-		causes, store.Text(reason))
-	return err
-}
-
-// Tally is the effects of one cause that share step, target, state and reason.
-type Tally struct {
-	Step, Target string
-	State        flow.EffectState
-	Reason       string
-	Labels       []string // in the order they were intended
-}
-
-// Tallies counts the effects of many causes; those of a cause come in the order
-// of their first effects.
-func Tallies(ctx context.Context, q Querier, causes ...string) (map[string][]Tally, error) {
-	rows, err := q.Query(ctx, `
-		select cause, step, target, state, coalesce(reason, ''), array_agg(label order by ordinal) from effect
-		where cause = any ($1) group by cause, step, target, state, reason order by cause, min(ordinal)`, causes)
-	if err != nil {
-		return nil, err
+	var applied int
+	var tallies map[string][]Tally
+	last := func(batch *pgx.Batch) {
+		if len(doubt) > 0 {
+			batch.Queue(`update effect set state = 'in_doubt', reason = $2 where cause = any ($1) and state = 'attempt'`, doubt, store.Text(reason))
+		}
+		batch.Queue(talliesQuery, all).Query(func(rows pgx.Rows) (err error) { tallies, err = scanTallies(rows); return err })
 	}
-	all := make(map[string][]Tally, len(causes))
-	for rows.Next() {
-		var cause string
-		var t Tally
-		if err := rows.Scan(&cause, &t.Step, &t.Target, &t.State, &t.Reason, &t.Labels); err != nil {
+	var batch pgx.Batch
+	heard.settleWhole(&batch, &applied)
+	if len(doubt) == 0 { // else news that concerns parts has to come first
+		last(&batch)
+	}
+	if batch.Len() > 0 {
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 			return nil, err
 		}
-		all[cause] = append(all[cause], t)
 	}
-	return all, rows.Err()
+	if len(heard) == 0 && len(doubt) == 0 {
+		return tallies, nil
+	}
+	if err := heard.settleParts(ctx, tx, &applied); err != nil {
+		return nil, err
+	}
+	var rest pgx.Batch
+	last(&rest)
+	return tallies, tx.SendBatch(ctx, &rest).Close()
 }

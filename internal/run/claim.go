@@ -41,7 +41,7 @@ func (b *Book) Claim(ctx context.Context) ([]Start, error) {
 }
 
 // waits is what a row that waits to be claimed looks like, as its index has it.
-const waits = `batch_id is null and leader is null and state in ('accepted', 'running')`
+const waits = `batch_id is null and leader is null and closed_at is null`
 
 // flowsWaiting gives the flows that have rows to be claimed: a step of the index for
 // each, however many rows.
@@ -68,11 +68,11 @@ func (b *Book) flowsWaiting(ctx context.Context) ([]string, error) {
 // their index, see hold. A row whose order key is held by a batch, or by one that was
 // accepted before it, has to wait.
 const candidates = `
-	select run_id, digest, class, tries, coalesce(order_key, ''), deadline_at <= now() and answered_at is null
+	select run_id, digest, class, tries, coalesce(order_key, ''), deadline_at <= now() and answered_at is null, order_at > now()
 	from work w
 	where flow = $1 and ` + waits + ` and (due_at is null or due_at <= now())
 	  and (order_key is null or not exists (
-		select from work o where o.flow = w.flow and o.order_key = w.order_key and o.state in ('accepted', 'running', 'parked')
+		select from work o where o.flow = w.flow and o.order_key = w.order_key and o.closed_at is null
 		and o.leader is null and (o.batch_id is not null or (o.accepted_at, o.run_id) < (w.accepted_at, w.run_id))))
 	order by flow, class, order_at limit $2`
 
@@ -89,9 +89,13 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 			return err
 		}
 		var rows []waitingRow
-		rows, late, err = waitingRows(ctx, tx, name, max(r.free, 1)*capOf(r.pattern, untroubled)+r.alone)
+		var early bool
+		rows, early, late, err = waitingRows(ctx, tx, name, max(r.free, 1)*capOf(r.pattern, untroubled)+r.alone)
 		if err != nil || len(rows) == 0 {
 			return err
+		}
+		if early && r.express {
+			r.yield()
 		}
 		if r.most, err = b.share(ctx, tx, name, rows[0].digest, contested); err != nil {
 			return err
@@ -116,39 +120,47 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 func (b *Book) room(ctx context.Context, tx pgx.Tx, name string) (room, error) {
 	var shared, single, several int
 	var rate float64
+	var express bool
 	var pattern flow.Pattern
 	err := tx.QueryRow(ctx, `
-		select count(*) filter (where flow = $1 and tier < $2), count(*) filter (where flow = $1 and tier = $2), count(*) filter (where size > 1),
+		select count(*) filter (where flow = $1 and tier < $2 and not express), count(*) filter (where flow = $1 and tier = $2), count(*) filter (where size > 1),
 		       (select coalesce(sum(done) / nullif(sum(extract(epoch from settled_at - claimed_at)), 0), 0)::float8 from (
 				select done, settled_at, claimed_at from batch
 				where flow = $1 and settled_at > now() - $3::interval and done > 0 order by settled_at desc limit 8) as lately),
-		       coalesce((select pattern from work where flow = $1 and `+waits+` limit 1), '')
+		       coalesce((select pattern from work where flow = $1 and `+waits+` limit 1), ''),
+		       coalesce(bool_or(express and flow = $1), false)
+		       or exists (select from batch where flow = $1 and express and settled_at > now() - $5::interval)
 		from batch where settled_at is null and claimed_at > now() - $4::interval`,
-		name, alone, rateRemembered, inFlightFor).Scan(&shared, &single, &several, &rate, &pattern)
-	r := room{pattern: pattern, free: max(mostInFlight-shared, 0), alone: max(mostAlone-single, 0), several: max(b.slots*3/4-several, 0), most: -1}
+		name, alone, rateRemembered, inFlightFor, expressFor).Scan(&shared, &single, &several, &rate, &pattern, &express)
+	r := room{pattern: pattern, free: max(mostInFlight-shared, 0), alone: max(mostAlone-single, 0), several: max(b.slots*3/4-several, 0),
+		most: -1, express: express, shared: shared}
 	if rate > 0 {
 		r.rate = int(rate) + 1
 	}
 	return r, err
 }
 
-// waitingRows reads candidates; late are those whose time is over.
-func waitingRows(ctx context.Context, tx pgx.Tx, name string, limit int) (list []waitingRow, late []string, err error) {
+// waitingRows reads candidates. early reports that the first has no right to a place
+// yet, but to what others leave; late are those whose time is over.
+func waitingRows(ctx context.Context, tx pgx.Tx, name string, limit int) (list []waitingRow, early bool, late []string, err error) {
 	rows, err := tx.Query(ctx, candidates, name, limit)
 	if err != nil {
-		return nil, nil, err
+		return nil, false, nil, err
 	}
 	var row waitingRow
-	var over bool
-	_, err = pgx.ForEachRow(rows, []any{&row.runID, &row.digest, &row.class, &row.tries, &row.orderKey, &over}, func() error {
-		if over {
+	var over, beyond bool
+	_, err = pgx.ForEachRow(rows, []any{&row.runID, &row.digest, &row.class, &row.tries, &row.orderKey, &over, &beyond}, func() error {
+		switch {
+		case over:
 			late = append(late, row.runID)
-		} else {
-			list = append(list, row)
+			return nil
+		case len(list) == 0:
+			early = beyond
 		}
+		list = append(list, row)
 		return nil
 	})
-	return list, late, err
+	return list, early, late, err
 }
 
 // hold locks the rows of batches until they are claimed. Those that somebody is
@@ -193,7 +205,7 @@ func (b *Book) share(ctx context.Context, tx pgx.Tx, name, digest string, contes
 	}
 	var inHands int
 	err = tx.QueryRow(ctx, `
-		select count(*) from work where flow = $1 and batch_id is not null and state in ('accepted', 'running', 'parked')`, name).Scan(&inHands)
+		select count(*) from work where flow = $1 and batch_id is not null and closed_at is null`, name).Scan(&inHands)
 	return max(plan.Limits.Concurrent-inHands, 0), err
 }
 

@@ -268,8 +268,8 @@ func TestTheClaimWalksItsIndexWithoutASort(t *testing.T) {
 	b.exec(`insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, order_at, class)
 		select 'w' || n, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, now() + n * interval '1 ms', n % 2
 		from work, generate_series(1, 20000) as n`)
-	b.exec(`insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, state, batch_id)
-		select 'd' || n, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, 'completed', 'd' || n
+	b.exec(`insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, state, closed_at, batch_id)
+		select 'd' || n, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, 'completed', now(), 'd' || n
 		from work, generate_series(1, 20000) as n where batch_id is not null`)
 	owner := b.store.Pool()
 	_, err := owner.Exec(t.Context(), `vacuum analyze work`)

@@ -239,7 +239,7 @@ func (b *Book) Settle(ctx context.Context, batchID string) error {
 func (b *Book) Sealed(ctx context.Context, batchID string) ([]string, error) {
 	return b.items(ctx, `
 		select w.run_id from work w join seal s on s.cause = w.run_id
-		where w.batch_id = $1 and w.state in ('accepted', 'running', 'parked') order by w.run_id`, batchID)
+		where w.batch_id = $1 and w.closed_at is null order by w.run_id`, batchID)
 }
 
 // items reads run_ids.

@@ -45,8 +45,8 @@ func (b *Book) standings(ctx context.Context, runIDs []string) (map[string]stand
 	return found, err
 }
 
-// insert commits rows of presses and their journal entries in one transaction and
-// one round trip. A press is left out, neither made nor with an error, when a row with
+// insert commits rows of presses and their journal entries in one statement, and
+// those that have a leader in a second one. A press is left out, neither made nor with an error, when a row with
 // its run_id exists, or when another transaction was quicker with its share or its
 // order key. wait keeps all from claiming themselves.
 func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []reply[accepted], err error) {
@@ -56,16 +56,16 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 	}
 	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		replies = make([]reply[accepted], len(entries))
-		var batch pgx.Batch
-		batch.Queue(enter, rows.args(b.lease, wait)...).Query(func(r pgx.Rows) error { return scanEntered(r, entries, replies) })
-		if rows.shares {
-			batch.Queue(follow, rows.followers()...).Query(func(r pgx.Rows) error { return scanFollowing(r, entries, replies) })
+		r, err := c.Query(ctx, enter, rows.args(b.lease, wait)...)
+		if err != nil {
+			return err
 		}
-		return c.SendBatch(ctx, &batch).Close() // one implicit transaction
+		return scanEntered(r, entries, replies)
 	})
 	if err != nil {
 		return nil, err
 	}
+	b.join(ctx, entries, replies)
 	waiting := false
 	for i := range replies {
 		got := &replies[i]
@@ -78,9 +78,10 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 	return replies, nil
 }
 
-// enter makes rows that are nobody's followers. A press claims itself when its flow
-// is idle: it is the only one of it here, nobody waits, fewer than four batches are in
-// flight, and its order key is free. What waits is counted per transaction, so several
+// enter makes rows that are nobody's followers. A press claims itself when it is
+// next: nobody who waits stands before it, and nobody else here beside it; fewer than
+// four batches are in flight, or six when others wait; and its order key is free. One
+// that went ahead of others who wait is express: claims leave room for the next. What waits is counted per transaction, so several
 // processes together may exceed a queue by what each of them was adding.
 const enter = `
 	with p as materialized (
@@ -88,26 +89,31 @@ const enter = `
 		                     $10::text[], $11::text[], $12::bigint[], $13::int[], $14::text[], $15::text[]) with ordinality
 		as p (run_id, flow, pattern, principal, sum, params, digest, class, timeout, share, keys, lead, queue, order_key, workflow_id, ord)
 	), fresh as materialized (
-		select *, row_number() over (partition by flow, workflow_id = '' order by ord) as nth, count(*) over (partition by flow) as many
+		select *, row_number() over (partition by flow, workflow_id = '' order by ord) as nth,
+			row_number() over ahead = 1 and coalesce((lead(class) over ahead, lead(lead) over ahead) > (class, lead), true) as first
 		from (
 			select *, row_number() over (partition by share order by ord) as twin from p
 			where not exists (select from work w where w.run_id = p.run_id)
 			  and (share = '' or not exists (select from work w where w.share = p.share))
 		) as p
 		where share = '' or twin = 1
+		window ahead as (partition by flow, workflow_id = '' order by class, lead, ord)
 	), room as materialized (
 		select flow,
 			(select count(*) from (select from work w where w.flow = f.flow and w.batch_id is null and w.leader is null
-				and w.state in ('accepted', 'running') limit f.queue) as w) as waiting,
+				and w.closed_at is null limit f.queue) as w) as waiting,
 			(select count(*) from (select from batch b where b.flow = f.flow and b.settled_at is null
-				and b.claimed_at > now() - interval '5 seconds' limit 4) as b) as flying
+				and b.claimed_at > now() - interval '5 seconds' limit 6) as b) as flying
 		from (select flow, max(queue) as queue from fresh group by flow) as f
 	), entered as materialized (
 		select *, workflow_id = '' and waiting + nth > queue as crowded, case
 			when workflow_id <> '' then workflow_id
-			when many = 1 and waiting = 0 and flying < 4 and not $17 and (order_key = '' or not exists (
+			when first and not $17 and flying < case when waiting = 0 then 4 else 6 end and (waiting = 0 or not exists (
+				select from work w where w.flow = fresh.flow and w.batch_id is null and w.leader is null and w.closed_at is null
+				and (w.class, w.order_at) <= (fresh.class, now() + fresh.lead * interval '1 microsecond')))
+			and (order_key = '' or not exists (
 				select from work w where w.flow = fresh.flow and w.order_key = fresh.order_key
-				and w.batch_id is not null and w.state in ('accepted', 'running', 'parked'))) then run_id end as batch_id
+				and w.batch_id is not null and w.closed_at is null)) then run_id end as batch_id
 		from fresh join room using (flow)
 	), made as (
 		insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, class, timeout, deadline_at, order_at, order_key, share,
@@ -119,8 +125,9 @@ const enter = `
 		on conflict do nothing
 		returning run_id, batch_id, accepted_at, deadline_at, progress
 	), claimed as (
-		insert into batch (batch_id, flow, pattern, digest, class, size, lease_until, relayed_at)
-		select e.batch_id, flow, pattern, digest, class, 1, now() + $16::interval, case when workflow_id <> '' then now() end
+		insert into batch (batch_id, flow, pattern, digest, class, size, lease_until, relayed_at, express)
+		select e.batch_id, flow, pattern, digest, class, 1, now() + $16::interval, case when workflow_id <> '' then now() end,
+		       waiting > 0 and workflow_id = ''
 		from made join entered e using (run_id) where e.batch_id is not null
 	), said as (
 		` + journal.Insert + `
@@ -137,7 +144,6 @@ type pressRows struct {
 	classes                                                                                 []int16
 	timeouts, leads                                                                         []int64 // microseconds
 	queues                                                                                  []int32
-	shares                                                                                  bool // any does
 }
 
 func (b *Book) rowsOf(entries []*entry) (pressRows, error) {
@@ -155,7 +161,6 @@ func (b *Book) rowsOf(entries []*entry) (pressRows, error) {
 		r.share, r.keys = append(r.share, e.share), append(r.keys, string(keys))
 		r.queues, r.orderKeys = append(r.queues, e.queue()), append(r.orderKeys, e.orderKey)
 		r.workflows = append(r.workflows, e.press.Workflow)
-		r.shares = r.shares || e.share != ""
 	}
 	return r, nil
 }
@@ -227,6 +232,40 @@ const (
 	lately    = 10 * time.Second
 	unknowing = 5 * time.Second // nothing was finished lately
 )
+
+// join makes followers of the presses that found their share taken. When that fails
+// they are left out, and tried again.
+func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accepted]) {
+	var places []int
+	for i, e := range entries {
+		if e.share != "" && replies[i].err == nil && !replies[i].out.made {
+			places = append(places, i)
+		}
+	}
+	if len(places) == 0 {
+		return
+	}
+	sharing := pick(entries, places)
+	rows, err := b.rowsOf(sharing)
+	joined := make([]reply[accepted], len(sharing))
+	if err == nil {
+		err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
+			r, err := c.Query(ctx, follow, rows.followers()...)
+			if err != nil {
+				return err
+			}
+			return scanFollowing(r, sharing, joined)
+		})
+	}
+	for n, i := range places {
+		switch {
+		case err == nil:
+			replies[i] = joined[n]
+		case !fault.Is(err, fault.InDoubt) && fault.Of(err).Code != "store.contended":
+			replies[i].err = err
+		}
+	}
+}
 
 // refuse tells presses that found their queue full when to come again: after the
 // time in which the flow, as fast as lately, works off what waits now.

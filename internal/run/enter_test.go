@@ -101,7 +101,7 @@ func TestAPressWaitsWhileOneWithItsOrderKeyIsClaimed(t *testing.T) {
 	require.NotZero(t, first)
 	_, second := b.accept("k2")
 	require.Zero(t, second)
-	b.exec(`update work set state = 'cancelled' where batch_id is null`)
+	b.exec(`update work set state = 'cancelled', closed_at = now() where batch_id is null`)
 	other := press("k3")
 	other.Params["product_id"] = "AS54889"
 	_, third, err := b.book.Accept(t.Context(), other)
@@ -242,4 +242,31 @@ func TestAUserWithManyPressesStandsBehindTheNextOfAnother(t *testing.T) {
 	require.Equal(t, "ben", order[slices.Index(order, "ben")])
 	require.Less(t, slices.Index(order, "ben"), 5, "the others of dev stand half a second apart")
 	require.Equal(t, "carl", order[21])
+}
+
+// Room is kept for somebody who is ahead of those that wait: they have one small batch
+// while he comes again, and all of it when he has gone.
+func TestWhoIsAheadOfAQueueIsNotHeldUpByIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Limits.PerUser = 2 })
+	b.wait(90)
+	b.exec(`update work set order_at = now() + interval '1 minute'`) // one user's, far beyond the share
+	first := press("another")
+	first.Principal = "somebody else"
+	_, start, err := b.book.Accept(t.Context(), first)
+	require.NoError(t, err)
+	require.NotZero(t, start, "nobody who waits stands before it")
+
+	size := 0
+	for _, s := range b.claim() {
+		size += s.Size
+	}
+	require.LessOrEqual(t, size, 8, "the others yield")
+
+	b.exec(`update batch set claimed_at = claimed_at - interval '10 seconds', settled_at = now() - interval '5 seconds'`)
+	size = 0
+	for _, s := range b.claim() {
+		size += s.Size
+	}
+	require.Greater(t, size, 64, "nobody else is there any more")
 }

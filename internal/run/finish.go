@@ -19,19 +19,20 @@ func finish(ctx context.Context, tx pgx.Tx, row locked, end ending) error {
 		return err
 	}
 	end.row, end.effects = row, tallies[row.runID]
-	return finishAll(ctx, tx, []ending{end})
+	_, err = finishAll(ctx, tx, []ending{end})
+	return err
 }
 
 // finishAll makes open rows final, with their effects and their one final reason
-// in the journal (promise 4), and settles the batches that were of one. Those who
-// shared the work are ended afterwards, see shareEnds.
-func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) error {
+// in the journal (promise 4), and settles the batches that were of one. It gives
+// those that others shared; these are ended afterwards, see shareEnds.
+func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) (shared []string, err error) {
 	if len(ends) == 0 {
-		return nil
+		return nil, nil
 	}
 	certified, err := certify(ctx, tx, ends)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n := len(ends)
 	ids, states, notes, batches := make([]string, n), make([]string, n), make([]string, n), make([]string, 0, n)
@@ -45,7 +46,7 @@ func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) error {
 		if end.problem != nil {
 			body, err := encode(end.problem)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			problems[i] = new(string(body))
 		}
@@ -63,10 +64,11 @@ func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) error {
 		where w.run_id = e.id`, ids, states, problems, certificates, notes)
 	settleSingles(&batch, batches)
 	bury(&batch, ends, problems)
-	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
-		return err
+	if err := journal.Queue(&batch, entries...); err != nil {
+		return nil, err
 	}
-	return journal.Write(ctx, tx, entries...)
+	leaders(&batch, ids, &shared)
+	return shared, journal.Verdict(tx.SendBatch(ctx, &batch).Close())
 }
 
 // certify makes the certificates of those that were cancelled: they name each

@@ -16,9 +16,9 @@ const (
 	// inOne bounds the members of one transaction: a commit that is much larger is
 	// not cheaper for each, and holds its rows for longer.
 	inOne = 64
-	// sideBySide is how many transactions of one kind there are at a time: one
-	// computes while the other waits for the disk.
-	sideBySide = 2
+	// sideBySide is how many transactions of one kind there are at a time: a second
+	// one would halve the size of both.
+	sideBySide = 1
 )
 
 type (
@@ -29,6 +29,7 @@ type (
 		rows           int
 		note           string
 		visible, final bool
+		next           *intended // what is sent after it, begun in the same transaction; nil for nothing
 	}
 
 	// intended are the members of a call that is about to be sent.
@@ -59,7 +60,7 @@ type (
 
 // desk are the groups in which outcomes are committed.
 type desk struct {
-	answers  *group[given, struct{}]
+	answers  *group[given, []ledger.Open]
 	attempts *group[intended, []ledger.Open]
 	records  *group[learned, struct{}]
 	ends     *group[conclusion, concluded]
@@ -116,13 +117,13 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // answerAll keeps answers, those of one transaction.
-func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], error) {
+func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[[]ledger.Open], error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var replies []reply[struct{}]
+	var replies []reply[[]ledger.Open]
 	var others []sharing
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-		replies, others = make([]reply[struct{}], len(in)), nil
+		replies, others = make([]reply[[]ledger.Open], len(in)), nil
 		ids := make([]string, len(in))
 		for i, g := range in {
 			ids[i] = g.item.RunID
@@ -133,6 +134,8 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], er
 		}
 		var keep answered
 		var entries []journal.Entry
+		var calls []*ledger.Call
+		var callers []int
 		for i, g := range in {
 			if replies[i].err = rows.refuse(g.item); replies[i].err != nil {
 				continue
@@ -144,21 +147,20 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[struct{}], er
 			}
 			keep.add(g)
 			entries = append(entries, g.entries(h)...)
+			if g.next != nil {
+				calls, callers = append(calls, g.next.call()), append(callers, i)
+			}
 		}
 		if len(keep.ids) == 0 {
 			return nil
 		}
-		if err := keep.write(ctx, tx); err != nil {
+		if others, err = keep.write(ctx, tx, entries); err != nil || len(calls) == 0 {
 			return err
 		}
-		if err := journal.Write(ctx, tx, entries...); err != nil {
-			return err
+		err = ledger.Begin(ctx, tx, calls)
+		for k, i := range callers {
+			replies[i] = reply[[]ledger.Open]{out: calls[k].Open, err: calls[k].Err}
 		}
-		if others, err = shareAnswers(ctx, tx, keep.shown); err != nil {
-			return err
-		}
-		ended, err := shareEnds(ctx, tx, keep.done)
-		others = append(others, ended...)
 		return err
 	})
 	if err == nil {
@@ -202,7 +204,8 @@ func (a *answered) add(g given) {
 	}
 }
 
-func (a *answered) write(ctx context.Context, tx pgx.Tx) error {
+// write keeps the answers, with their entries, and shares them.
+func (a *answered) write(ctx context.Context, tx pgx.Tx, entries []journal.Entry) ([]sharing, error) {
 	var batch pgx.Batch
 	batch.Queue(`
 		update work w set
@@ -218,7 +221,21 @@ func (a *answered) write(ctx context.Context, tx pgx.Tx) error {
 		from unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::bool[]) as a(id, body, note, visible, final)
 		where w.run_id = a.id`, a.ids, a.bodies, a.notes, a.visible, a.final)
 	settleSingles(&batch, a.singles)
-	return tx.SendBatch(ctx, &batch).Close()
+	if err := journal.Queue(&batch, entries...); err != nil {
+		return nil, err
+	}
+	var shown, done []string
+	leaders(&batch, a.shown, &shown)
+	leaders(&batch, a.done, &done)
+	if err := journal.Verdict(tx.SendBatch(ctx, &batch).Close()); err != nil {
+		return nil, err
+	}
+	others, err := shareAnswers(ctx, tx, shown)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := shareEnds(ctx, tx, done)
+	return append(others, ended...), err
 }
 
 // settleSingles settles those of the batches that are of one, in the transaction
@@ -265,7 +282,7 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.
 				}
 				turn[n.item.RunID] = true
 				of = append(of, i)
-				calls = append(calls, &ledger.Call{Cause: n.item.RunID, Step: n.step, Target: n.target, CallID: n.item.RunID, Members: n.members})
+				calls = append(calls, n.call())
 			}
 			if err := ledger.Begin(ctx, tx, calls); err != nil {
 				return err
@@ -278,6 +295,10 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.
 		return nil
 	})
 	return replies, err
+}
+
+func (n *intended) call() *ledger.Call {
+	return &ledger.Call{Cause: n.item.RunID, Step: n.step, Target: n.target, CallID: n.item.RunID, Members: n.members}
 }
 
 // recordAll keeps the outcomes of one transaction.

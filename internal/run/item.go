@@ -31,7 +31,7 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 				where batch_id in (select batch_id from batch where batch_id = $1 and relayed_at is null for update skip locked)
 			), open as (
 				select run_id from work
-				where batch_id = $1 and state in ('accepted', 'running', 'parked')
+				where batch_id = $1 and closed_at is null
 				order by run_id for no key update
 			)
 			update work w set
@@ -80,7 +80,7 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 			return nil, err
 		}
 	}
-	b.hub.publish(ids...)
+	b.hub.stepped(ids...)
 	return items, nil
 }
 
@@ -91,21 +91,36 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 // has the item. That one may have been a zombie's, so whoever is fenced tries
 // again: Take, and on from what is known.
 func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note string, visible, final bool) error {
+	_, err := b.answer(ctx, given{item: item, note: note, visible: visible || final, final: final}, answer)
+	if err == nil && final {
+		b.ended(item.Flow, flow.Completed, time.Since(item.AcceptedAt))
+	}
+	return err
+}
+
+// AnswerAndAttempt is an Answer that is not final and the Attempt that follows it,
+// in one transaction. It fails as either does; what the ledger refuses leaves the
+// answer kept.
+func (b *Book) AnswerAndAttempt(ctx context.Context, item Item, answer flow.Result, note string, visible bool,
+	step, target string, members []ledger.Member,
+) ([]ledger.Open, error) {
+	return b.answer(ctx, given{item: item, note: note, visible: visible,
+		next: &intended{item: item, step: step, target: target, members: members}}, answer)
+}
+
+func (b *Book) answer(ctx context.Context, g given, answer flow.Result) (open []ledger.Open, err error) {
 	if answer.Rows == nil {
 		answer.Rows = []flow.Row{}
 	}
-	body, err := encode(answer)
-	if err != nil {
-		return err
+	g.rows = len(answer.Rows)
+	if g.body, err = encode(answer); err != nil {
+		return nil, err
 	}
-	if _, err := b.answers.do(ctx, given{item: item, body: body, rows: len(answer.Rows), note: note, visible: visible || final, final: final}); err != nil {
-		return err
+	if open, err = b.answers.do(ctx, g); err != nil && g.next == nil {
+		return nil, err
 	}
-	b.hub.publish(item.RunID)
-	if final {
-		b.ended(item.Flow, flow.Completed, time.Since(item.AcceptedAt))
-	}
-	return nil
+	b.hub.publish(g.item.RunID)
+	return open, err
 }
 
 // Attempt asks the ledger before members are sent to target ("connection.table")

@@ -74,7 +74,7 @@ func leaderOf(ctx context.Context, tx pgx.Tx, runID string) (leader string, err 
 // followers gives the open followers, the oldest first.
 func (l *leaving) followers(ctx context.Context, leaderID string) ([]string, error) {
 	rows, err := l.tx.Query(ctx, `
-		select run_id from work where leader = $1 and state in ('accepted', 'running', 'parked')
+		select run_id from work where leader = $1 and closed_at is null
 		order by accepted_at, run_id for no key update`, leaderID)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (l *leaving) promote(ctx context.Context, row locked, followers []string) e
 	}
 	var batch pgx.Batch
 	batch.Queue(`update work set leader = null, share = $2, order_at = $3 where run_id = $1`, first, share, at)
-	batch.Queue(`update work set leader = $1 where leader = $2 and state in ('accepted', 'running', 'parked')`, first, row.runID)
+	batch.Queue(`update work set leader = $1 where leader = $2 and closed_at is null`, first, row.runID)
 	if err := l.tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}

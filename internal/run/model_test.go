@@ -441,7 +441,7 @@ func TestTheBookIsWhatAPlainOneWouldBe(t *testing.T) {
 			"resend": step(m.resend), "settle": step(m.settle), "": step(m.check),
 		})
 		// What is left must not get in the way of the next round.
-		b.exec(`update work set state = 'cancelled' where flow = $1 and state in ('accepted', 'running', 'parked')`, m.flow)
+		b.exec(`update work set state = 'cancelled', closed_at = now() where flow = $1 and closed_at is null`, m.flow)
 		b.exec(`update batch set settled_at = now() where flow = $1 and settled_at is null`, m.flow)
 	})
 }

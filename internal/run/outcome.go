@@ -83,16 +83,11 @@ func (b *Book) concludeAll(ctx context.Context, in []conclusion) ([]reply[conclu
 	var others []sharing
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
 		var err error
-		if replies, err = concludeTx(ctx, tx, in); err != nil {
+		var shared []string
+		if replies, shared, err = concludeTx(ctx, tx, in); err != nil {
 			return err
 		}
-		var ended []string
-		for i, r := range replies {
-			if r.out.ended {
-				ended = append(ended, in[i].item.RunID)
-			}
-		}
-		others, err = shareEnds(ctx, tx, ended)
+		others, err = shareEnds(ctx, tx, shared)
 		return err
 	})
 	if err != nil {
@@ -102,15 +97,16 @@ func (b *Book) concludeAll(ctx context.Context, in []conclusion) ([]reply[conclu
 	return replies, nil
 }
 
-func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) ([]reply[concluded], error) {
-	replies := make([]reply[concluded], len(in))
+// concludeTx gives, besides the replies, those that ended and that others shared.
+func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []reply[concluded], shared []string, err error) {
+	replies = make([]reply[concluded], len(in))
 	ids := make([]string, len(in))
 	for i, c := range in {
 		ids[i] = c.item.RunID
 	}
 	rows, sealed, err := lockAll(ctx, tx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// What each wants is allowed or not; of two that are, the first has it.
 	taken := map[string]int{}
@@ -142,23 +138,15 @@ func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) ([]reply[conclu
 		todo = append(todo, i)
 	}
 	if len(todo) == 0 {
-		return replies, nil
-	}
-	if _, err := ledger.SettleAll(ctx, tx, news...); err != nil {
-		return nil, err
-	}
-	if len(doubt) > 0 {
-		if err := ledger.Doubt(ctx, tx, unheard, doubt...); err != nil {
-			return nil, err
-		}
+		return replies, nil, nil
 	}
 	causes := make([]string, len(todo))
 	for k, i := range todo {
 		causes[k] = ids[i]
 	}
-	tallies, err := ledger.Tallies(ctx, tx, causes...)
+	tallies, err := ledger.Conclude(ctx, tx, news, unheard, doubt, causes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var ends []ending
 	var backs []back
@@ -178,9 +166,10 @@ func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) ([]reply[conclu
 		}
 	}
 	if err := giveBack(ctx, tx, backs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return replies, finishAll(ctx, tx, ends)
+	shared, err = finishAll(ctx, tx, ends)
+	return replies, shared, err
 }
 
 // allowed says why the wish has no right to the row, nil when it has; a whole

@@ -18,6 +18,10 @@ type (
 		several int // batches of several rows, of all flows
 		rate    int // rows that a batch finished in a second lately; 0: not known
 		most    int // rows; below 0: no bound
+		largest int // rows of a batch, where that is less than its cap; 0: it is not
+
+		express bool // somebody was ahead of those who wait, just now
+		shared  int  // batches in flight that were claimed for others
 	}
 
 	// tier is how much trust a row has left: it bounds the batch that it may join.
@@ -58,7 +62,15 @@ const (
 	mostAlone      = 16
 	inFlightFor    = "5 seconds" // after that a batch is no measure of what a flow can carry
 	rateRemembered = "30 seconds"
+	expressFor     = "1 second" // who was ahead of others may come again
+	mostYielding   = 8          // rows that are under way, of those who have no right to a place yet
 )
+
+// yield leaves room for who is ahead of those that wait, while he comes again and
+// again: of the others one small batch is under way.
+func (r *room) yield() {
+	r.free, r.largest = max(1-r.shared, 0), mostYielding
+}
 
 func tierOf(tries int) tier { return tier(min(max(tries, 0), int(alone))) }
 
@@ -94,6 +106,9 @@ func pack(rows []waitingRow, r room) []packed {
 	}
 	if r.rate > 0 {
 		size = min(size, max(r.rate, leastByRate))
+	}
+	if r.largest > 0 {
+		size = min(size, r.largest)
 	}
 	var batches []*packed
 	open := map[kind]*packed{}

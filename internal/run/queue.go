@@ -22,7 +22,7 @@ func (b *Book) Waits(ctx context.Context, principal string) ([]flow.Wait, error)
 				       batch_id is null and leader is null as queued, leader is not null as shared,
 				       case when batch_id is null and due_at > now() then due_at end as due
 				from work
-				where state in ('accepted', 'running', 'parked') and detached_at is null and ($1 = '' or principal = $1)
+				where closed_at is null and detached_at is null and ($1 = '' or principal = $1)
 				  and (waiting is not null or state = 'parked' or batch_id is null)
 			) as open
 			group by flow, state, queued, shared, why, due is null
@@ -52,7 +52,7 @@ func (b *Book) Ahead(ctx context.Context, runIDs []string) (map[string]int, erro
 			select run_id, place - 1 from (
 				select run_id, row_number() over (partition by flow order by class, order_at, run_id) as place
 				from work
-				where batch_id is null and leader is null and state in ('accepted', 'running') and (due_at is null or due_at <= now())
+				where batch_id is null and leader is null and closed_at is null and (due_at is null or due_at <= now())
 				  and flow in (select flow from work where run_id = any($1))
 			) as queue
 			where run_id = any($1)`, runIDs)

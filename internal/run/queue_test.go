@@ -79,7 +79,7 @@ func TestAListOfAStateHoldsThatStateAlone(t *testing.T) {
 	states := []flow.Status{flow.Accepted, flow.Running, flow.Parked, flow.Completed, flow.Failed, flow.Cancelled}
 	for _, state := range states {
 		r, _ := b.accept(string(state))
-		b.exec(`update work set state = $2 where run_id = $1`, r.RunID, string(state))
+		b.exec(`update work set state = $2, closed_at = case when $3 then now() end where run_id = $1`, r.RunID, string(state), state.Final())
 	}
 	left, _ := b.accept("left")
 	b.exec(`update work set state = 'running', detached_at = now() where run_id = $1`, left.RunID)

@@ -31,9 +31,9 @@ const columns = `run_id, flow, pattern, principal, params, digest, case when det
 	case when answered_at <= coalesce(detached_at, answered_at) then answered_at end,
 	case when detached_at is null then problem end, progress, case when detached_at is null then coalesce(waiting, '') else '' end,
 	accepted_at, coalesce(detached_at, closed_at), coalesce(leader, ''), round, coalesce(redrive_of, ''), case when state in ('accepted', 'running') then due_at end, detached_at is not null,
-	state in ('accepted', 'running', 'parked') and detached_at is null and exists (select from seal where cause = run_id),
+	closed_at is null and detached_at is null and exists (select from seal where cause = run_id),
 	case when state in ('failed', 'cancelled') and detached_at is null
-	     then (select count(*) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end `
+	     then (select coalesce(sum(cardinality(keys)), 0) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end `
 
 // record is a row of work, as far as it is shown.
 type record struct {

@@ -57,7 +57,7 @@ func (b *Book) Due(ctx context.Context, limit int) ([]Start, error) {
 				returning b.batch_id, b.flow, b.digest, b.class, b.claimed_at
 			), items as (
 				select w.run_id from work w join due using (batch_id)
-				where w.state in ('accepted', 'running', 'parked') for update of w skip locked
+				where w.closed_at is null for update of w skip locked
 			), begun as (
 				update work w set deadline_at = greatest(w.deadline_at, now() + w.timeout)
 				from items where w.run_id = items.run_id
@@ -105,7 +105,7 @@ func (b *Book) SealedOpen(ctx context.Context) ([]Handed, error) {
 	return b.handed(ctx, `
 		select w.batch_id, w.flow, w.pattern, coalesce(w.workflow_id, '')
 		from work w join seal s on s.cause = w.run_id join batch b using (batch_id)
-		where w.state in ('accepted', 'running', 'parked') and b.relayed_at is not null and b.size = 1
+		where w.closed_at is null and b.relayed_at is not null and b.size = 1
 		order by w.order_at limit 1000`)
 }
 
@@ -116,7 +116,7 @@ func (b *Book) Open(ctx context.Context, age time.Duration, after string, limit 
 	return b.handed(ctx, `
 		with open as materialized (
 			select batch_id, coalesce(max(workflow_id), '') as workflow_id from work
-			where state in ('accepted', 'running', 'parked') and batch_id is not null group by batch_id
+			where closed_at is null and batch_id is not null group by batch_id
 		)
 		select batch_id, flow, pattern, workflow_id from open join batch using (batch_id)
 		where relayed_at < now() - $1::interval and batch_id > $2 order by batch_id limit $3`, age, after, limit)

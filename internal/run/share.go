@@ -118,7 +118,7 @@ func shareAnswers(ctx context.Context, tx pgx.Tx, leaderIDs []string) ([]sharing
 		update work f set answer = l.answer, answered_at = now(), state = 'running', progress = work_step(f.progress, 'answered', '')
 		from work l
 		where f.leader = l.run_id and l.run_id = any ($1) and l.answered_at is not null
-		  and f.answered_at is null and f.state in ('accepted', 'running', 'parked')
+		  and f.answered_at is null and f.closed_at is null
 		returning f.run_id, f.flow, f.state, f.accepted_at`, leaderIDs)
 }
 
@@ -138,7 +138,7 @@ func shareEnds(ctx context.Context, tx pgx.Tx, leaderIDs []string) ([]sharing, e
 				progress = work_step(case when l.answered_at is not null then work_step(f.progress, 'answered', '') else f.progress end, 'closed', '')
 			from work l
 			where f.leader = l.run_id and l.run_id = any ($1) and l.state in ('completed', 'failed', 'cancelled')
-			  and f.state in ('accepted', 'running', 'parked')
+			  and f.closed_at is null
 			returning f.run_id, f.flow, f.state, f.accepted_at, f.leader, f.round
 		), said as (
 			`+journal.InsertRound+`
@@ -147,6 +147,21 @@ func shareEnds(ctx context.Context, tx pgx.Tx, leaderIDs []string) ([]sharing, e
 			from ended
 		)
 		select run_id, flow, state, accepted_at from ended`, leaderIDs)
+}
+
+// leaders finds, in a batch that has locked the runs before, those that others share
+// or may: most share with nobody, and this costs less than sharing with nobody.
+func leaders(batch *pgx.Batch, runIDs []string, found *[]string) {
+	if len(runIDs) == 0 {
+		return
+	}
+	batch.Queue(`
+		select run_id from work w where run_id = any ($1)
+		and (share is not null and state in ('failed', 'cancelled') or exists (select from work f where f.leader = w.run_id))`,
+		runIDs).Query(func(rows pgx.Rows) (err error) {
+		*found, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
 }
 
 func followers(ctx context.Context, tx pgx.Tx, sql string, leaderIDs []string) ([]sharing, error) {

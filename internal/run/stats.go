@@ -30,7 +30,7 @@ func (b *Book) Stats(ctx context.Context) (Stats, error) {
 				select accepted_at, due_at, batch_id, relayed_at, tries, leader is null and case
 					when batch_id is null then due_at is null or due_at <= now()
 					else state = 'accepted' and relayed_at is null end as due
-				from work left join batch using (batch_id) where state in ('accepted', 'running', 'parked')
+				from work left join batch using (batch_id) where closed_at is null
 			) as open`).Scan(&oldest, &s.Due, &s.OpenRuns, &s.OpenBatches, &s.Retried)
 	})
 	s.OldestDue = max(0, time.Duration(oldest*float64(time.Second)))

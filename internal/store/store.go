@@ -42,8 +42,9 @@ var sessionSettings = map[string]string{
 	// minutes later for one of a million rows. Each of ours has its index: a plan
 	// that reads a whole table is right for as long as that costs nothing, and then
 	// wrong. Without jit, because a plan that has no choice looks dear enough for it.
-	"enable_seqscan": "off",
-	"jit":            "off",
+	"enable_seqscan":  "off",
+	"jit":             "off",
+	"plan_cache_mode": "force_generic_plan",
 }
 
 // Open connects to the database at url and checks that it answers.
