@@ -155,7 +155,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Data: d.env.Dir(), Version: d.Version,
 		Working: d.working.Load,
 	})
-	a.canary.Changed = d.doubt
+	a.canary.Changed = func(song starters.Song) { d.heard(ctx, song) }
 	worker := workers.New(d.core.temporal, d.core.set(), d.log)
 	return d.core.withBook(ctx, func(ctx context.Context) error {
 		parts, ctx := errgroup.WithContext(ctx)
@@ -185,9 +185,24 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	})
 }
 
-// doubt has a child started anew that answers and does not work, as the canaries
-// tell. The worker is this process: what it is not given, Temporal keeps.
-func (d *dev) doubt(song starters.Song) {
+// reinstated bounds the try to make Temporal know what it has to.
+const reinstated = 5 * time.Second
+
+// heard sees to what the canaries tell. The worker is this process: what it is not
+// given, Temporal keeps. That may be a Temporal that lost its data with all that was
+// registered there; else a child that answers and does not work is started anew.
+func (d *dev) heard(ctx context.Context, song starters.Song) {
+	if song.Untaken && d.working.Load() {
+		ctx, cancel := context.WithTimeout(ctx, reinstated)
+		defer cancel()
+		err := durable.RegisterSearchAttributes(ctx, d.core.temporal, d.core.Namespace)
+		if err == nil {
+			err = workers.Promote(ctx, d.core.temporal)
+		}
+		if err != nil {
+			d.log.Warn("Temporal does not know what was registered", zap.Error(err))
+		}
+	}
 	switch {
 	case song.Well() || song.Passed.IsZero():
 	case song.Leg == starters.StoreLeg:

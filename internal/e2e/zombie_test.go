@@ -128,11 +128,12 @@ func TestAFrozenTemporalIsFoundAndStartedAnew(t *testing.T) {
 }
 
 // completed requires that a run comes to its good end.
-func (p *patchbay) completed(id string) {
+func (p *patchbay) completed(id string) flow.Run {
 	p.t.Helper()
 	run := p.final(id, time.Minute)
 	require.Equal(p.t, flow.Completed, run.Status, "%+v", run.Problem)
-	p.t.Logf("completed %s after it was accepted: %+v", run.ClosedAt.Sub(run.AcceptedAt).Round(time.Millisecond), run.Progress)
+	p.t.Logf("completed %s after it was accepted", run.ClosedAt.Sub(run.AcceptedAt).Round(time.Millisecond))
+	return run
 }
 
 // startedAnew waits until a child is another process and everything works again.
@@ -179,4 +180,48 @@ func lockWrites(t *testing.T, index string) (unlock func()) {
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: writeLock, Len: 1}
 	require.Eventually(t, func() bool { return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock) == nil }, 20*time.Second, time.Millisecond)
 	return func() { _ = f.Close() }
+}
+
+// A Temporal that lost its data knows neither runs nor builds nor attributes: what
+// was accepted is carried out all the same, what had been written stays once.
+func TestATemporalThatLostItsDataCostsNoRun(t *testing.T) {
+	t.Parallel()
+	p := start(t, dataDir(t))
+	i := &installation{patchbay: p}
+	products := i.products(2)
+	before := p.now("temporal")
+	// The rows are written, the answer is lost, and nobody can know yet.
+	p.fault("dataverse", `[{"drop_after_commit":true,"count":1,"method":"POST"},{"status":503,"method":"GET"}]`)
+	status, open := p.press(products[0], "before", "")
+	require.Equal(t, http.StatusOK, status, "the answer does not wait for the write")
+	p.await("written", 20*time.Second, func() bool { return len(p.calls("dataverse", http.MethodPost, "UpsertMultiple")) == 1 })
+	freeze(t, before)
+	files, err := filepath.Glob(filepath.Join(p.dir, "temporal.db*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		require.NoError(t, os.Remove(file))
+	}
+	_, waiting := p.press(products[1], "meanwhile", "wait=0")
+	emptied := time.Now()
+	require.NoError(t, syscall.Kill(before, syscall.SIGKILL))
+	p.await("started anew", foundWithin, func() bool { return p.now("temporal") != before })
+	p.heal("dataverse")
+	rows := p.completed(waiting.RunID).Result.Count + p.completed(open.RunID).Result.Count
+	t.Logf("everything done %s after Temporal lost its data", time.Since(emptied).Round(time.Millisecond))
+	i.once(rows) // what was written is found, not written again
+	p.await("ready", foundWithin, func() bool { status, _ := p.readyz(); return status == http.StatusOK })
+	for _, run := range []flow.Run{open, waiting} {
+		var told struct {
+			Entries []struct{ What, Reason string }
+		}
+		p.do(http.MethodGet, p.HTTP+"/v1/explain/"+run.RunID, nil, "", &told)
+		ends := 0
+		for _, e := range told.Entries {
+			if e.What == "closed" {
+				ends++
+			}
+		}
+		require.Equal(t, 1, ends, "%+v", told)
+	}
 }
