@@ -87,8 +87,17 @@ func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 		return err
 	}
 	defer conn.Release()
-	// A caller without a deadline does not wait for ever either.
-	defer time.AfterFunc(longest, func() { _ = conn.Conn().PgConn().Conn().Close() }).Stop()
+	// A caller without a deadline does not wait for ever either. In a process that was
+	// frozen the answer and the limit come at once.
+	wire := conn.Conn().PgConn().Conn()
+	limit := time.AfterFunc(longest, func() { _ = wire.Close() })
+	defer func() {
+		if !limit.Stop() { // it is closed, or will be: nobody else gets it
+			over, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			cancel()
+			_ = conn.Conn().Close(over)
+		}
+	}()
 	return fn(conn)
 }
 
