@@ -62,6 +62,24 @@ replay: ## Replay the recorded histories against the workflows as they are now
 bench: tools ## Measure a press beside a bare workflow that makes the same calls
 	@go run ./internal/bench $(ARGS)
 
+# How many kills, and from which seed the schedule follows: make crash KILLS=200 SEED=1. GAP is the mean time between two
+# in seconds, ALONE how often each kind is struck once more by itself, to measure recovery.
+KILLS ?= 50
+SEED ?= 1
+GAP ?= 4
+ALONE ?= 0
+
+.PHONY: crash
+crash: tools ## End processes at random while people press: make crash KILLS=200 SEED=1
+	@go test -count=1 -timeout 12h -v -run TestRandomKills ./internal/crash -kills $(KILLS) -seed $(SEED) -gap $(GAP) -alone $(ALONE)
+
+# How many: make cancels CANCELS=1000
+CANCELS ?= 1000
+
+.PHONY: cancels
+cancels: tools ## Cancel presses at random moments and hold each certificate against the target
+	@go test -count=1 -timeout 2h -v -run TestEachCertificate ./internal/crash -cancels $(CANCELS) -seed $(SEED)
+
 .PHONY: clean
 clean: ## Remove what was built here; caches and data (.patchbay) stay
 	@rm -rf bin

@@ -11,6 +11,6 @@
 // Without the build tag failpoints everything here is empty and compiled away; a test
 // looks into the built program. With it, PATCHBAY_FAILPOINTS names the loopback
 // address at which a process is told what to do: PUT / arms one action (an Order in
-// JSON), GET / tells which actions the process has carried out. It imports the
-// standard library only.
+// JSON), GET / tells which actions the process has carried out. An Order in
+// PATCHBAY_FAILPOINT is armed from the beginning. It imports the standard library only.
 package failpoint

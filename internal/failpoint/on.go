@@ -112,13 +112,20 @@ type State struct {
 }
 
 func (b *board) listen() {
+	if text := os.Getenv(First); text != "" {
+		var o Order
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			panic(fmt.Sprintf("%s: %v", First, err)) // a test that is armed in vain would pass
+		}
+		b.armed = &o
+	}
 	address := os.Getenv(Env)
 	if address == "" {
 		return
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		panic(fmt.Sprintf("%s=%s: %v", Env, address, err)) // a test that is armed in vain would pass
+		panic(fmt.Sprintf("%s=%s: %v", Env, address, err))
 	}
 	go func() { _ = http.Serve(l, b) }() //nolint:gosec // loopback, in a program made for tests
 }

@@ -30,5 +30,9 @@ const (
 	Lose What = "lose" // the action took effect, and whoever asked for it is told that nobody knows
 )
 
-// Env is the variable with the loopback address of the control.
-const Env = "PATCHBAY_FAILPOINTS"
+// The variables with the loopback address of the control, and with an Order that
+// holds from the beginning on.
+const (
+	Env   = "PATCHBAY_FAILPOINTS"
+	First = "PATCHBAY_FAILPOINT"
+)

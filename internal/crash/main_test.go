@@ -1,0 +1,35 @@
+package crash
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var only = flag.String("point", "", "walk this point only, as run.insert/before")
+
+// armed builds, once for all tests of the package, a patchbay with failpoints.
+var armed = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "patchbay-crash-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "patchbay")
+	build := exec.Command("go", "build", "-tags", "failpoints", "-buildvcs=false", "-o", path, "patchbay")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building patchbay: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if path, err := armed(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(status)
+}
