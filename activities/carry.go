@@ -54,6 +54,7 @@ type (
 		batchID string
 		plan    *flow.Plan
 		rests   rests
+		held    func() error // of alive
 
 		mu      sync.Mutex
 		cancels map[string]context.CancelCauseFunc // of the items under way, by run_id
@@ -94,7 +95,7 @@ var errAsked = errors.New("its cancel was asked")
 // Carry carries the batch. A second execution finds only what the first left
 // open, and one that has nothing to do is done.
 func (a *Carrier) Carry(ctx context.Context, in contract.Batch) (contract.CarryResult, error) {
-	ctx, stop := alive(ctx)
+	ctx, held, stop := alive(ctx)
 	defer stop()
 	ctx, quit := steady(ctx)
 	defer quit()
@@ -106,7 +107,7 @@ func (a *Carrier) Carry(ctx context.Context, in contract.Batch) (contract.CarryR
 	if err != nil && !ended(err) {
 		return contract.CarryResult{}, fmt.Errorf("taking the batch: %w", err)
 	}
-	l := &load{Carrier: a, batchID: in.BatchID, plan: plan, cancels: map[string]context.CancelCauseFunc{}}
+	l := &load{Carrier: a, batchID: in.BatchID, plan: plan, held: held, cancels: map[string]context.CancelCauseFunc{}}
 	count := l.all(ctx, items)
 	if count.Left == 0 {
 		// A batch that could not be settled counts as under way for some seconds more,
@@ -254,6 +255,8 @@ func (l *load) read(ctx context.Context, item run.Item) ([]flow.Row, error) {
 // write keeps the rows as the answer, unless one is kept, and writes them. An answer
 // does not wait for what stands in the way of the write.
 func (l *load) write(ctx context.Context, item run.Item, rows []flow.Row) (members int, outcomes []ledger.Outcome, err error) {
+	hurried := hurried
+	hurried.held = l.held
 	call, err := l.Writer.freeze(ctx, l.plan, rows)
 	if err == nil {
 		err = l.rests.on(l.plan.Write.Connection)

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -38,6 +39,7 @@ func overdue() error {
 type patience struct {
 	call time.Duration // one request, the wait for its turn included
 	look time.Duration // the look after a write that had no answer
+	held func() error  // why nothing may be sent any more; nil: nobody asks
 }
 
 // within bounds ctx by d, if d is not zero.
@@ -67,12 +69,15 @@ func alone(ctx context.Context, runs taker, batchID, step string) (run.Item, err
 
 // alive returns a context that ends at 80 % of the attempt's timeout, so that an
 // attempt has stopped before Temporal begins the next one, and heartbeats until
-// the returned function is called.
-func alive(ctx context.Context) (context.Context, func()) {
+// the returned function is called. held is nil as long as this worker was never away
+// for so long that Temporal may have given the work to another: a process that was
+// frozen and goes on must not send what it was about to (promise 2).
+func alive(ctx context.Context) (alive context.Context, held func() error, stop func()) {
 	info := activity.GetInfo(ctx)
 	ctx, cancel := context.WithDeadline(ctx, info.StartedTime.Add(info.Deadline.Sub(info.StartedTime)*4/5))
 	stopped := make(chan struct{})
 	beat := context.WithoutCancel(ctx) // an attempt that hears out what it sent is alive after a cancel, too
+	away := &absence{most: info.HeartbeatTimeout * 4 / 5, last: time.Now()}
 	go func() {
 		tick := time.NewTicker(pulse)
 		defer tick.Stop()
@@ -81,9 +86,32 @@ func alive(ctx context.Context) (context.Context, func()) {
 			case <-stopped:
 				return
 			case <-tick.C:
+				_ = away.check(true)
 				activity.RecordHeartbeat(beat)
 			}
 		}
 	}()
-	return ctx, func() { close(stopped); cancel() }
+	return ctx, func() error { return away.check(false) }, func() { close(stopped); cancel() }
+}
+
+// absence notices that a process did not run for a while.
+type absence struct {
+	most time.Duration // 0: nobody takes over
+	mu   sync.Mutex
+	last time.Time // beat
+	lost bool
+}
+
+func (a *absence) check(beat bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	a.lost = a.lost || a.most > 0 && now.Sub(a.last) > a.most
+	if beat {
+		a.last = now
+	}
+	if a.lost {
+		return fault.New(fault.Unavailable, "worker.frozen", "its worker stood still for a while; another one may have taken over", nil)
+	}
+	return nil
 }

@@ -48,7 +48,7 @@ type (
 // Read answers the press of a batch of one. A second execution finds the answer
 // and returns its count.
 func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResult, error) {
-	ctx, stop := alive(ctx)
+	ctx, _, stop := alive(ctx)
 	defer stop()
 	if err := late(ctx); err != nil {
 		return contract.ReadResult{}, err

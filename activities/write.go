@@ -81,7 +81,7 @@ func (f frozen) ledger() []ledger.Member {
 // Write delivers the answer of the press of a batch of one. Rows that an earlier
 // attempt may have written are read back and written again only where they differ.
 func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteResult, error) {
-	ctx, stop := alive(ctx)
+	ctx, held, stop := alive(ctx)
 	defer stop()
 	if err := late(ctx); err != nil {
 		return contract.WriteResult{}, err
@@ -101,7 +101,7 @@ func (a *Writer) Write(ctx context.Context, in contract.Batch) (contract.WriteRe
 	if err != nil {
 		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
 	}
-	outcomes, err := a.send(ctx, plan, item, frozen, patience{})
+	outcomes, err := a.send(ctx, plan, item, frozen, patience{held: held})
 	if err != nil {
 		return contract.WriteResult{}, a.pending(ctx, item, plan.Write.Connection, err)
 	}
@@ -208,7 +208,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	for i, o := range send {
 		batch[i] = rows[o.Key]
 	}
-	results, whole := a.upsert(ctx, plan, batch, p.call)
+	results, whole := a.upsert(ctx, plan, batch, p)
 	if whole != nil {
 		results = make([]error, len(send))
 		for i := range results {
@@ -251,8 +251,13 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	return nil, fmt.Errorf("writing: %w", cmp.Or(again, doubt))
 }
 
-func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, limit time.Duration) ([]error, error) {
-	ctx, done := within(ctx, limit)
+func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, p patience) ([]error, error) {
+	if p.held != nil {
+		if err := p.held(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, done := within(ctx, p.call)
 	defer done()
 	return a.Target.Upsert(ctx, plan, rows)
 }
