@@ -80,6 +80,11 @@ CANCELS ?= 1000
 cancels: tools ## Cancel presses at random moments and hold each certificate against the target
 	@go test -count=1 -timeout 2h -v -run TestEachCertificate ./internal/crash -cancels $(CANCELS) -seed $(SEED)
 
+.PHONY: mutants
+mutants: tools test-tools ## Plant known bugs one by one: each makes the suite fail that claims to catch it
+	@tools/install workflowcheck
+	@go run ./internal/devenv/testenv/with -- go test -count=1 -timeout 2h -v ./internal/mutants -all
+
 .PHONY: clean
 clean: ## Remove what was built here; caches and data (.patchbay) stay
 	@rm -rf bin

@@ -38,6 +38,7 @@ const (
 var points = []point{
 	// What a press needs until Temporal has it.
 	{name: "run.insert", at: serving, by: crowd},
+	{name: "run.join", at: serving, by: crowd},
 	{name: "run.claimFlow", at: serving, by: crowd},
 	{name: "run.Due", at: serving, by: crowd},
 	{name: "run.Extend", at: serving}, // as it begins

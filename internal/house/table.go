@@ -152,6 +152,7 @@ var Table = []Rule{
 	{Room: "internal/e2e/toxic", Libraries: []string{"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog", testify},
 		Why: "networks that fail, for tests"},
 	{Room: "internal/crash", Why: "ends the processes of the built binary and judges from outside; what it needs, only its tests import"},
+	{Room: "internal/mutants", Why: "tests the tests: plants bugs in their sources and stands on none of them"},
 	{Room: "internal/deploy", TestsMay: []string{"github.com/compose-spec/compose-go/v2"},
 		Why: "judges the files of deploy/ as Docker would read them; what it needs, only its tests import"},
 	{Room: "internal/house", Why: "judges the others and stands on none of them"},
