@@ -96,8 +96,12 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	found, err := readRecord(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, held.Close()) // nothing was begun, and the file stays for a person to read
+	}
 	e := &Env{options: o, dir: dir, ours: ours, lock: held, specs: map[string]spec{}, doubted: make(chan string, 1)}
-	if err := e.start(ctx); err != nil {
+	if err := e.start(ctx, found); err != nil {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		ended := e.end(stop)
@@ -109,11 +113,7 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	return e, nil
 }
 
-func (e *Env) start(ctx context.Context) error {
-	found, err := readRecord(e.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+func (e *Env) start(ctx context.Context, found record) error {
 	e.cluster = clusterDir(e.dir, found.Cluster)
 	e.record = found
 	e.record.Info = Info{Cluster: found.Cluster}

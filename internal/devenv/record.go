@@ -61,7 +61,8 @@ func readRecord(dir string) (record, error) {
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fault.New(fault.Invalid, "devenv.record", fmt.Sprintf(
-			"%s cannot be read; end what it started by hand, then remove it", filepath.Join(dir, RecordFile)), err)
+			"%s cannot be read, so nobody knows which processes it speaks of; end what still runs for %s by hand, then remove that file: the data stays",
+			filepath.Join(dir, RecordFile), dir), err)
 	}
 	if r.Ports == nil {
 		r.Ports = map[string]int{}

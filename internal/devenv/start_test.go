@@ -126,6 +126,24 @@ func TestAFailedFirstStartLeavesNoCluster(t *testing.T) {
 	start(t, o)
 }
 
+func TestARecordThatCannotBeReadIsRefusedAndLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	file := filepath.Join(dir, devenv.RecordFile)
+	const torn = `{"pid": 4711, "children": [{"name": "postgr`
+	require.NoError(t, os.WriteFile(file, []byte(torn), 0o600))
+	for range 2 {
+		_, err := devenv.Start(t.Context(), devenv.Options{Dir: dir, Temporal: sharedTemporal(t)})
+		require.Equal(t, "devenv.record", fault.Of(err).Code)
+		require.Contains(t, fault.Of(err).Text, "end what still runs for "+dir+" by hand, then remove that file")
+		left, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, []byte(torn), left, "it may be all that is known of children that run")
+	}
+	require.NoError(t, os.Remove(file))
+	start(t, devenv.Options{Dir: dir, Temporal: sharedTemporal(t)})
+}
+
 func TestAClusterWithoutItsPasswordIsNamed(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
