@@ -15,9 +15,10 @@ import (
 )
 
 // apply compiles every flow file and puts the flows in force. A directory with
-// an error changes nothing. It gives the connections.
-func apply(ctx context.Context, plans *run.Plans, files fs.FS, speed float64, by string) ([]flow.Connection, error) {
-	report, err := check.Dir(files, check.Options{Name: "flows", Compile: flowfile.Options{Speed: speed, Identity: Identity(config.Resolve)}})
+// an error changes nothing. name stands before file names in messages. It gives
+// the connections.
+func apply(ctx context.Context, plans *run.Plans, files fs.FS, name string, speed float64, by string) ([]flow.Connection, error) {
+	report, err := check.Dir(files, check.Options{Name: name, Compile: flowfile.Options{Speed: speed, Identity: Identity(config.Resolve)}})
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,9 @@ type DevOptions struct {
 	Database     string // URL of a PostgreSQL that is there; empty: a private cluster
 	Temporal     string // HOST:PORT of a Temporal that is there; empty: a development server
 	Speed        float64
-	Lean         bool  // the sandbox keeps nothing and limits nothing
-	Flows        fs.FS // flow files and connections.yaml
+	Lean         bool   // the sandbox keeps nothing and limits nothing
+	Flows        fs.FS  // flow files and connections.yaml
+	FlowsName    string // stands before their names in messages
 	Version      string
 	Verbose      bool      // log more than warnings
 	Out          io.Writer // progress, banner and log
@@ -136,7 +137,7 @@ func (d *dev) prepare(ctx context.Context) error {
 	parts.Go(func() error { return durable.RegisterSearchAttributes(preparing, d.core.temporal, d.core.Namespace) })
 	var connections []flow.Connection
 	parts.Go(func() (err error) {
-		connections, err = apply(preparing, d.core.plans, d.Flows, d.Speed, "dev")
+		connections, err = apply(preparing, d.core.plans, d.Flows, d.FlowsName, d.Speed, "dev")
 		return err
 	})
 	if err := parts.Wait(); err != nil {

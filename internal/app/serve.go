@@ -126,12 +126,13 @@ func (w *work) tell(found workers.Estate) {
 
 // ApplyOptions are the choices of `patchbay apply`.
 type ApplyOptions struct {
-	Role     string        // the application role, which serve and worker use
-	Password string        // for it; the role is made or updated when there is one
-	Flows    fs.FS         // flow files and connections.yaml
-	By       string        // who applies
-	Wait     time.Duration // for a worker of this build
-	Out      io.Writer     // progress
+	Role      string        // the application role, which serve and worker use
+	Password  string        // for it; the role is made or updated when there is one
+	Flows     fs.FS         // flow files and connections.yaml
+	FlowsName string        // stands before their names in messages
+	By        string        // who applies
+	Wait      time.Duration // for a worker of this build
+	Out       io.Writer     // progress
 }
 
 // Apply brings the schema up to date as the owner of the database, whom
@@ -149,7 +150,7 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	if err := durable.RegisterSearchAttributes(ctx, c.temporal, c.Namespace); err != nil {
 		return c.located(err)
 	}
-	if _, err := apply(ctx, c.plans, o.Flows, s.Speed, o.By); err != nil {
+	if _, err := apply(ctx, c.plans, o.Flows, o.FlowsName, s.Speed, o.By); err != nil {
 		return err
 	}
 	return promote(ctx, c, o.Wait, o.Out)

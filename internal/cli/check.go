@@ -79,12 +79,12 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 }
 
 // flowsToCheck opens what is to be checked; name stands before file names.
-func flowsToCheck(dir string, examples bool) (files fs.FS, name string, err error) {
+func flowsToCheck(dir string, inBinary bool) (files fs.FS, name string, err error) {
 	switch {
-	case examples && dir != "":
+	case inBinary && dir != "":
 		return nil, "", usage("--examples takes no directory; leave out one of the two")
-	case examples:
-		return app.Examples(), "examples", nil
+	case inBinary:
+		return app.Examples(), examples, nil
 	case dir == "" && !isDir(ownFlows):
 		return nil, "", usage("there is no ./%s here; give a directory: patchbay check DIR, or check those in the binary: patchbay check --examples", ownFlows)
 	case dir == "":

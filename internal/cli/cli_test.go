@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -117,6 +119,22 @@ func TestAnEmptyKeyIsNoKey(t *testing.T) {
 	var out, note bytes.Buffer
 	require.Equal(t, exitUsage, execute(t.Context(), []string{"patchbay", "explain", ""}, &out, &note))
 	require.Equal(t, "patchbay: name one key, for example: patchbay explain AS54888\n", note.String())
+}
+
+func TestARecordThatCannotBeReadIsNoReasonToAskAnotherServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	address, err := discover(dir)
+	require.NoError(t, err)
+	require.Equal(t, defaultServer, address, "nothing was started here")
+	file := filepath.Join(dir, "dev.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"http": "http://127.0.0.1:9`), 0o600))
+	_, err = discover(dir)
+	require.Equal(t, usage("%s cannot be read; name the server with --server URL", file), err)
+	require.NoError(t, os.WriteFile(file, []byte(`{"http": "http://127.0.0.1:9000"}`), 0o600))
+	address, err = discover(dir)
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:9000", address)
 }
 
 func TestTheVersionIsOneLine(t *testing.T) {

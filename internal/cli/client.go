@@ -3,11 +3,13 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -80,7 +82,10 @@ func firstOf(values ...string) string {
 func dial(c *cli.Command) (*remote, error) {
 	base := c.String("server")
 	if base == "" {
-		base = discover(".patchbay")
+		var err error
+		if base, err = discover(".patchbay"); err != nil {
+			return nil, err
+		}
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
@@ -89,19 +94,22 @@ func dial(c *cli.Command) (*remote, error) {
 	return &remote{base: strings.TrimRight(base, "/"), key: c.String("key"), http: &http.Client{}}, nil
 }
 
-// discover returns the address of the Patchbay that runs on this directory.
-func discover(dir string) string {
-	b, err := os.ReadFile(filepath.Join(dir, "dev.json"))
-	if err != nil {
-		return defaultServer
+// discover returns the address of the Patchbay that runs on this directory, or
+// the default where none has. A record that cannot be read is no reason to speak
+// to another Patchbay.
+func discover(dir string) (string, error) {
+	file := filepath.Join(dir, "dev.json")
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return defaultServer, nil
 	}
 	var info struct {
 		HTTP string `json:"http"`
 	}
-	if json.Unmarshal(b, &info) != nil || info.HTTP == "" {
-		return defaultServer
+	if err != nil || json.Unmarshal(b, &info) != nil {
+		return "", usage("%s cannot be read; name the server with --server URL", file)
 	}
-	return info.HTTP
+	return cmp.Or(info.HTTP, defaultServer), nil
 }
 
 // call sends a request and decodes a 2xx answer into out.

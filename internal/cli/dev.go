@@ -48,7 +48,7 @@ func runDev(ctx context.Context, c *cli.Command) error {
 			return usage("--%s %d is no port", name, p)
 		}
 	}
-	files, err := flowFiles(c.String("flows"))
+	files, name, err := flowFiles(c.String("flows"))
 	if err != nil {
 		return err
 	}
@@ -56,23 +56,27 @@ func runDev(ctx context.Context, c *cli.Command) error {
 		Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
 		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"),
 		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
-		Flows: files, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
+		Flows: files, FlowsName: name, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
 	})
 }
 
 // ownFlows is the directory of flows that commands use when none is named.
 const ownFlows = "flows"
 
-// flowFiles opens a directory of flows; with no name the one at hand, else the
-// examples.
-func flowFiles(dir string) (fs.FS, error) {
+// examples is what messages call the flows in the binary.
+const examples = "examples"
+
+// flowFiles opens a directory of flows; with no dir the one at hand, else the
+// examples. name stands before file names in messages.
+func flowFiles(dir string) (files fs.FS, name string, err error) {
 	if dir == "" {
 		if _, err := os.Stat(filepath.Join(ownFlows, "connections.yaml")); err != nil {
-			return app.Examples(), nil
+			return app.Examples(), examples, nil
 		}
 		dir = ownFlows
 	}
-	return flowDir(dir)
+	files, err = flowDir(dir)
+	return files, dir, err
 }
 
 // flowDir opens a directory of flows.

@@ -123,7 +123,7 @@ func applyCommand() *cli.Command {
 				by = u.Username
 			}
 			return app.Apply(ctx, s, app.ApplyOptions{
-				Role: c.String("role"), Password: password, Flows: files, By: by,
+				Role: c.String("role"), Password: password, Flows: files, FlowsName: dir, By: by,
 				Wait: c.Duration("wait"), Out: c.Root().ErrWriter,
 			})
 		},

@@ -1,0 +1,18 @@
+package app
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+)
+
+func TestFlowsThatCannotBeAppliedAreNamedByTheDirectoryThatWasGiven(t *testing.T) {
+	t.Parallel()
+	files := fstest.MapFS{"connections.yaml": {Data: []byte("connections: {}\n")}, "one.yaml": {Data: []byte("flow: one\n")}}
+	_, err := apply(t.Context(), nil, files, "elsewhere/integrations", 1, "test") // it fails before there is anything to put in force
+	require.Equal(t, "flows.invalid", fault.Of(err).Code)
+	require.Contains(t, fault.Of(err).Text, "\nelsewhere/integrations/one.yaml:1:1: pattern is missing")
+}
