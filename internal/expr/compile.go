@@ -73,6 +73,7 @@ func (e *Env) Compile(source string, want Type) (*Program, []Issue) {
 	if iss.Err() != nil {
 		return nil, append(bad, e.issues(root, iss)...)
 	}
+	bad = append(bad, keys(checked.NativeRep())...)
 	result := e.types.named(checked.OutputType())
 	if i := mismatch(result, checked.OutputType(), want); i != nil {
 		bad = append(bad, *i)
@@ -207,6 +208,28 @@ func regexes(root *ast.AST) []Issue {
 			i.Message, i.Fix = "the pattern is no regular expression: "+strings.TrimPrefix(err.Error(), "error parsing regexp: "), "RE2 syntax is understood"
 		}
 		out = append(out, i)
+	}))
+	return out
+}
+
+// keys checks the keys of every object that is written out: JSON has text for keys
+// and nothing else. A key of unknown type is checked when it is there.
+func keys(root *ast.AST) []Issue {
+	var out []Issue
+	ast.PreOrderVisit(root.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.MapKind {
+			return
+		}
+		for _, entry := range e.AsMap().Entries() {
+			key := entry.AsMapEntry().Key()
+			switch root.GetType(key.ID()).Kind() {
+			case types.StringKind, types.DynKind, types.AnyKind, types.TypeParamKind:
+				continue
+			}
+			at := root.SourceInfo().GetStartLocation(leftmost(key).ID())
+			out = append(out, Issue{Line: at.Line(), Col: at.Column() + 1, Kind: Mistyped,
+				Message: "a key of an object is of type " + typeNames(root.GetType(key.ID()).String()) + ", where text is due", Fix: "write the key in quotes, or wrap it in string(…)"})
+		}
 	}))
 	return out
 }

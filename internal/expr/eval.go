@@ -83,6 +83,8 @@ func (p *Program) failure(err error) error {
 		return fault.New(fault.Rejected, CodeValue, "a list is shorter than the expression needs", err)
 	case strings.HasPrefix(text, "division by zero"), strings.HasPrefix(text, "modulus by zero"):
 		return fault.New(fault.Rejected, CodeValue, "a division by zero", err)
+	case strings.Contains(text, "hash of unhashable type"):
+		return fault.New(fault.Rejected, CodeType, "a key of an object that the expression makes is no text", err)
 	case strings.HasPrefix(text, "internal error"), strings.HasPrefix(text, "a floating-point number"):
 		return fault.New(fault.Bug, "bug.cel", "the expression failed inside", err)
 	}

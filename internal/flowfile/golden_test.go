@@ -109,23 +109,3 @@ func TestTheValidFileHasNoDiagnostics(t *testing.T) {
 	require.Empty(t, diags)
 	require.True(t, plan.Read.OneRow)
 }
-
-func FuzzCompileNeverPanics(f *testing.F) {
-	names, err := filepath.Glob("testdata/*/*.yaml")
-	require.NoError(f, err)
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		require.NoError(f, err)
-		f.Add(data)
-	}
-	valid, err := os.ReadFile("testdata/connections/valid.yaml")
-	require.NoError(f, err)
-	connections, _ := flowfile.ParseConnections(flowfile.File{Name: "connections.yaml", Data: valid})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		file := flowfile.File{Name: "f.yaml", Data: data}
-		plan, diags := flowfile.Compile(file, connections.List, flowfile.Options{})
-		require.Equal(t, plan == nil, flowfile.Failed(diags))
-		_, _ = flowfile.ParseConnections(file)
-		_, _ = flowfile.ParseTests(file)
-	})
-}

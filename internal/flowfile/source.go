@@ -92,6 +92,9 @@ func (r *reader) encoding(data []byte) bool {
 			return false
 		case c == '\n':
 			line, col = line+1, 0
+		case c == '\r' && !bytes.HasPrefix(data[i+1:], []byte("\n")), c == 0x85, c == 0x2028, c == 0x2029:
+			r.add(at{line, col}, CodeEncoding, fmt.Sprintf("the character U+%04X begins a line for some readers and none for others", c), "end lines with a line feed")
+			ok = false
 		case c >= 0x202a && c <= 0x202e, c >= 0x2066 && c <= 0x2069, c == 0x200e, c == 0x200f, c == 0x061c:
 			r.add(at{line, col}, CodeEncoding, fmt.Sprintf("the invisible character U+%04X changes how the text reads", c), "remove it")
 			ok = false

@@ -1,0 +1,63 @@
+package expr_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/expr"
+	"patchbay/internal/fault"
+)
+
+// FuzzCompile compiles whatever an author may write, and evaluates what compiles
+// on a row. There is a program or there are issues, each at a place in the source;
+// an evaluation ends within its budget, and what it gives is JSON.
+func FuzzCompile(f *testing.F) {
+	for _, s := range []string{
+		`row.a + 1.5`, `-1.5e3`, `row.specs.map(s, s.value)`, `has(row.x) ? row.x : null`, `"\u00e9".matches("[")`, `.5`, `1.`,
+		`row.specs.all(a, row.specs.all(b, row.specs.all(c, row.specs.all(d, a != b))))`, `"x".matches("(a+)+$")`,
+		`decimal("1e999") * decimal("1e999")`, `divide(1, 3, 100)`, `row.?z.orValue(1)`, `timestamp("2026-01-31T00:00:00Z") + duration("1h")`,
+		`{"a": [1, {"b": row}]}`, `{b"x": row}`, `{row: 1}`, `{1: row.a}`, `type(row)`, `b"x"`, `1u`, `row["a"]`, `"%s".format([1])`, `dyn(1.0) == 1`, `row . a`, "row\n.b",
+		`9223372036854775807 + 1`, `-9223372036854775808`, `"a".replace("", "aaaaaaaaaaaaaaaaaaaaaaaa").replace("", "bbbbbbbbbbbbbbbbbbbbbbb")`,
+	} {
+		f.Add(s)
+	}
+	specs := make([]any, 100)
+	for i := range specs {
+		specs[i] = map[string]any{"name": strings.Repeat("n", 100), "value": json.Number("1.25")}
+	}
+	row := map[string]any{
+		"ItemNumber": "AS54888", "count": json.Number("7"), "price": json.Number("19.99"), "active": true,
+		"changed": "2026-01-31T10:00:00Z", "any": map[string]any{"a": nil}, "specs": specs, "a": json.Number("1"),
+	}
+	vars := map[string]any{"row": row, "params": map[string]any{"id": strings.Repeat("x", 1000), "n": json.Number("3")}}
+	f.Fuzz(func(t *testing.T, source string) {
+		for _, env := range []*expr.Env{typed(t), untyped(t)} {
+			p, issues := env.Compile(source, expr.Anything)
+			if p == nil {
+				require.NotEmpty(t, issues)
+				lines := strings.Split(source, "\n")
+				for _, i := range issues {
+					require.NotEmpty(t, i.Message)
+					require.True(t, i.Line >= 1 && i.Line <= len(lines), "%+v", i)
+					require.True(t, i.Col >= 1 && i.Col <= utf8.RuneCountInString(lines[i.Line-1])+1, "%q: %+v", source, i)
+				}
+				continue
+			}
+			require.Empty(t, issues)
+			v, err := p.Eval(vars)
+			if err != nil {
+				f := fault.Of(err)
+				require.NotEqual(t, fault.Bug, f.Class, "%q: %s", source, f)
+				continue
+			}
+			if v != expr.Absent {
+				_, err = json.Marshal(v)
+				require.NoError(t, err)
+			}
+		}
+	})
+}
