@@ -91,7 +91,7 @@ func free(id string) error {
 }
 
 func wrongFlow(code, text string) error {
-	return fault.New(fault.Invalid, "door.flow", text, nil).With(fault.Field{Path: "/flow", Code: code, Detail: text})
+	return fault.New(fault.Invalid, "door.flow", text, nil).With(fault.Field{Path: "flow", Code: code, Detail: text})
 }
 
 // Read gives the answer of a run as far as there is one: itself, or its count

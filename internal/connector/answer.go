@@ -2,13 +2,14 @@ package connector
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"patchbay/internal/fault"
+	"patchbay/internal/strictjson"
 )
 
 var errTooLarge = errors.New("answer larger than allowed")
@@ -31,17 +32,19 @@ func readBody(answer *http.Response, limit int64) ([]byte, error) {
 	return buffer.Bytes(), err
 }
 
-// decode reads exactly one JSON document; numbers become json.Number.
-func decode(body []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	if err := dec.Decode(into); err != nil {
-		return err
+// decode reads exactly one JSON object, strictly: what two readers could
+// understand differently, such as a key that stands twice, is no answer. Numbers
+// become json.Number.
+func decode(body []byte) (map[string]any, error) {
+	v, err := strictjson.Decode(body, "")
+	if err != nil {
+		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the document")
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("an answer that is no object")
 	}
-	return nil
+	return object, nil
 }
 
 // isHTML recognises a page meant for a person.
@@ -72,23 +75,23 @@ func (t *Transport) Malformed(what string) *fault.Fault {
 	return fault.New(fault.Unavailable, "vendor.malformed", "the answer of "+t.config.Name+" is not what is documented: "+what, nil)
 }
 
-// undecodable is the fault of a body that is no JSON, with a look at its shape.
+// undecodable is the fault of a body that is no JSON object, with a look at its
+// shape.
 func (t *Transport) undecodable(r Request, body []byte, err error) *fault.Fault {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" ends in the middle", err)
+	at := 0
+	var place strictjson.PlaceError
+	if errors.As(err, &place) {
+		at = place.Offset
+		if begun.Match(body[at:]) {
+			return t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" ends in the middle", err)
+		}
 	}
-	at := len(body)
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		at = int(syntax.Offset)
-	case errors.As(err, &kind):
-		at = int(kind.Offset)
-	}
-	from := max(0, min(at, len(body))-40)
-	return t.unreadable(r, "vendor.malformed", "the answer of "+t.config.Name+" is not the JSON expected, near "+shape(body[from:]), err)
+	return t.unreadable(r, "vendor.malformed", "the answer of "+t.config.Name+" is not the JSON expected, near "+shape(body[max(0, at-40):]), err)
 }
+
+// begun is what a text that was cut off ends with, from the place on where it
+// cannot be read: nothing, or the beginning of a word, a number or an escape.
+var begun = regexp.MustCompile(`^(t(ru?)?|f(a(ls?)?)?|nu?l?|-?[0-9]*\.?[0-9]*([eE][-+]?)?|\\(u[0-9a-fA-F]{0,3})?)$`)
 
 // shape shows how a text is built and nothing of what it says: a run of letters
 // becomes one "a", a run of digits one "0"; at most 80 characters.

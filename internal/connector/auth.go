@@ -127,15 +127,12 @@ func (t *Transport) requestToken(ctx context.Context) (string, time.Duration, er
 	if answer.StatusCode != http.StatusOK {
 		return "", 0, t.refusedToken(answer, body)
 	}
-	var got struct {
-		Token   string `json:"access_token"`
-		Kind    string `json:"token_type"`
-		Expires any    `json:"expires_in"` // a number; in text at the older endpoints
-	}
-	if err := decode(body, &got); err != nil || got.Token == "" || !strings.EqualFold(got.Kind, "bearer") || !isHeaderValue(got.Token) {
+	got, err := decode(body)
+	token, _ := got["access_token"].(string)
+	if kind, _ := got["token_type"].(string); err != nil || token == "" || !isHeaderValue(token) || !strings.EqualFold(kind, "bearer") {
 		return "", 0, fault.New(fault.Unavailable, "vendor.malformed", "the token endpoint of "+t.config.Name+" answered without a bearer token", nil)
 	}
-	return got.Token, lifetime(got.Expires), nil
+	return token, lifetime(got["expires_in"]), nil // a number; in text at the older endpoints
 }
 
 func (t *Transport) tokenRequest(ctx context.Context) (*http.Request, error) {

@@ -102,8 +102,8 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 	return t, nil
 }
 
-// Do sends the request and decodes the JSON of a success into into, which may be
-// nil. An error is a *fault.Fault, or the context's own error when the caller
+// Do sends the request and puts the JSON object of a success into into, which may
+// be nil. An error is a *fault.Fault, or the context's own error when the caller
 // gave up before anything that changes something was sent. A token that the
 // system refuses is renewed once.
 //
@@ -111,7 +111,7 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 // "connector.busy" (all requests allowed are under way), "connector.rate",
 // "connector.silent" (the system asked for it) and "connector.resting" (the
 // system answers nothing).
-func (t *Transport) Do(ctx context.Context, r Request, into any) (answer Answer, err error) {
+func (t *Transport) Do(ctx context.Context, r Request, into *map[string]any) (answer Answer, err error) {
 	p, err := t.limits.enter(ctx, &r)
 	if err != nil {
 		return Answer{}, err
@@ -157,7 +157,7 @@ func (t *Transport) judge(ctx context.Context, p pass, a Answer, err error) (out
 
 // try sends the request once. outer is the caller's context; inner also ends
 // when the time for one request is over.
-func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answer, string, error) {
+func (t *Transport) try(outer, inner context.Context, r Request, into *map[string]any) (Answer, string, error) {
 	var sent atomic.Bool
 	if r.Write {
 		inner = httptrace.WithClientTrace(inner, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
@@ -208,7 +208,7 @@ func (t *Transport) try(outer, inner context.Context, r Request, into any) (Answ
 	case into == nil:
 		return answer, token, nil
 	}
-	if err := decode(body, into); err != nil {
+	if *into, err = decode(body); err != nil {
 		return answer, token, t.undecodable(r, body, err)
 	}
 	return answer, token, nil

@@ -52,7 +52,7 @@ type Fault struct {
 
 // Field names one wrong place of an input.
 type Field struct {
-	Path   string `json:"path"`          // for example "params.product_id" or "/a/3/b"
+	Path   string `json:"path"`          // as At and AtIndex make it: "params.lines[3].unit", "query.wait"
 	Code   string `json:"code"`          // for example "field.required"
 	Detail string `json:"detail"`        // what is wrong, without the value
 	Fix    string `json:"fix,omitempty"` // what to write instead

@@ -3,9 +3,9 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +15,10 @@ import (
 	"patchbay/internal/fault"
 )
 
+// mostUnknown is how many unknown parameters are named one by one: an answer must
+// not outgrow the request.
+const mostUnknown = 20
+
 // Validate checks params against the plan and returns them complete: defaults
 // filled in, integers as int64. Every wrong parameter is named in one Invalid
 // fault with code "params.invalid"; nothing is coerced.
@@ -22,7 +26,7 @@ func (p *Plan) Validate(params map[string]any) (Row, error) {
 	out := make(Row, len(p.Params))
 	var bad []fault.Field
 	wrong := func(name, code, detail, fix string) {
-		bad = append(bad, fault.Field{Path: "params." + name, Code: code, Detail: detail, Fix: fix})
+		bad = append(bad, fault.Field{Path: fault.At("params", name), Code: code, Detail: detail, Fix: fix})
 	}
 	known := map[string]bool{}
 	for _, d := range p.Params {
@@ -45,31 +49,35 @@ func (p *Plan) Validate(params map[string]any) (Row, error) {
 		}
 		out[d.Name] = value
 	}
-	names := make([]string, 0, len(params))
-	for name := range params {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		if !known[name] {
-			fix := "remove it"
-			for _, d := range p.Params {
-				if strings.EqualFold(d.Name, name) {
-					fix = fmt.Sprintf("did you mean %q?", d.Name)
-				}
-			}
-			wrong(clip(name, 60), "field.unknown", "the flow has no such parameter", fix)
+	unknown := 0
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if known[name] {
+			continue
 		}
+		if unknown++; unknown > mostUnknown {
+			continue
+		}
+		fix := "remove it"
+		for _, d := range p.Params {
+			if strings.EqualFold(d.Name, name) {
+				fix = fmt.Sprintf("did you mean %q?", d.Name)
+			}
+		}
+		wrong(name, "field.unknown", "the flow has no such parameter", fix)
 	}
 	if len(bad) > 0 {
 		details := make([]string, len(bad))
 		for i, f := range bad {
 			details[i] = f.Detail
 			if f.Code == "field.unknown" {
-				details[i] = fmt.Sprintf("%s is unknown", strings.TrimPrefix(f.Path, "params."))
+				details[i] = f.Path + " is unknown"
 			}
 		}
-		return nil, fault.Invalidf("params.invalid", "%s", strings.Join(details, "; ")).With(bad...)
+		text := strings.Join(details, "; ")
+		if more := unknown - mostUnknown; more > 0 {
+			text += fmt.Sprintf("; and %d more are unknown", more)
+		}
+		return nil, fault.Invalidf("params.invalid", "%s", text).With(bad...)
 	}
 	return out, nil
 }
@@ -162,13 +170,6 @@ func kind(v any) string {
 		return "a list"
 	}
 	return "an object"
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // patterns keeps compiled patterns: those of plans, so they are few.

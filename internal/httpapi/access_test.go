@@ -5,10 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -138,30 +136,4 @@ func TestWhatAKeyMayDependsOnItsRole(t *testing.T) {
 	flowPath := "/v1/flows/product-specs"
 	require.NotContains(t, b.do(http.MethodGet, flowPath, "", "Authorization", "Bearer app").body, `"plan":`)
 	require.Contains(t, b.do(http.MethodGet, flowPath, "", "Authorization", "Bearer ops").body, `"plan":`)
-}
-
-func TestAClientThatBreaksTheWireIsCutOff(t *testing.T) {
-	t.Parallel()
-	post := "POST " + pressPath + " HTTP/1.1\r\nHost: ADDR\r\nContent-Type: application/json\r\n"
-	for name, c := range map[string]struct{ sent, want string }{
-		"two lengths":    {"POST / HTTP/1.1\r\nHost: ADDR\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 400"},
-		"33 KiB headers": {"GET / HTTP/1.1\r\nHost: ADDR\r\nX: " + strings.Repeat("x", 33<<10) + "\r\n\r\n", "HTTP/1.1 431"},
-		"1 MiB and 1":    {post + "Content-Length: 1048577\r\n\r\n", "HTTP/1.1 413"},
-		"chunks beyond":  {post + "Transfer-Encoding: chunked\r\n\r\n100001\r\n" + strings.Repeat("x", 0x100001) + "\r\n", "HTTP/1.1 413"},
-		"half a header":  {"GET / HTTP/1.1\r\nHos", ""},
-		"half a body":    {post + "Content-Length: 9\r\n\r\n{", "HTTP/1.1 408"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBundle(t)
-			conn, err := net.Dial("tcp", b.addr)
-			require.NoError(t, err)
-			defer func() { _ = conn.Close() }()
-			require.NoError(t, conn.SetDeadline(time.Now().Add(14*time.Second)), "the limits are 5 s and 10 s")
-			_, _ = io.WriteString(conn, strings.Replace(c.sent, "ADDR", b.addr, 1)) // a server that has seen enough may close
-			got, err := io.ReadAll(conn)
-			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server closes, not the client")
-			require.True(t, strings.HasPrefix(string(got), c.want), "%.200s", got)
-		})
-	}
 }

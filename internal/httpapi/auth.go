@@ -53,12 +53,12 @@ func (a *Auth) Principal(r *http.Request) (flow.Principal, error) {
 	if sent {
 		return a.bearer(header)
 	}
-	if !a.dev {
-		return flow.Principal{}, unauthorized("auth.missing", "send a key of this installation as: Authorization: Bearer KEY")
-	}
-	if foreign(r) {
+	if preflight(r) || a.dev && foreign(r) {
 		return flow.Principal{}, fault.New(fault.Unauthorized, "origin.foreign",
-			"pages of another origin may not call this server without a key", nil)
+			"pages of another origin may not call this server; let the server of that page call it with a key", nil)
+	}
+	if !a.dev {
+		return flow.Principal{}, unauthorized("auth.missing", "the request has no key; send one of this installation as: Authorization: Bearer KEY")
 	}
 	return flow.Principal{Name: "dev", Role: flow.RoleAdmin}, nil
 }
@@ -67,14 +67,33 @@ func (a *Auth) bearer(header []string) (flow.Principal, error) {
 	scheme, token, ok := strings.Cut(header[0], " ")
 	token = strings.TrimSpace(token)
 	if len(header) != 1 || !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken {
-		return flow.Principal{}, unauthorized("auth.malformed", "the Authorization header must be: Bearer KEY, once")
+		return flow.Principal{}, unauthorized("auth.malformed", "the Authorization header cannot be read; send it once, as: Authorization: Bearer KEY")
 	}
 	if a.keys != nil {
 		if p, ok := a.keys.Principal(token); ok {
 			return p, nil
 		}
 	}
-	return flow.Principal{}, unauthorized("auth.unknown_key", "the key is not one of this installation")
+	if looksSigned(token) {
+		return flow.Principal{}, unauthorized("auth.token_type",
+			"the Authorization header holds a signed or encrypted token, and this installation takes its own keys only; ask its operator for one")
+	}
+	return flow.Principal{}, unauthorized("auth.unknown_key",
+		"the key in the Authorization header is not one of this installation; compare it with the one its operator gave, or ask for another")
+}
+
+// looksSigned recognises a JSON Web Token by its dots and its first letters, which
+// are those of {" in base64. Nothing of it is decoded: a token that nobody here
+// verifies is text like any other.
+func looksSigned(token string) bool {
+	dots := strings.Count(token, ".")
+	return strings.HasPrefix(token, "eyJ") && (dots == 2 || dots == 4)
+}
+
+// preflight reports whether a browser asks if a page of another origin may call.
+// Pages of this server need not ask.
+func preflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
 func unauthorized(code, text string) error { return fault.New(fault.Unauthorized, code, text, nil) }

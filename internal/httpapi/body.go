@@ -16,6 +16,7 @@ import (
 
 const (
 	maxBody    = 1 << 20          // of a request, expanded
+	maxValues  = 10_000           // of JSON in a body
 	bodyTime   = 10 * time.Second // for all of it to arrive
 	lingerTime = time.Second
 )
@@ -25,6 +26,12 @@ const (
 func readBody(w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
+	}
+	if len(r.TransferEncoding) > 0 {
+		// A length may have stood beside it, which net/http has dropped. Somebody on the
+		// way may have gone by that length, so nothing may follow on this connection
+		// (RFC 9112, section 6.1).
+		w.Header().Set("Connection", "close")
 	}
 	if r.ContentLength > maxBody {
 		w.Header().Set("Connection", "close") // refused before anything of it is read
@@ -41,9 +48,9 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 		return tooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
-		return fault.New(fault.Invalid, "body.too_slow", "the body did not arrive within 10 seconds", err)
+		return fault.New(fault.Invalid, "body.too_slow", "the body did not arrive within 10 seconds; send it again, all at once", err)
 	case err != nil:
-		return fault.New(fault.Invalid, "request.interrupted", "the body ended before its announced length", err)
+		return fault.New(fault.Invalid, "request.interrupted", "the body ended before its announced length; send it again, whole", err)
 	}
 	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fault.New(fault.Bug, "bug", "the connection takes no deadline", err)
@@ -68,7 +75,7 @@ func linger(w http.ResponseWriter, r *http.Request) {
 }
 
 func tooLarge() error {
-	return fault.New(fault.Invalid, "body.too_large", "a body has at most 1 MiB", nil)
+	return fault.New(fault.Invalid, "body.too_large", "the body is larger than 1 MiB; send less, or a reference to where the rest is", nil)
 }
 
 // expand undoes one gzip and refuses every other encoding: a chain of them is
@@ -78,18 +85,18 @@ func expand(encodings []string, raw []byte) ([]byte, error) {
 		return raw, nil
 	}
 	if len(encodings) > 1 || encodings[0] != "gzip" {
-		return nil, fault.New(fault.Invalid, "body.encoding", "send the body as it is, or with Content-Encoding: gzip", nil)
+		return nil, fault.New(fault.Invalid, "body.encoding", "the Content-Encoding is not one that is read here; send the body as it is, or with Content-Encoding: gzip", nil)
 	}
 	unpack, err := gzip.NewReader(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "body.gzip", "the body is not gzip", err)
+		return nil, fault.New(fault.Invalid, "body.gzip", "the body is not the gzip that Content-Encoding announces; send it as it is, or compress it", err)
 	}
 	plain, err := io.ReadAll(io.LimitReader(unpack, maxBody+1))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "body.gzip", "the body is damaged gzip", err)
+		return nil, fault.New(fault.Invalid, "body.gzip", "the body is damaged gzip; compress it again", err)
 	}
 	if len(plain) > maxBody {
-		return nil, fault.New(fault.Invalid, "body.expands", "a body has at most 1 MiB after it is expanded", nil)
+		return nil, fault.New(fault.Invalid, "body.expands", "the body is larger than 1 MiB after it is expanded; send less", nil)
 	}
 	return plain, nil
 }
@@ -110,9 +117,9 @@ func params(r *http.Request) (map[string]any, error) {
 		return map[string]any{}, nil // many clients name the type of a body they do not send
 	}
 	if !asJSON {
-		return nil, fault.New(fault.Invalid, "body.media_type", "send the parameters with Content-Type: application/json", nil)
+		return nil, fault.New(fault.Invalid, "body.media_type", "the Content-Type is not one that is read here; send the parameters as JSON with Content-Type: application/json", nil)
 	}
-	v, err := strictjson.Decode(raw)
+	v, err := strictjson.DecodeSome(raw, "params", maxValues)
 	if err != nil {
 		return nil, err
 	}

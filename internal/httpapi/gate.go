@@ -28,6 +28,7 @@ type gate struct {
 // ServeHTTP names the request, judges it and hands it on.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	begun(r.Context())
 	id := r.Header.Get("X-Request-Id")
 	if !plain(id, 64) {
 		id = newID()
@@ -70,7 +71,7 @@ func (g *gate) judge(r *http.Request) error {
 	}
 	for _, name := range []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
 		if _, set := r.Header[name]; set {
-			return fault.New(fault.Invalid, "method.not_allowed", "a method cannot be overridden by a header", nil)
+			return fault.New(fault.Invalid, "method.not_allowed", "a header cannot override the method; send the request with the method it is meant to have", nil)
 		}
 	}
 	return judgePath(r.URL)
@@ -92,7 +93,7 @@ func judgePath(u *url.URL) error {
 	}
 	twice, err := url.PathUnescape(u.Path)
 	if bad(u.Path) || err == nil && bad(twice) {
-		return fault.New(fault.Invalid, "path.invalid", "the path holds dot segments, control characters or text that is not UTF-8", nil)
+		return fault.New(fault.Invalid, "path.invalid", "the path holds dot segments, control characters or text that is not UTF-8; send it plain, with names percent-encoded once", nil)
 	}
 	return nil
 }

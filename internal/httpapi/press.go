@@ -3,8 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,14 +16,13 @@ const (
 	defaultWait = 10 * time.Second
 	maxWait     = 60 * time.Second
 	maxKey      = 255
-	logEvery    = time.Second // a store that is away fails every waiter at once: one of them says so
 )
 
 type pressInput struct {
 	Call
 	Flow     string `path:"flow" doc:"Name of an applied flow" example:"product-specs"`
 	Key      string `header:"Idempotency-Key" doc:"1 to 255 printable ASCII characters. The same key with the same body is the same run, for 30 days; with another body it is 409 idem.reused."`
-	Prefer   string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait." example:"wait=20"`
+	Prefer   string `header:"Prefer" doc:"wait=N: hold the answer for up to N seconds (10, at most 60). respond-async: do not wait. What cannot be understood is ignored, as RFC 7240 asks; Preference-Applied says what was followed." example:"wait=20"`
 	Priority string `header:"Priority" doc:"RFC 9218. An urgency above 3, as in u=5, says that nobody is waiting: the press goes after those of people who are" example:"u=5"`
 	Wait     string `query:"wait" doc:"none: do not wait, and answer 201 with a plain Location instead of 202, for a client that would follow a 202 by itself and wants to show progress meanwhile"`
 }
@@ -36,7 +33,7 @@ type runOutput struct {
 	Location   string `header:"Location" doc:"Where the run is. With 202 the address answers 202 again until there is an answer, then 200"`
 	RetryAfter string `header:"Retry-After" doc:"Seconds until asking again is worth it; with 202"`
 	Replayed   string `header:"Idempotency-Replayed" doc:"true when the key had been pressed before"`
-	Applied    string `header:"Preference-Applied"`
+	Applied    string `header:"Preference-Applied" doc:"The preference that was followed; absent when none was"`
 	Body       flow.Run
 }
 
@@ -60,9 +57,9 @@ func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait, asked := preferredWait(in.r.Header)
+	wait, applied := preferredWait(in.r.Header)
 	if in.Wait == waitNone {
-		wait, asked = 0, false
+		wait, applied = 0, ""
 	}
 	replayed := run.Replayed
 	run = a.await(ctx, run, wait, answered)
@@ -73,9 +70,7 @@ func (a *api) press(ctx context.Context, in *pressInput) (*runOutput, error) {
 	if replayed {
 		out.Replayed = "true"
 	}
-	if asked {
-		out.Applied = "wait=" + strconv.Itoa(int(wait/time.Second))
-	}
+	out.Applied = applied
 	return out, nil
 }
 
@@ -106,14 +101,18 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enoug
 	changed, stop := a.o.Runs.WatchAnswer(ctx, run.RunID)
 	defer stop()
 	for {
+		began := time.Now()
 		now, err := a.o.Runs.Get(ctx, run.RunID)
 		switch {
-		case err == nil && enough(now):
-			return now
 		case err == nil:
-			run = now
-		case ctx.Err() == nil && a.mayLog():
-			a.log.Warn("reading an accepted run again", zap.String("run", run.RunID), zap.Error(err))
+			if away := a.away.over(began); away > 0 {
+				a.log.Info("accepted runs can be read again", zap.Duration("away", away))
+			}
+			if run = now; enough(run) {
+				return run
+			}
+		case ctx.Err() == nil && a.away.failed(began):
+			a.log.Warn("accepted runs cannot be read; their callers wait on", zap.String("run", run.RunID), zap.Error(err))
 		}
 		select {
 		case <-changed:
@@ -125,12 +124,6 @@ func (a *api) await(ctx context.Context, run flow.Run, wait time.Duration, enoug
 	}
 }
 
-// mayLog is true once in logEvery.
-func (a *api) mayLog() bool {
-	now, last := time.Now().UnixNano(), a.logged.Load()
-	return now-last >= int64(logEvery) && a.logged.CompareAndSwap(last, now)
-}
-
 // idempotencyKey reads the key, or "" where the client sent none.
 func idempotencyKey(h http.Header) (string, error) {
 	values, sent := h["Idempotency-Key"]
@@ -138,7 +131,7 @@ func idempotencyKey(h http.Header) (string, error) {
 		return "", nil
 	}
 	malformed := fault.Invalidf("idem.malformed",
-		"Idempotency-Key must be sent once, with 1 to %d printable ASCII characters", maxKey)
+		"the Idempotency-Key cannot be used; send it once, with 1 to %d printable ASCII characters", maxKey)
 	if len(values) != 1 || values[0] == "" || len(values[0]) > maxKey {
 		return "", malformed
 	}
@@ -148,30 +141,6 @@ func idempotencyKey(h http.Header) (string, error) {
 		}
 	}
 	return values[0], nil
-}
-
-// preferredWait reads RFC 7240 preferences. Those it does not understand are
-// ignored, as that RFC asks; asked says that one was followed.
-func preferredWait(h http.Header) (wait time.Duration, asked bool) {
-	wait = defaultWait
-	for _, line := range h.Values("Prefer") {
-		for _, preference := range strings.Split(line, ",") {
-			preference, _, _ = strings.Cut(preference, ";")
-			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "respond-async":
-				if !asked {
-					wait, asked = 0, true
-				}
-			case "wait":
-				n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-				if err == nil {
-					wait, asked = min(time.Duration(n)*time.Second, maxWait), true
-				}
-			}
-		}
-	}
-	return wait, asked
 }
 
 // whole fills what JSON should show as an empty list rather than null.

@@ -5,13 +5,15 @@ import (
 	"compress/gzip"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/httpapi"
 )
 
 const (
@@ -97,66 +99,39 @@ func TestPressAnswers200ForAFinalFailure(t *testing.T) {
 	require.Equal(t, "oracle.not_found", r.run(t).Problem.Code)
 }
 
-func TestPressRefusesBadInputWithAStableCode(t *testing.T) {
+// Bad input by its catalogue is refused in a table of internal/app, on a real
+// store; this is what that catalogue does not have.
+func TestPressRefusesWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", 1<<20)
-	for name, c := range map[string]struct {
-		path, body string
-		header     []string
-		status     int
-		code       string
-	}{
-		"unknown flow":            {path: "/v1/flows/none/runs", body: product, status: 404, code: "flow.not_found"},
-		"missing parameter":       {body: `{}`, status: 422, code: "params.invalid"},
-		"no body":                 {status: 422, code: "params.invalid"},
-		"no body, but its type":   {header: []string{"Content-Type", "application/json"}, status: 422, code: "params.invalid"},
-		"no body, another type":   {header: []string{"Content-Type", "text/plain"}, status: 415, code: "body.media_type"},
-		"wrong type":              {body: `{"product_id":7}`, status: 422, code: "params.invalid"},
-		"against the pattern":     {body: `{"product_id":"a b"}`, status: 422, code: "params.invalid"},
-		"unknown parameter":       {body: `{"product_id":"AS1","x":1}`, status: 422, code: "params.invalid"},
-		"key in other case":       {body: `{"Product_ID":"AS1"}`, status: 422, code: "params.invalid"},
-		"not JSON":                {body: `{`, status: 400, code: "json.syntax"},
-		"NaN":                     {body: `{"product_id":NaN}`, status: 400, code: "json.syntax"},
-		"bad UTF-8":               {body: "{\"product_id\":\"\xff\"}", status: 400, code: "json.syntax"},
-		"byte order mark":         {body: "\ufeff" + product, status: 400, code: "json.syntax"},
-		"duplicate key":           {body: `{"product_id":"A","product_id":"B"}`, status: 400, code: "json.duplicate_key"},
-		"two documents":           {body: product + product, status: 400, code: "json.syntax"},
-		"too deep":                {body: strings.Repeat("[", 65) + strings.Repeat("]", 65), status: 400, code: "json.too_deep"},
-		"a list":                  {body: `[1]`, status: 400, code: "json.not_an_object"},
-		"over 1 MiB":              {body: `{"product_id":"` + long + `"}`, status: 413, code: "body.too_large"},
-		"a form":                  {body: "product_id=A", header: []string{"Content-Type", "x"}, status: 415, code: "body.media_type"},
-		"an unknown encoding":     {body: product, header: []string{"Content-Encoding", "br"}, status: 415, code: "body.encoding"},
-		"gzip twice":              {body: product, header: []string{"Content-Encoding", "gzip", "Content-Encoding", "gzip"}, status: 415, code: "body.encoding"},
-		"not gzip":                {body: product, header: []string{"Content-Encoding", "gzip"}, status: 400, code: "body.gzip"},
-		"a bomb":                  {body: zipped(t, strings.Repeat(long, 4)), header: []string{"Content-Encoding", "gzip"}, status: 413, code: "body.expands"},
-		"long key":                {body: product, header: []string{"Idempotency-Key", strings.Repeat("k", 256)}, status: 400, code: "idem.malformed"},
-		"empty key":               {body: product, header: []string{"Idempotency-Key", ""}, status: 400, code: "idem.malformed"},
-		"key that is not ASCII":   {body: product, header: []string{"Idempotency-Key", "schlüssel"}, status: 400, code: "idem.malformed"},
-		"two keys":                {body: product, header: []string{"Idempotency-Key", "a", "Idempotency-Key", "b"}, status: 400, code: "idem.malformed"},
-		"unknown wait":            {path: pressPath + "?wait=answer", body: product, status: 400, code: "query.invalid"},
-		"method override":         {body: product, header: []string{"X-HTTP-Method-Override", "DELETE"}, status: 405, code: "method.not_allowed"},
-		"dot segments, twice":     {path: "/v1/flows/%252e%252e/runs", body: product, status: 400, code: "path.invalid"},
-		"a NUL in the path":       {path: "/v1/flows/a%00b/runs", body: product, status: 400, code: "path.invalid"},
-		"encoded dot segments":    {path: "/v1/flows/%2e%2e/runs", body: product, status: 400, code: "path.invalid"},
-		"unknown path of the API": {path: "/v1/nothing", body: product, status: 404, code: "path.unknown"},
+	b := newBundle(t)
+	for path, want := range map[string]string{pressPath + "?wait=answer": "query.invalid", "/v1/nothing": "path.unknown"} {
+		require.Equal(t, want, b.do(http.MethodPost, path, product).problem(t).Code)
+	}
+	wrong := b.do(http.MethodPost, pressPath+"?wait=answer", product).problem(t)
+	require.Equal(t, "query.wait", wrong.Errors[0].Path)
+	none := b.do(http.MethodPost, pressPath, "", "Content-Type", "application/json").problem(t)
+	require.Equal(t, "params.invalid", none.Code, "many clients name the type of a body they do not send")
+	require.Empty(t, b.book.runs, "nothing was started")
+}
+
+// RFC 7240, section 2: a server must ignore a preference that it does not
+// understand. That it was ignored is said by what is missing.
+func TestAPreferenceThatCannotBeReadIsIgnoredAndSaidToBe(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for prefer, applied := range map[string]string{
+		"respond-async": "respond-async", "respond-async, wait=0": "wait=0", "wait=0, wait=30": "wait=0", `WAIT="0"`: "wait=0", "wait=soon, respond-async": "respond-async",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBundle(t)
-			path := c.path
-			if path == "" {
-				path = pressPath
-			}
-			r := b.do(http.MethodPost, path, c.body, c.header...)
-			require.Equal(t, c.status, r.status, r.body)
-			p := r.problem(t)
-			require.Equal(t, c.code, p.Code)
-			if c.code == "params.invalid" {
-				require.NotEmpty(t, p.Errors, "each wrong parameter is named")
-				require.NotEmpty(t, p.Errors[0].Path)
-			}
-			require.Empty(t, b.book.runs, "nothing was started")
-		})
+		r := b.do(http.MethodPost, pressPath, product, "Prefer", prefer)
+		require.Equal(t, http.StatusAccepted, r.status, prefer)
+		require.Equal(t, applied, r.header.Get("Preference-Applied"), prefer)
+	}
+	b = newBundle(t)
+	for _, prefer := range []string{"wait=soon", "wait=-1", "wiat=1", `x="respond-async, wait=0"`} {
+		go func() { b.book.change(<-b.book.watched, answerWith()) }()
+		r := b.do(http.MethodPost, pressPath, product, "Prefer", prefer)
+		require.Equal(t, http.StatusOK, r.status, "%s waits as if nothing had been said", prefer)
+		require.Empty(t, r.header.Values("Preference-Applied"), prefer)
 	}
 }
 
@@ -214,4 +189,42 @@ func zipped(t *testing.T, s string) string {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	return b.String()
+}
+
+func TestAStoreThatIsAwayIsLoggedOnceAndNotByEachWaiter(t *testing.T) {
+	t.Parallel()
+	core, logged := observer.New(zap.InfoLevel)
+	b := newBundle(t, func(o *httpapi.Options) { o.Log = zap.New(core) })
+	const waiters = 5
+	for range 2 {
+		reads := make(chan struct{}, 1000)
+		b.book.mu.Lock()
+		b.book.get = func(string) error {
+			reads <- struct{}{}
+			return fault.New(fault.Unavailable, "store.unavailable", "the store is away", nil)
+		}
+		b.book.mu.Unlock()
+		answers := make(chan reply, waiters)
+		for range waiters {
+			go func() { answers <- b.do(http.MethodPost, pressPath, product, "Prefer", "wait=60") }()
+		}
+		var ids []string
+		for range waiters {
+			ids = append(ids, <-b.book.watched)
+		}
+		for range 2 * waiters {
+			<-reads
+		}
+		b.book.mu.Lock()
+		b.book.get = nil
+		b.book.mu.Unlock()
+		for _, id := range ids {
+			b.book.change(id, answerWith())
+		}
+		for range waiters {
+			require.Equal(t, http.StatusOK, (<-answers).status)
+		}
+	}
+	require.Len(t, logged.FilterLevelExact(zap.WarnLevel).All(), 2, "one for each time it was away")
+	require.Len(t, logged.FilterMessage("accepted runs can be read again").All(), 2)
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -124,15 +125,26 @@ func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}
+	w.Header().Set("Content-Type", problemType)
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(p.body()) // the client may have gone; nobody else to tell
+	}
+}
+
+func (p *Problem) body() []byte {
 	body, err := json.Marshal(p)
 	if err != nil { // strings and integers only
 		panic("httpapi: a problem that cannot be encoded: " + err.Error())
 	}
-	w.Header().Set("Content-Type", problemType)
-	w.WriteHeader(p.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(body, '\n')) // the client may have gone; nobody else to tell
-	}
+	return append(body, '\n')
+}
+
+// wire is the whole answer to a request of which there is nothing to go by.
+func (p *Problem) wire() []byte {
+	body := p.body()
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n%s",
+		p.Status, p.Title, problemType, len(body), p.RequestID, body)
 }
 
 // ownProblems replaces huma's error model, should one of its own checks ever

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
-	"sync/atomic"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -33,7 +32,7 @@ type api struct {
 	*Server
 	huma    huma.API
 	streams chan struct{} // a place for each live stream
-	logged  atomic.Int64  // when a waiter last logged that the store is away, in nanoseconds
+	away    outage        // of the store, as those who wait for a run meet it
 }
 
 // register builds the routes once; the second value names the paths that are

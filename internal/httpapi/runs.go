@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"reflect"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -98,14 +97,15 @@ func (a *api) runRoutes() {
 	}, a.cancel)
 }
 
-// visible reads a run that p may see. Somebody else's does not exist.
+// visible reads a run that p may see. Somebody else's does not exist, and is
+// missing in the same words.
 func (a *api) visible(ctx context.Context, p flow.Principal, id string) (flow.Run, error) {
 	run, err := a.o.Runs.Get(ctx, id)
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.NotFound) || err == nil && !p.Sees(run.Principal):
+		return flow.Run{}, fault.NotFoundf("run.not_found", "there is no run with this ID; GET /v1/runs lists those there are")
+	case err != nil:
 		return flow.Run{}, err
-	}
-	if !p.Sees(run.Principal) {
-		return flow.Run{}, fault.NotFoundf("run.not_found", "no run has this ID")
 	}
 	return run, nil
 }
@@ -122,11 +122,9 @@ func (a *api) run(ctx context.Context, in *runOneInput) (*runOutput, error) {
 	if !ok {
 		return &runOutput{Status: http.StatusOK, Body: whole(run)}, nil
 	}
-	wait, asked := preferredWait(in.r.Header)
+	wait, applied := preferredWait(in.r.Header)
 	out := reply(in.r, a.await(ctx, run, wait, enough), in.Wait)
-	if asked {
-		out.Applied = "wait=" + strconv.Itoa(int(wait/time.Second))
-	}
+	out.Applied = applied
 	return out, nil
 }
 
@@ -164,7 +162,7 @@ func (a *api) list(ctx context.Context, in *listInput) (*listOutput, error) {
 
 func badQuery(name, detail string) error {
 	return fault.Invalidf("query.invalid", "the query parameter %s %s", name, detail).
-		With(fault.Field{Path: "query." + name, Code: "field.range", Detail: name + " " + detail})
+		With(fault.Field{Path: fault.At("query", name), Code: "field.range", Detail: name + " " + detail})
 }
 
 func (a *api) cancel(ctx context.Context, in *cancelInput) (*cancelOutput, error) {

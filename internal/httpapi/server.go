@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -64,10 +63,14 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      answerTime,
 		MaxHeaderBytes:    headerBytes,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnContext:       connected,
+		ConnState:         rested,
 		ErrorLog:          zap.NewStdLog(s.log.Named("http")),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(&bounded{Listener: ln, free: make(chan struct{}, connections)}) }()
+	go func() {
+		ended <- server.Serve(&bounded{Listener: ln, free: make(chan struct{}, connections), log: s.log})
+	}()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving HTTP: %w", err)
@@ -92,54 +95,3 @@ func loopback(a net.Addr) bool {
 }
 
 func portOf(a *net.TCPAddr) string { return strconv.Itoa(a.Port) }
-
-// bounded accepts no more connections than it has places for; the rest wait in
-// the kernel's queue.
-type bounded struct {
-	net.Listener
-	free chan struct{}
-	once sync.Once
-	done chan struct{}
-	init sync.Once
-}
-
-func (b *bounded) closed() chan struct{} {
-	b.init.Do(func() { b.done = make(chan struct{}) })
-	return b.done
-}
-
-// Accept waits for a place, then for a connection.
-func (b *bounded) Accept() (net.Conn, error) {
-	select {
-	case b.free <- struct{}{}:
-	case <-b.closed():
-		return nil, net.ErrClosed
-	}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.free
-		return nil, err
-	}
-	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-b.free })}, nil
-}
-
-// Close ends Accept, waiting or not.
-func (b *bounded) Close() error {
-	b.once.Do(func() { close(b.closed()) })
-	err := b.Listener.Close()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
-type placed struct {
-	net.Conn
-	leave func()
-}
-
-// Close gives the place back.
-func (p *placed) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
-}

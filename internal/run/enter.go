@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -280,7 +281,8 @@ func (b *Book) refuse(ctx context.Context, entries []*entry, replies []reply[acc
 			wait = b.drain(ctx, e)
 			after[e.press.Flow] = wait
 		}
-		replies[i].err = fault.ThrottledFor(wait, errFull.Code, errFull.Text, nil)
+		replies[i].err = fault.ThrottledFor(wait, errFull.Code, fmt.Sprintf(
+			"as many runs of %s wait as its limits.queue allows; try again after the time that Retry-After names", e.press.Flow), nil)
 	}
 }
 

@@ -169,7 +169,7 @@ func (p *Plans) unknown(ctx context.Context, name string) error {
 	if meant := fault.Closest(name, names); meant != "" {
 		return fault.NotFoundf("flow.not_found", "there is no flow %q; did you mean %q?", name, meant)
 	}
-	return fault.NotFoundf("flow.not_found", "there is no flow %.60q", name)
+	return fault.NotFoundf("flow.not_found", "there is no flow %.60q; GET /v1/flows lists those in force", name)
 }
 
 // ByDigest gives a plan that was ever put; the caller must not change it.

@@ -23,15 +23,27 @@ const (
 const (
 	CodeSyntax       = "json.syntax"
 	CodeTooDeep      = "json.too_deep"
+	CodeTooMany      = "json.too_many"
 	CodeDuplicateKey = "json.duplicate_key"
 	CodeUnknownField = "field.unknown"
 	CodeFieldType    = "field.type"
 )
 
+// PlaceError is the cause of a fault of Decode: where in the input it is.
+type PlaceError struct{ Offset int }
+
+// Error is the place in words.
+func (p PlaceError) Error() string { return "at byte " + strconv.Itoa(p.Offset) }
+
 // Decode reads exactly one JSON value. Objects become map[string]any, lists
-// []any, numbers json.Number.
-func Decode(b []byte) (any, error) {
-	p := &parser{in: b}
+// []any, numbers json.Number. The paths in its faults begin with root, which is
+// what the caller calls the value.
+func Decode(b []byte, root string) (any, error) { return DecodeSome(b, root, len(b)) }
+
+// DecodeSome is Decode of a document that has at most so many values, those inside
+// others counted: a value takes up to fifty times the memory of its text.
+func DecodeSome(b []byte, root string, most int) (any, error) {
+	p := &parser{in: b, root: root, left: most}
 	v, err := p.document()
 	if err != nil {
 		return nil, err
@@ -44,7 +56,15 @@ type parser struct {
 	in    []byte
 	at    int
 	depth int
-	path  []string // keys and indexes on the way to at
+	left  int // values that may still come
+	root  string
+	path  []step // from the root to at
+}
+
+// step is a key of an object or, without one, an index of a list.
+type step struct {
+	key   *string
+	index int
 }
 
 func (p *parser) document() (any, error) {
@@ -69,6 +89,9 @@ func (p *parser) document() (any, error) {
 func (p *parser) value() (any, error) {
 	if p.at == len(p.in) {
 		return nil, p.syntax(p.at, "the JSON ends where a value is due")
+	}
+	if p.left--; p.left < 0 {
+		return nil, p.fail(CodeTooMany, p.at, "the JSON holds more values than are read here", "send fewer")
 	}
 	switch c := p.in[p.at]; {
 	case c == '{':
@@ -108,9 +131,9 @@ func (p *parser) object() (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.path = append(p.path, key)
+		p.path = append(p.path, step{key: &key})
 		if _, twice := out[key]; twice {
-			return nil, p.fail(CodeDuplicateKey, start, "the key at "+p.pointer()+" is given twice")
+			return nil, p.fail(CodeDuplicateKey, start, "the key "+p.where()+" is given twice", "leave one of the two")
 		}
 		if p.space(); !p.take(':') {
 			return nil, p.syntax(p.at, "a colon is due after the key")
@@ -145,7 +168,7 @@ func (p *parser) list() (any, error) {
 	}
 	for {
 		p.space()
-		p.path = append(p.path, strconv.Itoa(len(out)))
+		p.path = append(p.path, step{index: len(out)})
 		v, err := p.value()
 		if err != nil {
 			return nil, err
@@ -339,46 +362,34 @@ func (p *parser) take(c byte) bool {
 
 func (p *parser) enter() error {
 	if p.depth++; p.depth > MaxDepth {
-		return p.fail(CodeTooDeep, p.at, fmt.Sprintf("the JSON is nested deeper than %d", MaxDepth))
+		return p.fail(CodeTooDeep, p.at, fmt.Sprintf("the JSON is nested deeper than %d", MaxDepth), "send a flatter value")
 	}
 	p.at++
 	return nil
 }
 
-func (p *parser) syntax(at int, text string) error { return p.fail(CodeSyntax, at, text) }
+func (p *parser) syntax(at int, text string) error {
+	return p.fail(CodeSyntax, at, text, "send one JSON value as RFC 8259 has it, in UTF-8")
+}
 
 // fail builds the fault for the byte at the offset. Columns count characters.
-func (p *parser) fail(code string, at int, text string) error {
+func (p *parser) fail(code string, at int, text, fix string) error {
 	before := p.in[:at]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	column := 1 + utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
-	where := fmt.Sprintf("byte %d (line %d, column %d)", at, line, column)
-	f := fault.Invalidf(code, "%s, at %s", text, where)
-	return f.With(fault.Field{Path: p.pointer(), Code: code, Detail: text + ", at " + where})
+	text = fmt.Sprintf("%s, at byte %d (line %d, column %d)", text, at, line, column)
+	return fault.New(fault.Invalid, code, text, PlaceError{at}).With(fault.Field{Path: p.where(), Code: code, Detail: text, Fix: fix})
 }
 
-// pointer is the JSON pointer of the place, cut to a length that is fit to show.
-func (p *parser) pointer() string { return pointer(p.path) }
-
-func pointer(path []string) string {
-	const most = 200
-	var b strings.Builder
-	for _, key := range path {
-		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(printable(key)))
-		if b.Len() > most {
-			return strings.ToValidUTF8(b.String()[:most], "") + "…"
+// where is the path of what is being read.
+func (p *parser) where() string {
+	path := p.root
+	for _, s := range p.path {
+		if s.key != nil {
+			path = fault.At(path, *s.key)
+		} else {
+			path = fault.AtIndex(path, s.index)
 		}
 	}
-	return b.String()
-}
-
-// printable replaces what could disturb a log line or a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '�'
-		}
-		return r
-	}, s)
+	return path
 }

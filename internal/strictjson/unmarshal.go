@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
-	"sort"
-	"strconv"
 	"strings"
 
 	"patchbay/internal/fault"
@@ -19,18 +18,18 @@ import (
 // a key that differs from a field only in case is one of them. A value of the
 // wrong type is a fault with code "field.type".
 func Unmarshal(b []byte, dst any) error {
-	v, err := Decode(b)
+	v, err := Decode(b, "")
 	if err != nil {
 		return err
 	}
 	w := walker{}
-	w.check(v, reflect.TypeOf(dst))
-	if len(w.fields) > 0 {
-		names := make([]string, len(w.fields))
-		for i, f := range w.fields {
+	w.check("", v, reflect.TypeOf(dst))
+	if len(w) > 0 {
+		names := make([]string, len(w))
+		for i, f := range w {
 			names[i] = f.Path
 		}
-		return fault.Invalidf(CodeUnknownField, "unknown: %s", strings.Join(names, ", ")).With(w.fields...)
+		return fault.Invalidf(CodeUnknownField, "unknown: %s", strings.Join(names, ", ")).With(w...)
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
@@ -43,22 +42,19 @@ func Unmarshal(b []byte, dst any) error {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &wrong):
-		path := "/" + strings.ReplaceAll(printable(wrong.Field), ".", "/")
+		path := wrong.Field // names of Go fields, so dotted already
 		return fault.Invalidf(CodeFieldType, "%s must be %s", path, kindOf(wrong.Type)).With(
 			fault.Field{Path: path, Code: CodeFieldType, Detail: "must be " + kindOf(wrong.Type)})
 	}
 	return fault.New(fault.Invalid, CodeFieldType, "a value is not of the type that is due", err)
 }
 
-// walker finds the keys that a Go type has no field for.
-type walker struct {
-	path   []string
-	fields []fault.Field
-}
+// walker gathers the keys that a Go type has no field for.
+type walker []fault.Field
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-func (w *walker) check(v any, t reflect.Type) {
+func (w *walker) check(path string, v any, t reflect.Type) {
 	for t != nil && t.Kind() == reflect.Pointer {
 		if t.Implements(unmarshaler) {
 			return // the type reads itself
@@ -70,46 +66,36 @@ func (w *walker) check(v any, t reflect.Type) {
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		w.object(v, t)
+		w.object(path, v, t)
 	case []any:
 		if t.Kind() == reflect.Slice || t.Kind() == reflect.Array {
 			for i, item := range v {
-				w.step(strconv.Itoa(i), item, t.Elem())
+				w.check(fault.AtIndex(path, i), item, t.Elem())
 			}
 		}
 	}
 }
 
-func (w *walker) object(v map[string]any, t reflect.Type) {
-	keys := make([]string, 0, len(v))
-	for key := range v {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
+func (w *walker) object(path string, v map[string]any, t reflect.Type) {
+	keys := slices.Sorted(maps.Keys(v))
 	switch t.Kind() {
 	case reflect.Map:
 		for _, key := range keys {
-			w.step(key, v[key], t.Elem())
+			w.check(fault.At(path, key), v[key], t.Elem())
 		}
 	case reflect.Struct:
 		known := fieldsOf(t)
 		for _, key := range keys {
 			if field, ok := known[key]; ok {
-				w.step(key, v[key], field)
+				w.check(fault.At(path, key), v[key], field)
 				continue
 			}
-			w.fields = append(w.fields, fault.Field{
-				Path: pointer(append(w.path, key)), Code: CodeUnknownField,
+			*w = append(*w, fault.Field{
+				Path: fault.At(path, key), Code: CodeUnknownField,
 				Detail: "there is no such field", Fix: suggest(key, known),
 			})
 		}
 	}
-}
-
-func (w *walker) step(key string, v any, t reflect.Type) {
-	w.path = append(w.path, key)
-	w.check(v, t)
-	w.path = w.path[:len(w.path)-1]
 }
 
 // fieldsOf lists the JSON names of a struct, those of embedded structs included.

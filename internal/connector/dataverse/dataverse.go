@@ -77,9 +77,9 @@ func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d)
 
 // Probe asks who the connection's user is.
 func (v *Dataverse) Probe(ctx context.Context) error {
-	var who struct{ UserId string }
+	var who map[string]any
 	_, err := v.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: v.root + "WhoAmI", Header: reading(), Collection: true}, &who)
-	if err == nil && who.UserId == "" {
+	if err == nil && who["UserId"] == nil {
 		err = v.transport.Malformed("there is no user")
 	}
 	return err

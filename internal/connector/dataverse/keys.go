@@ -116,15 +116,15 @@ func (v *Dataverse) readSome(ctx context.Context, t connector.Table, condition s
 		if err != nil {
 			return err
 		}
-		for _, item := range got.Value {
+		for _, item := range got.rows {
 			row := pick(item, selected)
 			exact[identity(key, row)] = row
 			folded[strings.ToLower(identity(key, row))] = row
 		}
-		if token, err = v.transport.Advance(token, got.Next); err != nil {
+		if token, err = v.transport.Advance(token, got.next); err != nil {
 			return err
 		}
-		target = got.Next
+		target = got.next
 	}
 	for i, k := range keys {
 		id := identity(key, k)

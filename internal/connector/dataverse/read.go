@@ -14,9 +14,11 @@ import (
 
 // list is the answer of an entity set.
 type list struct {
-	Value []map[string]any `json:"value"`
-	Next  string           `json:"@odata.nextLink"`
+	rows []map[string]any
+	next string // "" after the last page
 }
+
+const nextLink = "@odata.nextLink"
 
 // ReadPage reads one page. The token holds the system's nextLink.
 func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token string) (connector.Page, error) {
@@ -41,13 +43,13 @@ func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token strin
 	if err != nil {
 		return connector.Page{}, err
 	}
-	page := connector.Page{Rows: make([]connector.Row, len(got.Value))}
-	for i, item := range got.Value {
+	page := connector.Page{Rows: make([]connector.Row, len(got.rows))}
+	for i, item := range got.rows {
 		if page.Rows[i], err = v.row(ctx, t, q, item); err != nil {
 			return connector.Page{}, err
 		}
 	}
-	page.Next, err = v.transport.Advance(token, got.Next)
+	page.Next, err = v.transport.Advance(token, got.next)
 	return page, err
 }
 
@@ -97,12 +99,30 @@ func expansion(t connector.Table, asked string) (string, error) {
 func (v *Dataverse) list(ctx context.Context, target string, size int) (list, error) {
 	h := reading()
 	h["Prefer"] = []string{"odata.maxpagesize=" + strconv.Itoa(size)}
-	var got list
-	_, err := v.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Header: h, Collection: true}, &got)
-	if err == nil && got.Value == nil {
-		err = v.transport.Malformed("there is no list of rows")
+	var got map[string]any
+	if _, err := v.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Header: h, Collection: true}, &got); err != nil {
+		return list{}, err
 	}
-	return got, err
+	return v.listed(got["value"], got[nextLink])
+}
+
+// listed reads a list of rows and the link to more of them. Whatever is not as
+// documented is an error: what is missing would not be missed.
+func (v *Dataverse) listed(value, link any) (list, error) {
+	items, ok := value.([]any)
+	if !ok {
+		return list{}, v.transport.Malformed("there is no list of rows")
+	}
+	got := list{rows: make([]map[string]any, len(items))}
+	for i, item := range items {
+		if got.rows[i], ok = item.(map[string]any); !ok {
+			return list{}, v.transport.Malformed("a row is no object")
+		}
+	}
+	if got.next, ok = link.(string); !ok && link != nil {
+		return list{}, v.transport.Malformed("the link to the next page is no text")
+	}
+	return got, nil
 }
 
 // row keeps the selected columns of an item and the children asked for.
@@ -130,27 +150,18 @@ func (v *Dataverse) children(ctx context.Context, item map[string]any, property 
 	case map[string]any:
 		return plain(found), nil
 	case []any:
+		got, err := v.listed(found, item[property+nextLink])
 		rows := make([]any, 0, len(found))
-		for _, child := range found {
-			if m, ok := child.(map[string]any); ok {
+		for token := ""; err == nil; {
+			for _, m := range got.rows {
 				rows = append(rows, plain(m))
 			}
+			if token, err = v.transport.Advance(token, got.next); err != nil || token == "" {
+				return rows, err
+			}
+			got, err = v.list(ctx, got.next, maxPage)
 		}
-		next, _ := item[property+"@odata.nextLink"].(string)
-		for token := ""; next != ""; {
-			got, err := v.list(ctx, next, maxPage)
-			if err != nil {
-				return nil, err
-			}
-			for _, m := range got.Value {
-				rows = append(rows, plain(m))
-			}
-			if token, err = v.transport.Advance(token, next); err != nil {
-				return nil, err
-			}
-			next = got.Next
-		}
-		return rows, nil
+		return nil, err
 	}
 	return nil, v.transport.Malformed("an expanded property is neither a list nor a row")
 }

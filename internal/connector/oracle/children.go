@@ -75,19 +75,21 @@ func descend(rows []any, node map[string]any, branch []string, inherited any) ([
 	return rows, nil
 }
 
-// members reads a child in either of its forms: a collection since framework
-// version 3, a bare list before.
-func members(child any) (rows []map[string]any, hasMore bool, err error) {
-	list := child
-	if object, ok := child.(map[string]any); ok {
-		if list, ok = object["items"]; !ok {
-			return nil, false, errors.New("a child is an object without items")
+// members reads a list of rows in either of its forms: a collection since
+// framework version 3, a bare list before. Whatever is not as documented is an
+// error: what is missing would not be missed.
+func members(of any) (rows []map[string]any, hasMore bool, err error) {
+	list := of
+	if object, ok := of.(map[string]any); ok {
+		if list, ok = object["items"]; !ok || list == nil {
+			return nil, false, errors.New("a collection has no items")
 		}
-		hasMore, _ = object["hasMore"].(bool)
-		if count, ok := object["count"].(json.Number); ok {
-			if items, isList := list.([]any); isList && count.String() != strconv.Itoa(len(items)) {
-				return nil, false, errors.New("count and items of a child differ")
-			}
+		if hasMore, ok = object["hasMore"].(bool); !ok && object["hasMore"] != nil {
+			return nil, false, errors.New("hasMore is neither true nor false")
+		}
+		items, isList := list.([]any)
+		if count := object["count"]; isList && count != nil && count != json.Number(strconv.Itoa(len(items))) {
+			return nil, false, errors.New("count and items of a collection differ")
 		}
 	}
 	switch items := list.(type) {
@@ -100,13 +102,13 @@ func members(child any) (rows []map[string]any, hasMore bool, err error) {
 		for i, item := range items {
 			row, ok := item.(map[string]any)
 			if !ok {
-				return nil, false, errors.New("a child holds something that is no object")
+				return nil, false, errors.New("a collection holds something that is no object")
 			}
 			rows[i] = row
 		}
 		return rows, hasMore, nil
 	}
-	return nil, false, errors.New("a child is neither a collection nor a list")
+	return nil, false, errors.New("what should be a collection is neither that nor a list")
 }
 
 // cutOff reports whether any child asked for has more rows than were given.
@@ -158,7 +160,7 @@ func (o *Oracle) complete(ctx context.Context, node map[string]any, branches [][
 			if err != nil {
 				return err
 			}
-			rows, hasMore = append(rows, page.Items...), page.HasMore
+			rows, hasMore = append(rows, page.items...), page.hasMore
 		}
 		node[name] = map[string]any{"items": rows}
 		for _, row := range rows {

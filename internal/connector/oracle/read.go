@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,10 +16,8 @@ import (
 type (
 	// collection is a page of a resource.
 	collection struct {
-		Items   []map[string]any `json:"items"`
-		Count   *int             `json:"count"`
-		HasMore bool             `json:"hasMore"`
-		Offset  *int             `json:"offset"`
+		items   []map[string]any
+		hasMore bool
 	}
 
 	// read is one query, made ready to be asked page by page.
@@ -52,12 +51,12 @@ func (o *Oracle) ReadPage(ctx context.Context, q connector.Query, token string) 
 	if err != nil {
 		return connector.Page{}, err
 	}
-	if r.cutOff(got.Items) {
+	if r.cutOff(got.items) {
 		// The links to the rest come only on request, and cost more than the rows.
 		if got, err = r.fetch(ctx, offset, "links=self"); err != nil {
 			return connector.Page{}, err
 		}
-		for _, item := range got.Items {
+		for _, item := range got.items {
 			for _, p := range r.expands {
 				if err := o.complete(ctx, item, p.branches); err != nil {
 					return connector.Page{}, err
@@ -65,14 +64,14 @@ func (o *Oracle) ReadPage(ctx context.Context, q connector.Query, token string) 
 			}
 		}
 	}
-	page := connector.Page{Rows: make([]connector.Row, len(got.Items))}
-	for i, item := range got.Items {
+	page := connector.Page{Rows: make([]connector.Row, len(got.items))}
+	for i, item := range got.items {
 		if page.Rows[i], err = r.row(item); err != nil {
 			return connector.Page{}, err
 		}
 	}
-	if got.HasMore {
-		page.Next = strconv.Itoa(offset + len(got.Items))
+	if got.hasMore {
+		page.Next = strconv.Itoa(offset + len(got.items))
 	}
 	return page, nil
 }
@@ -116,19 +115,21 @@ func (r *read) fetch(ctx context.Context, offset int, shape string) (collection,
 }
 
 func (o *Oracle) collection(ctx context.Context, target string, offset int) (collection, error) {
-	var got collection
-	_, err := o.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Collection: true}, &got)
-	switch {
-	case err != nil:
-		return got, err
-	case got.Items == nil:
-		return got, o.transport.Malformed("there are no items")
-	case got.Count != nil && *got.Count != len(got.Items):
-		return got, o.transport.Malformed("count and items differ")
-	case got.HasMore && len(got.Items) == 0, got.Offset != nil && *got.Offset != offset:
-		return got, o.transport.PageLoop()
+	var got map[string]any
+	if _, err := o.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Collection: true}, &got); err != nil {
+		return collection{}, err
 	}
-	return got, nil
+	if _, ok := got["hasMore"].(bool); !ok {
+		return collection{}, o.transport.Malformed("it does not say whether there is more")
+	}
+	items, hasMore, err := members(got)
+	switch at := got["offset"]; {
+	case err != nil:
+		return collection{}, o.transport.Malformed(err.Error())
+	case hasMore && len(items) == 0, at != nil && at != json.Number(strconv.Itoa(offset)):
+		return collection{}, o.transport.PageLoop()
+	}
+	return collection{items, hasMore}, nil
 }
 
 func (r *read) target(offset int, shape string) (string, error) {

@@ -83,7 +83,7 @@ func TestFlexfieldLinesOfSeveralContextsBecomeChildRows(t *testing.T) {
 			return `{"items":[{"ItemNumber":"A","Secret":"x","ItemEffCategory":` + list(
 				category("ROOT_ICC", `,"Electrical_Private":`+list(`{"AttributeName":"a","links":[]}`, `{"AttributeName":"b"}`), `,"Size_Private":`+list()),
 				category("PUMP", `,"Size_Private":`+list(`{"AttributeName":"c"}`), `,"Electrical_Private":null`),
-			) + `}]}`
+			) + `}],"hasMore":false}`
 		})
 		page, err := p.oracle.ReadPage(t.Context(), specs, "")
 		require.NoError(t, err, version)
@@ -145,11 +145,15 @@ func TestAChildListIsNeverSilentlyShort(t *testing.T) {
 		"the child holds something else":     {`"ItemEffCategory":[1]`, "vendor.malformed"},
 		"fewer items than the child counted": {`"ItemEffCategory":{"items":[{}],"count":2,"hasMore":false}`, "vendor.malformed"},
 	} {
-		p := newPod(t, table, nil, func(*pod, string, url.Values) string { return `{"items":[{"ItemNumber":"A",` + c.item + `}]}` })
+		p := newPod(t, table, nil, func(*pod, string, url.Values) string {
+			return `{"items":[{"ItemNumber":"A",` + c.item + `}],"hasMore":false}`
+		})
 		_, err := p.oracle.ReadPage(t.Context(), specs, "")
 		require.Equal(t, c.code, fault.Of(err).Code, name)
 	}
-	p := newPod(t, effs, nil, func(*pod, string, url.Values) string { return `{"items":[{"ItemNumber":"A"}],"count":2}` })
+	p := newPod(t, effs, nil, func(*pod, string, url.Values) string {
+		return `{"items":[{"ItemNumber":"A"}],"count":2,"hasMore":false}`
+	})
 	_, err := p.oracle.ReadPage(t.Context(), connector.Query{Table: "items", Select: []string{"ItemNumber"}}, "")
 	require.Equal(t, "vendor.malformed", fault.Of(err).Code, "nor is a page")
 }
@@ -158,7 +162,7 @@ func TestPagesAreOrderedByAKeyUnlessOneKeyIsAskedFor(t *testing.T) {
 	t.Parallel()
 	table := connector.Table{Path: "itemsV2", Keys: [][]string{{"OrganizationCode", "ItemNumber"}, {"ItemId"}}}
 	order := func(options map[string]string, where ...connector.Match) string {
-		p := newPod(t, table, options, func(*pod, string, url.Values) string { return `{"items":[]}` })
+		p := newPod(t, table, options, func(*pod, string, url.Values) string { return `{"items":[],"hasMore":false}` })
 		_, err := p.oracle.ReadPage(t.Context(), connector.Query{Table: "items", Select: []string{"ItemNumber"}, Where: where}, "")
 		require.NoError(t, err)
 		return p.queries[0].Get("orderBy")
@@ -172,7 +176,7 @@ func TestPagesAreOrderedByAKeyUnlessOneKeyIsAskedFor(t *testing.T) {
 
 func TestValuesStayValuesInQ(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, connector.Table{Path: "itemsV2"}, map[string]string{"version": "latest"}, func(*pod, string, url.Values) string { return `{"items":[]}` })
+	p := newPod(t, connector.Table{Path: "itemsV2"}, map[string]string{"version": "latest"}, func(*pod, string, url.Values) string { return `{"items":[],"hasMore":false}` })
 	_, err := p.oracle.ReadPage(t.Context(), connector.Query{Table: "items", Select: []string{"ItemNumber"}, Limit: 10_000, Where: []connector.Match{
 		{Column: "A", Value: "it's' or 1=1 &limit=1+1%20"}, {Column: "B", Value: json.Number("12.50")}, {Column: "C", Value: true}, {Column: "D", Value: nil},
 	}}, "")
@@ -183,7 +187,7 @@ func TestValuesStayValuesInQ(t *testing.T) {
 
 func TestAnAttributeThatOracleLeavesOutIsNull(t *testing.T) {
 	t.Parallel()
-	p := newPod(t, connector.Table{Path: "itemsV2"}, nil, func(*pod, string, url.Values) string { return `{"items":[{"ItemNumber":"A"}]}` })
+	p := newPod(t, connector.Table{Path: "itemsV2"}, nil, func(*pod, string, url.Values) string { return `{"items":[{"ItemNumber":"A"}],"hasMore":false}` })
 	page, err := p.oracle.ReadPage(t.Context(), connector.Query{Table: "items", Select: []string{"ItemNumber", "LifecyclePhaseValue"}}, "")
 	require.NoError(t, err)
 	require.Equal(t, []connector.Row{{"ItemNumber": "A", "LifecyclePhaseValue": nil}}, page.Rows)
