@@ -16,6 +16,7 @@ export GOWORK := off
 ARGS ?=
 TESTFLAGS ?=
 PKG ?= ./...
+FUZZTIME ?= 2m
 
 .PHONY: help
 help: ## Show this list
@@ -57,6 +58,15 @@ check-determinism: ## Prove that no workflow reads a clock, the environment, a m
 .PHONY: replay
 replay: ## Replay the recorded histories against the workflows as they are now
 	@go test ./workflows -run Replay -count=1 -v
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (2m each); PKG=./internal/expr those of one package
+	@go list -f '{{.Dir}}' $(PKG) | while read -r dir; do \
+	  (grep -hos '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go || true) | cut -c6- | while read -r target; do \
+	    echo "== $$target in $${dir#$(CURDIR)/}"; \
+	    go test "$$dir" -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $(TESTFLAGS) </dev/null; \
+	  done; \
+	done
 
 .PHONY: bench
 bench: tools ## Measure a press beside a bare workflow that makes the same calls
