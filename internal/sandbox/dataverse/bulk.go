@@ -145,19 +145,21 @@ func (s *System) aim(t *Table, payload map[string]any) (address, error) {
 func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table, list []aimed, upsert bool) error {
 	key := list[0].at.keyed
 	keyOf := func(values map[string]any) string {
-		parts := make([]any, len(key))
-		for i, name := range key {
-			parts[i] = values[name]
+		var text strings.Builder
+		for _, name := range key {
+			fmt.Fprintf(&text, "%q ", values[name])
 		}
-		return strings.ToLower(fmt.Sprintf("%q", parts))
+		return strings.ToLower(text.String())
 	}
 	tuples := storage.Tuples{Columns: key}
 	seen := map[string]bool{}
-	for _, a := range list {
-		if seen[keyOf(a.at.values)] {
+	keys := make([]string, len(list))
+	for i, a := range list {
+		keys[i] = keyOf(a.at.values)
+		if seen[keys[i]] {
 			return refuse(http.StatusPreconditionFailed, "0x80040237", "A record with matching key values already exists. Two targets have the same key.")
 		}
-		seen[keyOf(a.at.values)] = true
+		seen[keys[i]] = true
 		tuple := make([]any, len(key))
 		for i, name := range key {
 			tuple[i] = a.at.values[name]
@@ -178,7 +180,7 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 	}
 	var inserts, updates, after []storage.Row
 	for i, a := range list {
-		old := found[keyOf(a.at.values)]
+		old := found[keys[i]]
 		if old == nil && !upsert {
 			return refuse(http.StatusNotFound, "0x80040217", "%s With Ids = %v Do Not Exist", t.Logical, a.at.values[t.Primary])
 		}
@@ -211,7 +213,10 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 		if err != nil {
 			return err
 		}
-		updates, after = append(updates, delta), append(after, now)
+		updates = append(updates, delta)
+		if t.rekeyed(set) {
+			after = append(after, now)
+		}
 	}
 	if err := s.free(ctx, tx, t, append(after, inserts...)...); err != nil {
 		return raced(ctx, tx, t, tuples, len(rows), err)

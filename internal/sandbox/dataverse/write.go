@@ -345,6 +345,18 @@ func settleState(t *Table, old, set storage.Row) error {
 	return nil
 }
 
+// rekeyed reports whether a change touches an alternate key.
+func (t *Table) rekeyed(set storage.Row) bool {
+	for _, k := range t.Keys {
+		for _, name := range t.properties(k.Columns) {
+			if _, changed := set[name]; changed {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // free refuses rows whose alternate keys others have, or each other.
 func (s *System) free(ctx context.Context, tx storage.Tx, t *Table, rows ...storage.Row) error {
 	own := map[any]bool{}

@@ -161,6 +161,9 @@ func (m *Memory) scan(t *Table, where Expr) []Row {
 		}
 	}
 	if candidates, ok := mt.candidates(where); ok {
+		if _, all := where.(Tuples); all {
+			return candidates // the index has just these
+		}
 		for _, row := range candidates {
 			visit(row)
 		}
