@@ -133,14 +133,14 @@ func (w *world) strike(s strike) *struck {
 	case killPatchbay:
 		w.killPatchbay()
 	case killTemporal:
-		_ = syscall.Kill(w.env.PIDs()["temporal"], syscall.SIGKILL)
+		w.killServer("temporal", syscall.SIGKILL)
 	case killPostgres:
 		w.killPostgres()
 	case killBackend:
 		w.killBackend(s.who)
 	case killAll:
 		w.killPostgres()
-		_ = syscall.Kill(w.env.PIDs()["temporal"], syscall.SIGKILL)
+		w.killServer("temporal", syscall.SIGKILL)
 		w.killPatchbay()
 	}
 	if s.blow == killAPI || s.blow == killPatchbay || s.blow == killAll || s.blow == killPostgres {
@@ -168,7 +168,14 @@ func (w *world) killPatchbay() {
 
 // killPostgres ends PostgreSQL as its own immediate shutdown does: no process writes
 // down what it has in memory, and none is left that holds the shared memory.
-func (w *world) killPostgres() { _ = syscall.Kill(w.env.PIDs()["postgres"], syscall.SIGQUIT) }
+func (w *world) killPostgres() { w.killServer("postgres", syscall.SIGQUIT) }
+
+// killServer ends a server, unless it is down already.
+func (w *world) killServer(name string, s syscall.Signal) {
+	if pid := w.env.PIDs()[name]; pid > 0 { // 0 would be all of us
+		_ = syscall.Kill(pid, s)
+	}
+}
 
 // killBackend ends one connection of patchbay's.
 func (w *world) killBackend(who int) {

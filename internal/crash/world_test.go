@@ -202,6 +202,7 @@ func (w *world) api(path string, into any) error {
 // freeze stops a server for a while.
 func (w *world) freeze(name string, d time.Duration) {
 	pid := w.env.PIDs()[name]
+	require.Positive(w.t, pid, "%s is not there", name)
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	time.AfterFunc(d, func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ type (
 		edits []edit
 		pkg   string
 		suite string // names of tests, as go test -run takes them
+		times int    // how often it is run, for a race; 0: once
 		cheap bool   // planted by default
 	}
 
@@ -38,8 +40,14 @@ var mutants = []mutant{
 `}},
 	},
 	{
-		bug: "dedupe check-then-insert", pkg: "./internal/run", suite: "TestTwoHundredIdenticalPressesAreOneRunsWork|TestJoinsAnswersEndsAndCancelsRaceToOneConsistentEnd",
-		edits: []edit{{"internal/store/migrations/0002_batches.sql", "create unique index work_share", "create index work_share"}},
+		bug: "dedupe check-then-insert", pkg: "./internal/run", suite: "TestConcurrentPressesWithOneKeyMakeOneRow", times: 10,
+		edits: []edit{ // nothing but the look before the insert keeps a second row out
+			{"internal/store/migrations/0001_house.sql", "    run_id      text primary key,", "    run_id      text not null,"},
+			{"internal/store/migrations/0002_batches.sql", "leader      text references work (run_id)", "leader      text"},
+			{"internal/store/migrations/0003_dead.sql", "text primary key references work (run_id)", "text primary key"},
+			{"internal/store/migrations/0003_dead.sql", "into_run   text references work (run_id)", "into_run   text"},
+			{"internal/store/migrations/0003_dead.sql", "redrive_of text references work (run_id)", "redrive_of text"},
+		},
 	},
 	{
 		bug: "dedupe row before work", pkg: "./internal/run", suite: "TestRelayResendsTheSameBatchAfterACrashBetweenClaimAndStart",
@@ -58,7 +66,7 @@ var mutants = []mutant{
 		edits: []edit{{"activities/pulse.go", "	if a.lost {", "	if a.lost && false {"}},
 	},
 	{
-		bug: "heartbeat off", pkg: "./starters", suite: "TestACancelWhileReadingWritesNothingAndIsCertified",
+		bug: "heartbeat off", pkg: "./internal/e2e", suite: "TestACancelWhileOracleIsSlowLeavesNothingWrittenAndTheCertificateSaysSo",
 		edits: []edit{{"activities/pulse.go", "				activity.RecordHeartbeat(beat)", "				_ = beat"}},
 	},
 	{
@@ -128,7 +136,11 @@ func (m mutant) plant(t *testing.T, root string) (overlay string) {
 	replace := map[string]string{}
 	for _, e := range m.edits {
 		path := filepath.Join(root, e.file)
-		text, err := os.ReadFile(path)
+		now := path
+		if already, ok := replace[path]; ok {
+			now = already
+		}
+		text, err := os.ReadFile(now)
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(string(text), e.old), "%s does not have this text once any more; plant the bug where it belongs now: %s", e.file, e.old)
 		changed := filepath.Join(dir, filepath.Base(e.file))
@@ -148,7 +160,7 @@ func (m mutant) run(t *testing.T, root, overlay string) (text string, passed boo
 	if m.pkg == determinism {
 		return m.check(t, root, overlay != "")
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout", "8m", "-run", "^("+m.suite+")$", m.pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count", strconv.Itoa(max(1, m.times)), "-timeout", "8m", "-run", "^("+m.suite+")$", m.pkg)
 	cmd.Dir = root
 	cmd.Env = os.Environ()
 	if overlay != "" { // also for what the suite itself builds
