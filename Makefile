@@ -27,8 +27,8 @@ tools: ## Install what running needs: the Temporal CLI and PostgreSQL (about fiv
 	@tools/install temporal postgresql
 
 .PHONY: test-tools
-test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium, the full Temporal server
-	@tools/install gcc chromium temporal-server
+test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium and the rules of its accessibility audit, the full Temporal server
+	@tools/install gcc chromium axe-core temporal-server
 
 .PHONY: build
 build: ## Build ./bin/patchbay

@@ -63,7 +63,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	flows := catalogue{c.plans}
 	console := web.Options{
-		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book,
+		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book,
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Version: f.Version,
 	}

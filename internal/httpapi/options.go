@@ -21,8 +21,9 @@ type (
 	// Runs reads runs. An unknown ID is a NotFound fault. List answers newest
 	// first, with the cursor of the next page or "". Watch gives a channel that
 	// ticks when the run may have changed and at least once a second, so that its
-	// reader need not poll, and a function that ends the watch. WatchAnswer may
-	// leave out what is neither an answer nor an end.
+	// reader need not poll, and a function that ends the watch; of "" it ticks when any
+	// run may have changed. WatchAnswer may leave out what is neither an answer nor an
+	// end.
 	Runs interface {
 		Get(ctx context.Context, id string) (flow.Run, error)
 		List(ctx context.Context, filter flow.RunFilter) (runs []flow.Run, next string, err error)

@@ -48,6 +48,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.runRoutes()
 	a.progressRoutes()
 	a.eventRoute()
+	a.changesRoute()
 	a.flowRoutes()
 	a.connectorRoute()
 	a.explainRoute()

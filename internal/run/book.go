@@ -40,7 +40,8 @@ type (
 
 		door // what is accepted and read in groups
 
-		inherited atomic.Bool  // the leases of the process before this one were ended
+		inherited atomic.Bool // the leases of the process before this one were ended
+		rates     rates
 		expired   atomic.Int64 // when it was last looked for rows whose time is over; Unix nanoseconds
 
 		mu  sync.Mutex

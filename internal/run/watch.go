@@ -16,9 +16,10 @@ import (
 const channel = "work"
 
 const (
-	pollEvery   = time.Second // a watcher ticks at least this often
-	perNotice   = 200         // run_ids in one notification, of at most 8,000 bytes
-	noticesHeld = 10_000      // run_ids that wait to be sent; more are dropped, watchers poll
+	pollEvery   = time.Second // a watcher of a run ticks at least this often
+	pollAny     = 10 * pollEvery
+	perNotice   = 200    // run_ids in one notification, of at most 8,000 bytes
+	noticesHeld = 10_000 // run_ids that wait to be sent; more are dropped, watchers poll
 )
 
 type (
@@ -66,8 +67,9 @@ func (b *Book) Run(ctx context.Context) error {
 }
 
 // Watch gives a channel that ticks whenever the run may have changed and at least
-// once a second: a hint, on which the caller reads the run again. stop releases
-// it; so does the end of ctx. The channel is never closed.
+// once a second: a hint, on which the caller reads the run again. Of "" it ticks
+// whenever any run may have changed, and each ten seconds. stop releases it; so does
+// the end of ctx. The channel is never closed.
 func (b *Book) Watch(ctx context.Context, runID string) (ticks <-chan struct{}, stop func()) {
 	return b.hub.watch(ctx, runID, true)
 }
@@ -114,12 +116,16 @@ func (h *hub) watch(ctx context.Context, runID string, steps bool) (<-chan struc
 	w := &watcher{tick: make(chan struct{}, 1), steps: steps}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w.timer = time.AfterFunc(pollEvery, func() {
+	every := pollEvery
+	if runID == "" {
+		every = pollAny
+	}
+	w.timer = time.AfterFunc(every, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if _, watching := h.watchers[runID][w]; watching {
 			w.send()
-			w.timer.Reset(pollEvery)
+			w.timer.Reset(every)
 		}
 	})
 	if h.watchers[runID] == nil {
@@ -166,6 +172,9 @@ func (h *hub) spread(mark string, runIDs []string) {
 			h.changed[mark+id] = struct{}{}
 		}
 	}
+	for w := range h.watchers[""] {
+		w.send()
+	}
 	select {
 	case h.wake <- struct{}{}:
 	default:
@@ -205,6 +214,9 @@ func (h *hub) hear(payload string) {
 	}
 	for notice := range strings.FieldsSeq(ids) {
 		h.tick(notice)
+	}
+	for w := range h.watchers[""] {
+		w.send()
 	}
 }
 

@@ -66,9 +66,10 @@ func TestARunIsToldInOneSentence(t *testing.T) {
 		"nothing": {closed(answered(reading(fresh("nothing", at)), 0), flow.Completed, nil), []string{
 			"0 rows for AS54888 were read from Oracle PLM in 210 ms; nothing was written.", "The source answered with no rows."}},
 		"failed": {failed("failed", at, flow.Problem{Code: "oracle.not_found", Detail: "oracle-plm has no such product"}), []string{
-			"Reading from Oracle PLM for AS54888 failed.", "Oracle PLM has no such product.", "will fail the same way. Nothing was written."}},
+			"Reading from Oracle PLM for AS54888 failed.", "Oracle PLM has no such product.", "Nothing was written.", "This run is a dead letter."}},
 		"doubt": {doubt, []string{"5 rows for AS54888 were read from Oracle PLM in 210 ms; 1 write in doubt.",
-			"3 rows were written to Dataverse; 1 is in doubt.", "1 write in doubt.</b> It was sent and no answer came.", "Sent; no answer came.", "Look in Dataverse by the keys", "then press again",
+			"3 rows were written to Dataverse; 1 is in doubt.", "This run is a dead letter.</b> 1 write in doubt: a redrive looks for it in Dataverse before it sends anything.", `href="/dead/doubt"`,
+			"Sent; no answer came.", "Redrive the run: it looks whether Dataverse has this row", "Put right what Dataverse says, then redrive the run",
 			"3 of 5 rows written to Dataverse, 1 refused, 1 in doubt"}},
 		"cancelled": {closed(writing(answered(reading(fresh("cancelled", at)), 5), 3), flow.Cancelled, nil), []string{
 			"Cancelled after 866 ms: 3 rows were written to Dataverse, 2 rows were never sent."}},
@@ -139,11 +140,11 @@ func TestWhatNeedsAPersonComesFirstAndOnce(t *testing.T) {
 	_, _, body := w.page(t, "/")
 	_, body, _ = strings.Cut(body, "What needs you")
 	needs, rest, _ := strings.Cut(body, "Other runs")
-	at := func(part, id string) int { return strings.Index(part, "/runs/"+id) }
+	at := func(part, id string) int { return strings.Index(part, `/`+id+`">`) }
 	require.Positive(t, at(needs, "doubt-run"))
 	require.Contains(t, needs, "<span>In doubt</span>")
 	require.Contains(t, needs, "1 write to Dataverse in doubt")
-	require.Less(t, at(needs, "doubt-run"), at(needs, "parked-run"), "doubt first")
+	require.Less(t, at(needs, "doubt-run"), at(needs, "parked-run"), "the oldest first")
 	require.Less(t, at(needs, "parked-run"), at(needs, "failed-run"))
 	require.Negative(t, at(needs, "mistaken-run"), "a caller's mistake is the caller's")
 	require.Positive(t, at(rest, "mistaken-run"))
@@ -258,7 +259,10 @@ func TestTheThemeIsRememberedAndAssetsAreImmutable(t *testing.T) {
 	_, _, body = w.page(t, "/", "Cookie", "theme=<x>")
 	require.NotContains(t, body, "data-theme=")
 	paths := regexp.MustCompile(`/assets/[^"]+`).FindAllString(body, -1)
-	require.Len(t, paths, 3, "an icon, a style sheet and a script")
+	require.Len(t, paths, 3, "an icon, a style sheet and a script; dead letters have another")
+	_, _, body = w.page(t, "/dead")
+	paths = append(paths, regexp.MustCompile(`/assets/letters[^"]+`).FindAllString(body, -1)...)
+	require.Len(t, paths, 4)
 	for _, path := range paths {
 		status, header, _ := w.page(t, path)
 		require.Equal(t, http.StatusOK, status, path)

@@ -32,13 +32,15 @@ type (
 		States  []flow.Status
 		People  []string // who asked for the runs that are shown
 		Persons bool     // the viewer may see what others asked for
-		Mixed   bool     // and does
-		Older   string   // address of the next page
-		Address string   // of the same list, live
-		Top     string   // when the newest shown run was accepted
-		Newer   int      // runs that came after a list that is held
-		Many    bool     // and there are more of them
-		Pace    string   // how many come, when that is more than one can read
+		Spans   []span
+		Since   string
+		Mixed   bool   // and does
+		Older   string // address of the next page
+		Address string // of the same list, live
+		Top     string // when the newest shown run was accepted
+		Newer   int    // runs that came after a list that is held
+		Many    bool   // and there are more of them
+		Pace    string // how many come, when that is more than one can read
 		Now     time.Time
 	}
 
@@ -66,39 +68,69 @@ func (c *console) runsLive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	version := out.version()
+	c.fragment(w, r, "runs", "rows", out.version(), out)
+	return nil
+}
+
+// fragment answers with a part of a page, or that it is still as the client has it.
+func (c *console) fragment(w http.ResponseWriter, r *http.Request, page, name, version string, data any) {
 	w.Header().Set("ETag", version)
 	if r.Header.Get("If-None-Match") == version {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNotModified)
-		return nil
+		return
 	}
-	c.write(w, http.StatusOK, "runs", "rows", out)
-	return nil
+	c.write(w, http.StatusOK, page, name, data)
 }
 
 func asked(r *http.Request) (lister, error) {
 	query := r.URL.Query()
 	l := lister{query: url.Values{}, filter: flow.RunFilter{
 		Flow: query.Get("flow"), Status: flow.Status(query.Get("status")), Principal: strings.TrimSpace(query.Get("who")),
-		Before: query.Get("before"), Limit: perPage,
+		Key: strings.TrimSpace(query.Get("key")), Before: query.Get("before"), Limit: perPage,
 	}}
 	if l.filter.Status != "" && !slices.Contains(statuses, l.filter.Status) {
 		return l, fault.Invalidf("query.invalid", "no run is in a state of this name")
 	}
-	if until := query.Get("until"); until != "" {
-		at, err := time.Parse(time.RFC3339Nano, until)
-		if err != nil {
-			return l, fault.Invalidf("query.invalid", "until is a time like 2026-01-31T10:00:00Z")
-		}
-		l.filter.Until = at
+	var err error
+	if l.filter.Since, err = moment(query, "since", time.Now()); err != nil {
+		return l, err
 	}
-	for _, name := range []string{"flow", "status", "who", "before"} {
+	if l.filter.Until, err = moment(query, "until", time.Now()); err != nil {
+		return l, err
+	}
+	for _, name := range []string{"flow", "status", "who", "key", "since", "before"} {
 		if v := query.Get(name); v != "" {
 			l.query.Set(name, v)
 		}
 	}
 	return l, nil
+}
+
+// moment is a time in an address; the zero one where there is none.
+func moment(query url.Values, name string, now time.Time) (time.Time, error) {
+	text := query.Get(name)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, ok := flow.Moment(text, now)
+	if !ok {
+		return at, fault.Invalidf("query.invalid", "%s is a time like 2026-01-31T10:00:00Z, or how long ago, such as 15m, 24h, 7d", name)
+	}
+	return at, nil
+}
+
+// span is a stretch of time that a list can be narrowed to.
+type span struct{ Value, Words string }
+
+// spans are offered, and the one that an address asks for.
+func spans(query url.Values) []span {
+	all := []span{{"", "any time"}, {"15m", "last 15 minutes"}, {"1h", "last hour"}, {"24h", "last day"}, {"7d", "last week"}}
+	asked := query.Get("since")
+	if slices.ContainsFunc(all, func(s span) bool { return s.Value == asked }) {
+		return all
+	}
+	return append(all, span{asked, "since " + asked})
 }
 
 // listed reads the list that a request asks for. One that is held at a time also
@@ -117,6 +149,7 @@ func (c *console) listed(r *http.Request) (listing, error) {
 		return listing{}, err
 	}
 	out.Plans, out.States, out.Persons, out.Now = plans, statuses, c.operates(r), c.Now()
+	out.Spans, out.Since = spans(r.URL.Query()), r.URL.Query().Get("since")
 	out.Address = "/runs/live?" + l.query.Encode()
 	if out.Next != "" {
 		query, _ := url.ParseQuery(l.query.Encode()) // a copy

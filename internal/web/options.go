@@ -46,6 +46,19 @@ type (
 		Certificate(ctx context.Context, runID string) (flow.Certificate, error)
 	}
 
+	// Dead knows the dead letters. A run that never was one is a NotFound fault.
+	Dead interface {
+		Letters(ctx context.Context, filter flow.LetterFilter) (letters []flow.Letter, next string, err error)
+		Letter(ctx context.Context, runID string) (flow.Letter, error)
+		DeadLetters(ctx context.Context) (int, error) // how many there are, up to a thousand
+	}
+
+	// Overview tells how much flows, and what has changed.
+	Overview interface {
+		Rates(ctx context.Context, minutes int) ([]flow.Rate, error)
+		Changes(ctx context.Context, limit int) ([]flow.Change, error)
+	}
+
 	// Options assemble a console.
 	Options struct {
 		Runs      Runs
@@ -55,6 +68,8 @@ type (
 
 		Queue        Queue        // nil: nothing is told of the queue
 		Certificates Certificates // nil: a cancelled run is told from its effects alone
+		Dead         Dead         // nil: there is no page of dead letters
+		Overview     Overview     // nil: nothing is told of either
 
 		// Principal is who looks, as the gate in front has found out.
 		Principal func(*http.Request) flow.Principal

@@ -14,7 +14,6 @@ import (
 
 const (
 	latest   = 8               // runs on the home page
-	recent   = 40              // runs in a flow's chart
 	sampling = 3 * time.Second // for a sample to come
 )
 
@@ -23,6 +22,13 @@ type (
 		flow.Applied
 		Chart chart
 		Last  *story
+	}
+
+	// change is what is new, for the home page.
+	change struct {
+		flow.Change
+		At, Clock time.Time
+		What      string
 	}
 
 	// field is an input with its words: Missing and Malformed are what is said at
@@ -42,12 +48,16 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	now := c.Now()
 	cards := make([]card, len(plans))
+	rates, changes, err := c.overview(r)
+	if err != nil {
+		return err
+	}
 	for i, p := range plans {
-		runs, _, err := c.Runs.List(r.Context(), c.mine(r, flow.RunFilter{Flow: p.Plan.Flow, Limit: recent}))
+		runs, _, err := c.Runs.List(r.Context(), c.mine(r, flow.RunFilter{Flow: p.Plan.Flow, Limit: 1}))
 		if err != nil {
 			return err
 		}
-		cards[i] = card{Applied: p, Chart: draw(runs, now)}
+		cards[i] = card{Applied: p, Chart: pace30(rates[p.Plan.Flow])}
 		if len(runs) > 0 {
 			last := tell(runs[0], p.Plan, setting{now: now})
 			cards[i].Last = &last
@@ -71,8 +81,10 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 		More  int
 		Waits []wait
 		Runs  []story
+		News  []change
+		Dead  bool
 		Now   time.Time
-	}{cards, needs, more, waits, others(runs.List, needs), now}})
+	}{cards, needs, more, waits, others(runs.List, needs), changes, c.Dead != nil && c.operates(r), now}})
 	return nil
 }
 
@@ -196,8 +208,8 @@ func fields(plan *flow.Plan, values map[string]any) []field {
 	return all
 }
 
-func (c *console) story(r *http.Request) (story, error) {
-	run, err := c.visible(r)
+func (c *console) storyOf(r *http.Request, id string) (story, error) {
+	run, err := c.visible(r, id)
 	if err != nil {
 		return story{}, err
 	}
@@ -215,6 +227,13 @@ func (c *console) story(r *http.Request) (story, error) {
 			return story{}, err
 		}
 	}
+	if run.Status == flow.Failed {
+		letter, err := c.letterOf(r, run.RunID)
+		if err != nil {
+			return story{}, err
+		}
+		in.dead = letter.State == flow.LetterDead
+	}
 	if run.Status == flow.Cancelled && c.Certificates != nil {
 		certificate, err := c.Certificates.Certificate(r.Context(), run.RunID)
 		if err != nil {
@@ -226,7 +245,7 @@ func (c *console) story(r *http.Request) (story, error) {
 }
 
 func (c *console) run(w http.ResponseWriter, r *http.Request) error {
-	s, err := c.story(r)
+	s, err := c.storyOf(r, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -240,7 +259,7 @@ func (c *console) run(w http.ResponseWriter, r *http.Request) error {
 
 // live is the parts of a run's page that change, for the script to put in place.
 func (c *console) live(w http.ResponseWriter, r *http.Request) error {
-	s, err := c.story(r)
+	s, err := c.storyOf(r, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -261,6 +280,10 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	told, err := c.told(r, entries)
+	if err != nil {
+		return err
+	}
 	title := "Explain"
 	if key != "" {
 		title = key + " · Explain"
@@ -270,6 +293,7 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request) error {
 		API     string
 		Entries int
 		Events  []event
-	}{key, "/v1/explain/" + url.PathEscape(key), len(entries), gather(entries)}})
+		Runs    []story
+	}{key, "/v1/explain/" + url.PathEscape(key), len(entries), gather(entries), told}})
 	return nil
 }

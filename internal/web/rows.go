@@ -93,7 +93,7 @@ func summarise(run flow.Run, target string, plan *flow.Plan) (effects, int) {
 	})
 	out := effects{State: effectState(sorted[0].State), Line: outcome(n, len(sorted), target, run.Status.Final())}
 	for _, e := range sorted {
-		out.add(e, plan)
+		out.add(e, run.Status, plan)
 	}
 	return out, n[flow.Doubtful]
 }
@@ -128,12 +128,12 @@ func outcome(n map[flow.EffectState]int, all int, target string, final bool) str
 }
 
 // add puts an effect to the others of its state and reason.
-func (out *effects) add(e flow.Effect, plan *flow.Plan) {
+func (out *effects) add(e flow.Effect, status flow.Status, plan *flow.Plan) {
 	st, reason := effectState(e.State), why(e, plan)
 	i := slices.IndexFunc(out.Groups, func(g group) bool { return g.State.Word == st.Word && g.Reason == reason })
 	if i < 0 {
 		i = len(out.Groups)
-		out.Groups = append(out.Groups, group{State: st, Reason: reason})
+		out.Groups = append(out.Groups, group{State: st, Reason: reason, Todo: sentence(named(flow.Todo(e, status), plan))})
 	}
 	g, most := &out.Groups[i], maxTargets
 	if e.State == flow.Refused || e.State == flow.Doubtful {

@@ -15,10 +15,10 @@ func (s *story) problem(plan *flow.Plan) *problem {
 	}
 	out := &problem{What: sentence(named(p.Detail, plan)), Code: p.Code}
 	switch {
-	case s.Doubts > 0: // the note below says what to do first
+	case s.Doubts > 0: // the note below says what to do
 	case p.Retry:
 		out.Retry = "The same request may succeed later: trying again helps."
-	default:
+	case !s.Dead: // else it is redriven when what was wrong is put right
 		out.Retry = "Trying again with the same input will fail the same way."
 	}
 	switch done := s.total(flow.Confirmed, flow.Settled); {

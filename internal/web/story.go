@@ -43,6 +43,10 @@ type (
 		Detached bool   // its owner left; the work goes on for identical presses
 		Keyed    bool   // a repeated write finds what the first one left
 		Again    string // address of the form with the same parameters
+		Link     string // address of its page
+		Dead     bool   // a dead letter that nobody has decided on
+		Redriven string // that it was accepted again, or what it was made of
+		Made     string // address of the dead letter that it was made of
 		UI       string // address in the Temporal Web UI
 		At       time.Time
 		Clock    time.Time // now, for relative times
@@ -91,6 +95,7 @@ type (
 	group struct {
 		State   state
 		Reason  string // a sentence, or ""
+		Todo    string // what a person can do, a sentence or ""
 		Count   int
 		Targets []string
 		Cut     int // targets that are not shown
@@ -104,6 +109,7 @@ type (
 		namespace string
 		now       time.Time
 		ahead     map[string]int // runs that are taken before it, by run_id
+		dead      bool           // it is a dead letter
 		leader    bool           // the viewer may see the run whose work it shares
 		detached  bool           // its owner left; the work goes on for identical presses
 	}
@@ -123,6 +129,8 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
 	}
+	s.Link, s.Dead = "/runs/"+url.PathEscape(run.RunID), in.dead
+	s.redriven()
 	s.share(in)
 	if s.Waiting = waiting(run, plan, in); s.Waiting != "" && run.Status != flow.Parked && !run.Cancelling {
 		if s.State = queueing; run.Waiting != "" || run.DueAt != nil {
@@ -133,8 +141,8 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	if run.ClosedAt != nil {
 		end = *run.ClosedAt
 	}
-	s.Since = max(end.Sub(run.AcceptedAt).Milliseconds(), 0)
-	s.Took = duration(end.Sub(run.AcceptedAt))
+	s.Since = max(end.Sub(s.began()).Milliseconds(), 0)
+	s.Took = duration(end.Sub(s.began()))
 	s.Stop = !s.Final && !run.Cancelling
 	s.Writing = run.Result != nil && !s.Final && run.Shared == ""
 	s.Table = tabulate(run.Result, plan)
@@ -155,6 +163,27 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	}
 	s.Facts = facts(run)
 	return s
+}
+
+// began is when the run was accepted, the last time.
+func (s *story) began() time.Time {
+	if s.Run.Redriven > 0 && len(s.Run.Progress) > 0 {
+		return s.Run.Progress[0].At
+	}
+	return s.Run.AcceptedAt
+}
+
+// redriven tells of a run that had been a dead letter.
+func (s *story) redriven() {
+	switch {
+	case s.Run.RedriveOf != "":
+		s.Redriven = "It was made of a dead letter."
+		s.Made = "/dead/" + url.PathEscape(s.Run.RedriveOf)
+	case s.Run.Redriven == 1:
+		s.Redriven = "It had failed and was redriven; the steps are those since."
+	case s.Run.Redriven > 1:
+		s.Redriven = "It had failed and was redriven " + grouped(s.Run.Redriven) + " times; the steps are those since."
+	}
 }
 
 // share tells of a run that identical ones had started already: it has no steps
@@ -218,7 +247,7 @@ func (s *story) spent(name string, end time.Time) (time.Duration, bool) {
 // line draws the steps. Accepted, reading and writing take time and have a bar;
 // answered and closed are moments.
 func (s *story) line(end time.Time, plan *flow.Plan) []step {
-	total := max(end.Sub(s.Run.AcceptedAt), time.Millisecond)
+	total := max(end.Sub(s.began()), time.Millisecond)
 	names := map[string]string{
 		"accepted": "Accepted", "reading": "Read from " + s.Reads, "answered": "Answered",
 		"writing": "Written to " + s.Writes, "closed": s.State.Word,
@@ -256,7 +285,7 @@ func (s *story) line(end time.Time, plan *flow.Plan) []step {
 		}
 		if d, _ := s.spent(p.Name, end); p.Name != "answered" && p.Name != "closed" {
 			st.Bar, st.Took = true, duration(d)
-			st.Start = 100 * float64(max(p.At.Sub(s.Run.AcceptedAt), 0)) / float64(total)
+			st.Start = 100 * float64(max(p.At.Sub(s.began()), 0)) / float64(total)
 			st.Width = max(100*float64(max(d, 0))/float64(total), 0.6)
 			st.Start = min(st.Start, 100-st.Width)
 			if last && !s.Final {

@@ -21,8 +21,8 @@ var (
 	//go:embed templates static
 	files embed.FS
 
-	pages  = parse("home", "flows", "flow", "runs", "run", "explain", "error")
-	assets = load("app.css", "app.js", "icon.svg")
+	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "error")
+	assets = load("app.css", "app.js", "letters.js", "icon.svg")
 )
 
 // policy allows this server's own files and nothing else, and nothing inline.
@@ -48,8 +48,11 @@ type (
 		Environment, Version string
 		Theme                string // "light", "dark" or "" for the system's
 		Operates             bool   // may search keys
+		Buried               bool   // there is a page of dead letters that the viewer may see
+		Dead                 string // how many there are, "" for none
 		Key                  string // what was searched for
-		CSS, JS, Icon        string
+		CSS, JS, Letters     string
+		Icon                 string
 		Page                 any
 	}
 )
@@ -71,6 +74,9 @@ func New(o Options) http.Handler {
 	c.handle("GET /runs/live", c.runsLive)
 	c.handle("GET /runs/{id}", c.run)
 	c.handle("GET /runs/{id}/live", c.live)
+	c.handle("GET /dead", c.dead)
+	c.handle("GET /dead/live", c.deadLive)
+	c.handle("GET /dead/{id}", c.letter)
 	c.handle("GET /explain", c.explain)
 	c.handle("GET /assets/{name}", c.asset)
 	c.handle("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) error {
@@ -126,7 +132,11 @@ func (c *console) handle(pattern string, page func(http.ResponseWriter, *http.Re
 // render executes a page whole before the first byte is sent.
 func (c *console) render(w http.ResponseWriter, r *http.Request, status int, page string, f frame) {
 	f.Environment, f.Version, f.Operates = c.Environment, c.Version, c.operates(r)
+	f.Buried, f.Dead = c.buried(r)
 	f.CSS, f.JS, f.Icon = assets["app.css"].path, assets["app.js"].path, assets["icon.svg"].path
+	if f.Nav == "dead" {
+		f.Letters = assets["letters.js"].path
+	}
 	if theme, err := r.Cookie("theme"); err == nil && (theme.Value == "light" || theme.Value == "dark") {
 		f.Theme = theme.Value
 	}
@@ -158,8 +168,8 @@ func (c *console) asset(w http.ResponseWriter, r *http.Request) error {
 }
 
 // visible reads a run that the viewer may see; somebody else's does not exist.
-func (c *console) visible(r *http.Request) (flow.Run, error) {
-	run, err := c.Runs.Get(r.Context(), r.PathValue("id"))
+func (c *console) visible(r *http.Request, id string) (flow.Run, error) {
+	run, err := c.Runs.Get(r.Context(), id)
 	if err == nil && !c.Principal(r).Sees(run.Principal) {
 		err = fault.NotFoundf("run.not_found", "no run has this ID")
 	}
@@ -198,7 +208,7 @@ func (c *console) plan(r *http.Request, name string) (*flow.Plan, error) {
 func parse(names ...string) map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(template.FuncMap{
 		"icon": icon, "ago": ago, "absolute": absolute, "duration": duration, "count": count, "grouped": grouped,
-		"cell": cell, "system": system, "sentence": sentence, "edition": edition,
+		"cell": cell, "system": system, "sentence": sentence, "edition": edition, "again": doAgain,
 	}).ParseFS(files, "templates/layout.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	for _, name := range names {

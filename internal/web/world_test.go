@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,6 +35,9 @@ type world struct {
 	ahead    map[string]int
 	samples  bool
 	fail     error
+	letters  map[string]flow.Letter // decided ones
+	decided  []flow.Redrive
+	rates    []flow.Rate
 	URL      string
 }
 
@@ -51,10 +55,10 @@ var spec = &flow.Plan{
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, samples: true,
+	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, letters: map[string]flow.Letter{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
 	console := web.New(web.Options{
-		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	server := httpapi.NewServer(httpapi.Options{
-		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Readiness: w, Console: console, Dev: true, Drain: time.Second,
+		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Dead: w, Readiness: w, Console: console, Dev: true, Drain: time.Second,
 	})
 	go func() { ended <- server.Run(ctx, ln) }()
 	t.Cleanup(func() {
@@ -104,13 +108,18 @@ func (w *world) put(run flow.Run) flow.Run {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.runs[run.RunID] = run
-	for _, ch := range w.watchers[run.RunID] {
+	w.tell(run.RunID)
+	return run
+}
+
+// tell ticks for whoever watches the run or any.
+func (w *world) tell(id string) {
+	for _, ch := range append(w.watchers[id], w.watchers[""]...) {
 		select {
 		case ch <- struct{}{}:
 		default:
 		}
 	}
-	return run
 }
 
 // only is the one run there is, once there is one.
@@ -143,7 +152,8 @@ func (w *world) List(_ context.Context, f flow.RunFilter) ([]flow.Run, string, e
 	defer w.mu.Unlock()
 	var all []flow.Run
 	for _, run := range w.runs {
-		if (f.Status == "" || run.Status == f.Status) && (f.Flow == "" || run.Flow == f.Flow) && (f.Principal == "" || run.Principal == f.Principal) {
+		if (f.Status == "" || run.Status == f.Status) && (f.Flow == "" || run.Flow == f.Flow) && (f.Principal == "" || run.Principal == f.Principal) &&
+			(f.Since.IsZero() || !run.AcceptedAt.Before(f.Since)) && (f.Key == "" || cellOf(run) == f.Key) {
 			for _, e := range run.Effects {
 				if e.State == flow.Doubtful {
 					run.InDoubt++
@@ -223,6 +233,129 @@ func (w *world) Sample(context.Context, string) (map[string]any, error) {
 		return nil, nil
 	}
 	return map[string]any{"product_id": "AS54888"}, nil
+}
+
+func cellOf(run flow.Run) string { return fmt.Sprint(run.Params["product_id"]) }
+
+// Letters are the runs that failed, by when they ended.
+func (w *world) Letters(_ context.Context, f flow.LetterFilter) ([]flow.Letter, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []flow.Letter
+	for id := range w.runs {
+		if l, ok := w.letter(id); ok && l.State == cmp.Or(f.State, flow.LetterDead) && (f.Reason == "" || l.Reason == f.Reason) &&
+			(f.Until.IsZero() || l.DiedAt.Before(f.Until)) && (f.Since.IsZero() || !l.DiedAt.Before(f.Since)) {
+			all = append(all, l)
+		}
+	}
+	slices.SortFunc(all, func(a, b flow.Letter) int {
+		if f.Oldest {
+			a, b = b, a
+		}
+		return cmp.Or(b.DiedAt.Compare(a.DiedAt), cmp.Compare(a.RunID, b.RunID))
+	})
+	if f.Cursor != "" {
+		all = all[slices.IndexFunc(all, func(l flow.Letter) bool { return l.RunID == f.Cursor })+1:]
+	}
+	if len(all) > f.Limit {
+		return all[:f.Limit], all[f.Limit-1].RunID, nil
+	}
+	return all, "", nil
+}
+
+// letter is that of a run; the caller holds the lock.
+func (w *world) letter(id string) (flow.Letter, bool) {
+	run, there := w.runs[id]
+	l, decided := w.letters[id]
+	if decided {
+		return l, true
+	}
+	if !there || run.Status != flow.Failed || run.Problem.Code == flow.MissingCode {
+		return flow.Letter{}, false
+	}
+	l = flow.Letter{RunID: id, Flow: run.Flow, State: flow.LetterDead, Reason: "failed", Problem: *run.Problem, Params: run.Params, Principal: run.Principal,
+		Digest: run.Digest, AcceptedAt: run.AcceptedAt, AnsweredAt: run.AnsweredAt, DiedAt: *run.ClosedAt, Times: 1}
+	for _, e := range run.Effects {
+		switch e.State {
+		case flow.Confirmed, flow.Settled:
+			l.Effects.Done++
+		case flow.Refused:
+			l.Effects.Refused++
+		case flow.Intent:
+			l.Effects.Undone++
+		case flow.Doubtful, flow.Attempt:
+			l.Effects.InDoubt++
+		}
+	}
+	return l, true
+}
+
+func (w *world) Letter(_ context.Context, id string) (flow.Letter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, ok := w.letter(id)
+	if !ok {
+		return l, fault.NotFoundf("dead.not_found", "the run is no dead letter")
+	}
+	return l, nil
+}
+
+func (w *world) DeadLetters(ctx context.Context) (int, error) {
+	all, _, err := w.Letters(ctx, flow.LetterFilter{Limit: 1000})
+	return len(all), err
+}
+
+// Redrive lets the run go on, or makes another.
+func (w *world) Redrive(_ context.Context, r flow.Redrive) (flow.Redriven, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, ok := w.letter(r.RunID)
+	switch {
+	case !ok:
+		return flow.Redriven{}, fault.NotFoundf("dead.not_found", "the run is no dead letter")
+	case l.State == flow.LetterRedriven:
+		return flow.Redriven{}, fault.New(fault.Conflict, "dead.redriven", "run "+r.RunID+" was redriven by ann", nil)
+	}
+	w.decided = append(w.decided, r)
+	out := flow.Redriven{RunID: r.RunID, Into: r.RunID, Digest: l.Digest}
+	if r.Current {
+		out.New, out.Into = true, r.RunID+"-again"
+		run := fresh(out.Into, time.Now())
+		run.RedriveOf = r.RunID
+		w.runs[out.Into] = run
+	} else {
+		run := fresh(r.RunID, l.AcceptedAt)
+		run.Redriven, run.Progress[0].At = 1, time.Now()
+		w.runs[r.RunID] = run
+	}
+	now := time.Now()
+	l.State, l.DecidedAt, l.DecidedBy, l.Into = flow.LetterRedriven, &now, r.By, out.Into
+	w.letters[r.RunID] = l
+	w.tell(r.RunID)
+	return out, nil
+}
+
+func (w *world) Dismiss(_ context.Context, id, by, why string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l, ok := w.letter(id)
+	if !ok {
+		return fault.NotFoundf("dead.not_found", "the run is no dead letter")
+	}
+	l.State, l.DecidedBy, l.Note = flow.LetterDismissed, by, why
+	w.letters[id] = l
+	w.tell(id)
+	return nil
+}
+
+func (w *world) Rates(context.Context, int) ([]flow.Rate, error) { return w.rates, nil }
+
+func (w *world) Changes(context.Context, int) ([]flow.Change, error) {
+	var all []flow.Change
+	for _, p := range w.plans {
+		all = append(all, flow.Change{At: p.AppliedAt, Flow: p.Plan.Flow, Digest: p.Digest, By: "dev", InForce: true, First: true})
+	}
+	return all, nil
 }
 
 func (w *world) Ready(context.Context) []httpapi.Check { return nil }

@@ -1,7 +1,8 @@
 // The console's script: presses and cancels through the API, follows runs by
 // EventSource, and puts what the server renders in place. It renders nothing of
 // a run itself, so that a page looks the same with and without it.
-(() => {
+// It gives letters.js, which comes after it, what both need.
+const patchbay = (() => {
   "use strict";
   const $ = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -65,8 +66,52 @@
     try {
       const answer = await fetch(location.href);
       if (answer.ok) place(await answer.text(), node);
-    } catch { /* offline: the page keeps what it has */ }
+      return answer.ok;
+    } catch { return false; /* offline: the page keeps what it has */ }
   }
+
+  // ---- hearing of changes ----
+
+  const rhythm = 1000;  // between two looks at what may have changed
+  const beyond = 5000;  // the same while nobody tells of changes
+  const pumps = [];
+  let source = null;
+
+  // pump looks whenever something has changed, never more often than it can be
+  // answered, and not at all while nobody sees the page. moved says that the reader
+  // did something that asks for another look.
+  function pump(look, moved = () => false) {
+    let due = true, busy = false, next = 0;
+    const turn = async () => {
+      const now = performance.now();
+      if (busy || document.hidden || now < next && !moved.urgent || !(due || moved())) return;
+      busy = true;
+      due = moved.urgent = false;
+      const wait = await look() ? rhythm : beyond; // offline: the page keeps what it has
+      busy = false;
+      if (wait === beyond) due = true;
+      next = performance.now() + Math.max(wait, 4 * (performance.now() - now)); // a store that is slow is asked less
+    };
+    pumps.push(() => { due = true; turn(); });
+    setInterval(turn, 250);
+    turn();
+    return () => { due = moved.urgent = true; turn(); };
+  }
+
+  // hear follows the stream of changes while the page is seen: a browser has few
+  // connections to one server, and each page that is open would hold one.
+  function hear() {
+    if (!pumps.length) return;
+    if (document.hidden) { source?.close(); source = null; return; }
+    if (source && source.readyState !== EventSource.CLOSED) return;
+    source = new EventSource("/v1/changes");
+    source.addEventListener("changed", () => pumps.forEach(changed => changed()));
+  }
+  document.addEventListener("visibilitychange", hear);
+  setInterval(() => {
+    hear();
+    if (source?.readyState !== EventSource.OPEN) pumps.forEach(changed => changed());
+  }, beyond);
 
   // ---- following a run ----
 
@@ -112,7 +157,6 @@
 
   // ---- the live list ----
 
-  const rhythm = 1000;    // between two looks at the list
   const quietly = 10000;  // between two announcements to those who listen
   const calm = 8;         // new rows that appear; more of them are simply there
 
@@ -122,11 +166,11 @@
   function list(box) {
     const rows = $("[data-part=rows]", box), filter = $("[data-filter]"), announce = $("[data-announce]");
     const hold = $("[data-hold]"), newer = $("[data-show-newer]"), pace = $("[data-pace-said]");
-    let paused = false, pointed = false, held = "", version = "", asking = null, timer = 0, heard = -quietly;
+    let paused = false, pointed = false, whole = false, held = "", version = "", asking = null, heard = -quietly;
     let unsaid = { runs: 0, many: false, still: false };
     const past = () => new URLSearchParams(location.search).has("before");
     const reading = () => paused || pointed || past() || rows.contains(document.activeElement)
-      || rows.getBoundingClientRect().top < ($(".top")?.offsetHeight || 0);
+      || $("input:checked", rows) || rows.getBoundingClientRect().top < ($(".top")?.offsetHeight || 0);
 
     // row puts what a row says now in the place of what it said.
     function row(old, fresh) {
@@ -184,73 +228,71 @@
     // say tells those who listen, now and then, what those who look have seen.
     function say() {
       const { runs, many, still } = unsaid;
-      const text = `${runs}${many ? " or more" : ""} new ${runs === 1 ? "run" : "runs"}${still ? ", not shown yet" : ""}`;
+      const noun = announce.dataset.noun || "run";
+      const text = `${runs}${many ? " or more" : ""} new ${noun}${runs === 1 ? "" : "s"}${still ? ", not shown yet" : ""}`;
       if (past() || !runs || still && text === announce.textContent || performance.now() - heard < quietly) return;
       heard = performance.now();
       announce.textContent = text;
       if (!still) unsaid.runs = 0;
     }
 
-    async function look(anew) {
-      clearTimeout(timer);
+    // look asks for the list; it answers whether it was told.
+    async function look() {
+      const again = whole;
+      whole = false;
       asking?.abort();
       const mine = asking = new AbortController();
-      const still = !anew && reading();
+      const still = !again && !!reading();
       if (!still || !held) { held = still ? rows.dataset.top : ""; version = ""; }
       const query = new URLSearchParams(location.search);
       if (held && !past()) query.set("until", held);
-      let wait = rhythm;
-      const began = performance.now();
       try {
         const answer = await fetch(`${box.dataset.list}?${query}`, { signal: mine.signal, headers: version ? { "If-None-Match": version } : {} });
-        if (mine !== asking) return;
+        if (mine !== asking) return true;
         if (answer.ok) {
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          if (mine !== asking) return;
+          if (mine !== asking) return true;
           const fresh = $("[data-part=rows]", page);
           version = answer.headers.get("ETag") || "";
-          const came = settle(fresh, still && !anew);
-          tell(still ? came + Number(fresh.dataset.newer) : anew ? 0 : came, "many" in fresh.dataset);
-          pace.textContent = fresh.dataset.pace;
-          pace.hidden = !fresh.dataset.pace;
+          const came = settle(fresh, still);
+          tell(still ? came + Number(fresh.dataset.newer) : again ? 0 : came, "many" in fresh.dataset);
+          if (pace) { pace.textContent = fresh.dataset.pace; pace.hidden = !fresh.dataset.pace; }
           for (const name of still ? [] : ["none", "older"]) {
             const part = $(`[data-part=${name}]`, box), now = $(`[data-part=${name}]`, page);
             part.hidden = now.hidden;
             if (part.innerHTML !== now.innerHTML) part.replaceChildren(...now.childNodes);
           }
           tick();
-        } else if (answer.status !== 304) wait = 5 * rhythm;
-        wait = Math.max(wait, 4 * (performance.now() - began)); // a store that is slow is asked less
+          box.dispatchEvent(new Event("settled"));
+        } else if (answer.status !== 304) return false;
       } catch { // left for another look, or offline: the list keeps what it has
-        if (mine !== asking) return;
-        wait = 5 * rhythm;
-      }
-      say();
-      timer = setTimeout(() => { if (document.hidden) timer = 0; else look(); }, wait);
+        return mine !== asking;
+      } finally { say(); }
+      return true;
     }
+    const again = pump(look, () => (held !== "") !== !!reading());
+    const anew = box.anew = () => { whole = true; asking?.abort(); again(); };
 
     // A filter keeps its place: its address is the page's, and nothing is loaded anew.
     function choose() {
       const query = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value.trim()));
-      history.replaceState(null, "", query.size ? `/runs?${query}` : "/runs");
-      look(true);
+      history.replaceState(null, "", query.size ? `${location.pathname}?${query}` : location.pathname);
+      anew();
     }
 
     const arrange = () => {
       hold.textContent = paused ? "Resume" : "Pause";
       hold.setAttribute("aria-pressed", String(paused));
     };
-    const show = () => { paused = pointed = false; arrange(); scrollTo(0, 0); look(true); };
+    const show = () => { paused = pointed = false; if (hold) arrange(); all("input:checked", rows).forEach(box => { box.checked = false; }); scrollTo(0, 0); anew(); };
     newer.addEventListener("click", () => { $("main").focus({ preventScroll: true }); show(); }); // the button goes
-    hold.addEventListener("click", () => { paused = !paused; arrange(); if (paused) look(); else show(); });
+    hold?.addEventListener("click", () => { paused = !paused; arrange(); if (paused) again(); else show(); });
     rows.addEventListener("pointerenter", event => { pointed = event.pointerType === "mouse"; });
     rows.addEventListener("pointerleave", () => { pointed = false; });
-    document.addEventListener("visibilitychange", () => { if (!document.hidden && !timer) look(); });
     filter.addEventListener("change", choose);
     filter.addEventListener("submit", event => { event.preventDefault(); choose(); });
     $("[type=submit]", filter).hidden = true;
-    hold.hidden = past();
-    look();
+    if (hold) hold.hidden = past();
   }
 
   // ---- pressing ----
@@ -400,14 +442,8 @@
 
   // ---- pages ----
 
-  async function poll(node) {
-    for (let took = 0; ;) {
-      await new Promise(done => setTimeout(done, Math.max(Number(node.dataset.poll), 4 * took)));
-      const began = performance.now();
-      if (!document.hidden) await refresh(node);
-      took = performance.now() - began;
-    }
-  }
+  // poll keeps a page true that is not a list.
+  const poll = () => pump(() => refresh(document));
 
   document.addEventListener("click", event => {
     const button = event.target.closest("[data-cancel]");
@@ -422,17 +458,42 @@
     }
   });
 
+  // ---- the keyboard ----
+
+  // step moves to the next row of a list, or to the one before.
+  function step(by) {
+    const rows = all("main .list a").filter(row => row.offsetParent);
+    const at = rows.findIndex(row => row.closest("li").contains(document.activeElement));
+    const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + by, 0), rows.length - 1)];
+    next?.focus({ preventScroll: true });
+    next?.scrollIntoView({ block: "nearest" });
+  }
+
+  const keys = {
+    "/": () => { const search = $("[data-search]"); search?.focus(); search?.select(); return !!search; },
+    "?": () => { help(); return true; },
+    j: () => { step(1); return true; },
+    k: () => { step(-1); return true; },
+    x: () => { const pick = $("[data-pick]", document.activeElement?.closest("li") || document.createElement("li")); pick?.click(); return !!pick; },
+  };
+
+  const help = () => $("#help").open || $("#help").showModal();
+
   document.addEventListener("keydown", event => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, textarea, select")) return;
-    const search = $("[data-search]");
-    if (search) { event.preventDefault(); search.focus(); search.select(); }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const field = event.target.closest("input:not([type=checkbox]), textarea, select");
+    if (event.key === "Escape" && !$("dialog[open]")) return document.activeElement?.blur();
+    if (field || $("dialog[open]")) return;
+    if (keys[event.key]?.()) event.preventDefault();
   });
+  $("[data-help]")?.addEventListener("click", help);
 
   for (const form of all("[data-press]")) press(form);
-  for (const node of all("[data-poll]")) poll(node);
+  if ($("[data-poll]")) poll();
   for (const box of all("[data-list]")) list(box);
   const page = $("[data-run]");
   if (page && !("final" in page.dataset)) follow(page.dataset.run, page);
+  hear();
   tick();
+  return { $, all, body };
 })();
