@@ -8,6 +8,9 @@
 // attempt, so that a zombie's news about an attempt that has been superseded changes
 // nothing. States: intent → attempt → confirmed or refused; attempt ⇄ in_doubt → settled.
 //
+// The members of one call that fare alike are one row, split when they fare
+// differently: what is written twice is the call, not each of its rows.
+//
 // Invariants: an effect is known by (cause, step, target key) and nothing else,
 // so retries, resets and redrives meet the same row; its body is frozen at
 // intent; confirmed and settled never change, refused only by Reopen. Whoever
