@@ -149,6 +149,20 @@ func TestARefusedRetryDoesNotForgetTheDoubtOfTheAttemptBefore(t *testing.T) {
 	require.Equal(t, flow.Settled, b.effects("c")[0].State)
 }
 
+func TestOfTwoOutcomesOfAMemberInOneTransactionTheFirstCounts(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	open := b.attempt("c", member("a", "1"), member("b", "1"))
+	at := func(key string, state flow.EffectState) ledger.Outcome {
+		return ledger.Outcome{Key: key, Fence: open[0].Fence, State: state}
+	}
+	require.Equal(t, 2, b.record("c", at("a", flow.Confirmed), at("b", flow.Refused), at("b", flow.Confirmed)))
+	require.Equal(t, []flow.Effect{
+		{Step: "write", Target: "crm.t label of a", State: flow.Confirmed},
+		{Step: "write", Target: "crm.t label of b", State: flow.Refused},
+	}, b.effects("c"), "each member stands in one row")
+}
+
 func TestAMemberIsFrozenAtItsFirstIntent(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

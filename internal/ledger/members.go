@@ -30,7 +30,7 @@ type (
 	}
 
 	// part are members that leave their row for one of their own, in the order of the
-	// row. An empty one stands for a row that stays whole.
+	// row; never none.
 	part []effect
 )
 

@@ -60,12 +60,21 @@ type hearing map[attempt][]*fate
 
 func hear(news []News) (hearing, error) {
 	heard := hearing{}
+	type known struct {
+		attempt
+		key string
+	}
+	told := map[known]bool{}
 	for _, n := range news {
 		if err := n.Valid(); err != nil {
 			return nil, err
 		}
 		for _, o := range n.Outcomes {
 			at, reason := attempt{n.Cause, n.Step, o.Fence}, store.Text(o.Reason)
+			if told[known{at, o.Key}] {
+				continue // as a second transaction would find it decided, or tell it again
+			}
+			told[known{at, o.Key}] = true
 			var same *fate
 			for _, f := range heard[at] {
 				if f.state == o.State && f.reason == reason {

@@ -38,6 +38,7 @@ type (
 		run     flow.Run
 		batchID string // it claimed itself, or the second door claimed it
 		made    bool   // by this press; else the run was there, as row says
+		others  bool   // waited to be claimed
 		read    bool   // more is known than run says: read it
 		row     standing
 	}
@@ -121,7 +122,7 @@ func (b *Book) accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	who, perUser := turn{e.press.Flow, e.press.Principal}, e.perUser()
 	e.lead = b.turns.take(who, perUser, time.Now())
 	got, err := b.accepts.do(ctx, e)
-	if err != nil || !got.made || got.batchID != "" || got.run.Shared != "" {
+	if err != nil || !got.made || got.batchID != "" && !got.others || got.run.Shared != "" {
 		b.turns.back(who, perUser)
 	}
 	switch {
@@ -212,9 +213,10 @@ func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], e
 	}
 	doubtful, contended := false, false
 	for round := 1; len(todo) > 0; round++ {
-		made, err := b.insert(ctx, pick(in, todo), contended)
+		made, unsure, err := b.insert(ctx, pick(in, todo), contended)
 		switch {
 		case err == nil:
+			doubtful = doubtful || unsure
 		case round == mostRounds:
 			return nil, err
 		case fault.Is(err, fault.InDoubt):

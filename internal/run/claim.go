@@ -20,7 +20,7 @@ import (
 // "run.deadline". Any number of processes may claim.
 //
 // A flow has at most four batches in flight, and besides them sixteen runs of one
-// that have to be alone; batches of several take at most three quarters of what the
+// that have to be alone and what claimed itself ahead of others; batches of several take at most three quarters of what the
 // workers carry at a time. What a batch holds does not change until it has been put
 // back or settled. An error may come beside starts, as for Due.
 func (b *Book) Claim(ctx context.Context) ([]Start, error) {

@@ -271,6 +271,19 @@ func TestWhatFailedForGoodIsALetterUntilItIsDecided(t *testing.T) {
 	require.Equal(t, late, b.letters(flow.LetterFilter{})[0])
 }
 
+// What its owner was told when he cancelled stays true, whatever becomes of the work
+// for those who share it.
+func TestARedriveKeepsTheCertificateOfWhoHasLeft(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	r := b.dead("left", flow.Refused)
+	b.exec(`update work set detached_at = accepted_at, certificate = '{"run_id": "left behind", "status": "cancelled", "detached": true}' where run_id = $1`, r.RunID)
+	_, err := b.book.Redrive(t.Context(), flow.Redrive{RunID: r.RunID, By: "dev", Current: true})
+	requireFault(t, err, fault.Conflict, "dead.detached")
+	b.redrive(flow.Redrive{RunID: r.RunID})
+	require.Equal(t, []string{"left behind"}, b.texts(`select certificate->>'run_id' from work where run_id = $1`, r.RunID))
+}
+
 func TestARedriveLeavesHalfOfTheQueueToPresses(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, func(p *flow.Plan) { p.Limits.Queue = 4 })

@@ -49,11 +49,12 @@ func (b *Book) standings(ctx context.Context, runIDs []string) (map[string]stand
 // insert commits rows of presses and their journal entries in one statement, and
 // those that have a leader in a second one. A press is left out, neither made nor with an error, when a row with
 // its run_id exists, or when another transaction was quicker with its share or its
-// order key. wait keeps all from claiming themselves.
-func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []reply[accepted], err error) {
+// order key. wait keeps all from claiming themselves; doubtful reports that some of
+// those left out may have been made.
+func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []reply[accepted], doubtful bool, err error) {
 	rows, err := b.rowsOf(entries)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		replies = make([]reply[accepted], len(entries))
@@ -64,9 +65,9 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 		return scanEntered(r, entries, replies)
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	b.join(ctx, entries, replies)
+	doubtful = b.join(ctx, entries, replies)
 	waiting := false
 	for i := range replies {
 		got := &replies[i]
@@ -76,13 +77,14 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 		b.hub.rowsWait()
 	}
 	b.refuse(ctx, entries, replies)
-	return replies, nil
+	return replies, doubtful, nil
 }
 
 // enter makes rows that are nobody's followers. A press claims itself when it is
 // next: nobody who waits stands before it, and nobody else here beside it; fewer than
-// four batches are in flight, or six when others wait; and its order key is free. One
-// that went ahead of others who wait is express: claims leave room for the next. What waits is counted per transaction, so several
+// four batches are in flight, or six when others wait to be claimed; and no open run has
+// its order key. One that went ahead of others is express: claims leave room for the
+// next. What waits is counted per transaction, so several
 // processes together may exceed a queue by what each of them was adding.
 const enter = `
 	with p as materialized (
@@ -103,18 +105,20 @@ const enter = `
 		select flow,
 			(select count(*) from (select from work w where w.flow = f.flow and w.batch_id is null and w.leader is null
 				and w.closed_at is null limit f.queue) as w) as waiting,
+			exists (select from work w where w.flow = f.flow and w.batch_id is null and w.leader is null
+				and w.closed_at is null and (w.due_at is null or w.due_at <= now())) as others,
 			(select count(*) from (select from batch b where b.flow = f.flow and b.settled_at is null
 				and b.claimed_at > now() - interval '5 seconds' limit 6) as b) as flying
 		from (select flow, max(queue) as queue from fresh group by flow) as f
 	), entered as materialized (
 		select *, workflow_id = '' and waiting + nth > queue as crowded, case
 			when workflow_id <> '' then workflow_id
-			when first and not $17 and flying < case when waiting = 0 then 4 else 6 end and (waiting = 0 or not exists (
+			when first and not $17 and flying < case when others then 6 else 4 end and (not others or not exists (
 				select from work w where w.flow = fresh.flow and w.batch_id is null and w.leader is null and w.closed_at is null
 				and (w.class, w.order_at) <= (fresh.class, now() + fresh.lead * interval '1 microsecond')))
 			and (order_key = '' or not exists (
 				select from work w where w.flow = fresh.flow and w.order_key = fresh.order_key
-				and w.batch_id is not null and w.closed_at is null)) then run_id end as batch_id
+				and w.leader is null and w.closed_at is null)) then run_id end as batch_id
 		from fresh join room using (flow)
 	), made as (
 		insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, class, timeout, deadline_at, order_at, order_key, share,
@@ -128,14 +132,14 @@ const enter = `
 	), claimed as (
 		insert into batch (batch_id, flow, pattern, digest, class, size, lease_until, relayed_at, express)
 		select e.batch_id, flow, pattern, digest, class, 1, now() + $16::interval, case when workflow_id <> '' then now() end,
-		       waiting > 0 and workflow_id = ''
+		       others and workflow_id = ''
 		from made join entered e using (run_id) where e.batch_id is not null
 	), said as (
 		` + journal.Insert + `
 		select flow, run_id, 'accepted', 'accepted', false, array(select jsonb_array_elements_text(keys::jsonb)), '{}'
 		from made join entered using (run_id)
 	)
-	select p.ord - 1, made.run_id is not null, coalesce(made.batch_id, ''), accepted_at, deadline_at, made.progress, coalesce(entered.crowded, false)
+	select p.ord - 1, made.run_id is not null, coalesce(made.batch_id, ''), accepted_at, deadline_at, made.progress, coalesce(entered.crowded, false), coalesce(entered.others, false)
 	from p left join entered using (ord) left join made on made.run_id = p.run_id`
 
 // pressRows are presses as columns.
@@ -205,18 +209,18 @@ var errFull = fault.New(fault.Throttled, "queue.full", "too many runs of this fl
 
 func scanEntered(rows pgx.Rows, entries []*entry, replies []reply[accepted]) error {
 	var i int
-	var there, full bool
+	var there, full, others bool
 	var batchID string
 	var at, deadline *time.Time
 	var progress []byte
-	_, err := pgx.ForEachRow(rows, []any{&i, &there, &batchID, &at, &deadline, &progress, &full}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&i, &there, &batchID, &at, &deadline, &progress, &full, &others}, func() error {
 		switch {
 		case there:
 			run, err := entries[i].made(*at, *deadline, progress)
 			if batchID != "" {
 				run.WorkflowID = entries[i].start().WorkflowID()
 			}
-			replies[i].out = accepted{run: run, batchID: batchID, made: true}
+			replies[i].out = accepted{run: run, batchID: batchID, made: true, others: others}
 			return err
 		case full:
 			replies[i].err = errFull
@@ -234,9 +238,9 @@ const (
 	unknowing = 5 * time.Second // nothing was finished lately
 )
 
-// join makes followers of the presses that found their share taken. When that fails
-// they are left out, and tried again.
-func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accepted]) {
+// join makes followers of the presses that found their share taken. When others were
+// in the way, or nobody knows whether it did, they are left out, to be tried again.
+func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accepted]) (doubtful bool) {
 	var places []int
 	for i, e := range entries {
 		if e.share != "" && replies[i].err == nil && !replies[i].out.made {
@@ -244,7 +248,7 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accep
 		}
 	}
 	if len(places) == 0 {
-		return
+		return false
 	}
 	sharing := pick(entries, places)
 	rows, err := b.rowsOf(sharing)
@@ -266,6 +270,7 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accep
 			replies[i].err = err
 		}
 	}
+	return fault.Is(err, fault.InDoubt)
 }
 
 // refuse tells presses that found their queue full when to come again: after the

@@ -110,6 +110,16 @@ func TestAPressWaitsWhileOneWithItsOrderKeyIsClaimed(t *testing.T) {
 	require.Equal(t, []string{`["AS54888"]`, `["AS54888"]`, `["AS54889"]`}, b.texts(`select order_key from work order by order_key, run_id`))
 }
 
+func TestAPressDoesNotOvertakeARunOfItsOrderKeyThatWasPutBack(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Order = []string{"product_id"} })
+	_, first := b.accept("k1")
+	item := b.begin(first.BatchID, "reading")
+	require.NoError(t, b.book.PutBack(t.Context(), item, fault.ThrottledFor(30*time.Second, "crm.throttled", "crm asked for silence", nil)))
+	_, second := b.accept("k2")
+	require.Zero(t, second, "the first may not have written yet")
+}
+
 func TestPressesWithOneKeyInOneTransactionMakeOneRow(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

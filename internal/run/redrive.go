@@ -78,6 +78,10 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 		if d.class < flow.Background && r.Bulk {
 			d.class = flow.Background
 		}
+		if anew != nil && d.row.detached {
+			return fault.New(fault.Conflict, "dead.detached",
+				"who pressed this run has cancelled it; redrive it as it was, for those who share its work, or dismiss it", nil)
+		}
 		if anew != nil {
 			touched = []string{r.RunID, anew.runID}
 			return d.remake(ctx, tx, anew, r.By)
@@ -155,8 +159,8 @@ func (d exhumed) revive(ctx context.Context, tx pgx.Tx, by string) ([]string, er
 	// Nobody holds it: it waits for a claim, as a run that was put back does.
 	batch.Queue(`
 		update work set state = 'running', round = round + 1, tries = 0, batch_id = null, workflow_id = null, class = $3,
-		       order_at = now(), due_at = null, deadline_at = now() + timeout, waiting = null, problem = null, certificate = null, closed_at = null,
-		       progress = work_step('[]', 'accepted', $2)
+		       order_at = now(), due_at = null, deadline_at = now() + timeout, waiting = null, problem = null, closed_at = null,
+		       certificate = case when detached_at is not null then certificate end, progress = work_step('[]', 'accepted', $2)
 		where run_id = $1`, id, "redriven by "+by, d.class)
 	batch.Queue(`
 		update work f set state = 'running', round = f.round + 1, deadline_at = now() + f.timeout, problem = null, certificate = null, closed_at = null,
