@@ -59,7 +59,7 @@ func times0(n int) string {
 func printEffects(out io.Writer, effects []flow.AccountEffect) {
 	fine := 0
 	for i, e := range effects {
-		if e.Todo == "" {
+		if e.State == flow.Confirmed || e.State == flow.Settled {
 			if fine++; fine > mostEffects {
 				continue
 			}

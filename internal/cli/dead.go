@@ -119,7 +119,7 @@ func (r *remote) listDead(ctx context.Context, c *cli.Command) error {
 		return printJSON(c.Root().Writer, page)
 	}
 	if len(page.Letters) == 0 {
-		fmt.Fprintln(c.Root().ErrWriter, "No such dead letter; runs that fail for good appear here.")
+		fmt.Fprintln(c.Root().ErrWriter, "No dead letter matches. A run that fails for good is one.")
 		return nil
 	}
 	t := tabwriter.NewWriter(c.Root().Writer, 0, 4, 2, ' ', 0)

@@ -125,6 +125,9 @@ func detail(entries []flow.Entry) string {
 		parts = append(parts, rows+" rows")
 	}
 	if by := said(e, "by"); by != "" {
+		if into := said(e, "into"); into != "" && into != e.Run {
+			by += " as run " + into
+		}
 		parts = append(parts, "by "+by)
 	}
 	for _, name := range []string{"code", "problem", "why"} {

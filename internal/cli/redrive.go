@@ -63,7 +63,7 @@ func redrive(ctx context.Context, c *cli.Command) error {
 		}
 	}
 	if len(ids) == 0 {
-		fmt.Fprintln(c.Root().ErrWriter, "No such dead letter.")
+		fmt.Fprintln(c.Root().ErrWriter, "No dead letter matches.")
 		return printDecisions(c.Root().Writer, c, nil)
 	}
 	set, err := r.edits(ctx, c, ids[0])

@@ -94,7 +94,7 @@ func (r *remote) params(ctx context.Context, name string, args []string) (map[st
 	for _, arg := range args {
 		k, v, ok := strings.Cut(arg, "=")
 		if !ok || k == "" {
-			return nil, usage("%q is not name=value", arg)
+			return nil, usage("%q is not name=value, such as product_id=AS54888", arg)
 		}
 		if _, twice := params[k]; twice {
 			return nil, usage("%s is given twice", k)

@@ -39,10 +39,11 @@ type (
 	}
 )
 
-// AccountOf tells a run. Effects stand at the step that writes.
-func AccountOf(run Run) Account {
+// AccountOf tells a run. Effects stand at the step that writes. letter is the state
+// of its dead letter, "" where there is none.
+func AccountOf(run Run, letter LetterState) Account {
 	a := Account{RunID: run.RunID, Flow: run.Flow, Status: run.Status, AcceptedAt: run.AcceptedAt, Problem: run.Problem, Waiting: run.Waiting,
-		Redriven: run.Redriven, RedriveOf: run.RedriveOf, Shared: run.Shared, Steps: make([]AccountStep, 0, len(run.Progress)+1)}
+		Redriven: run.Redriven, RedriveOf: run.RedriveOf, Shared: run.Shared, Dead: letter == LetterDead, Steps: make([]AccountStep, 0, len(run.Progress)+1)}
 	for i, p := range run.Progress {
 		at := p.At
 		s := AccountStep{Name: p.Name, At: &at, Note: p.Note}
@@ -69,7 +70,7 @@ func AccountOf(run Run) Account {
 		if e.State == Attempt && run.Status.Final() {
 			e.State = Doubtful // nobody will hear of it any more
 		}
-		a.Steps[at].Effects = append(a.Steps[at].Effects, AccountEffect{Effect: e, Todo: Todo(e, run.Status)})
+		a.Steps[at].Effects = append(a.Steps[at].Effects, AccountEffect{Effect: e, Todo: Todo(e, run.Status, letter)})
 	}
 	return a
 }
@@ -90,8 +91,12 @@ func RunsOf(entries []Entry) []string {
 }
 
 // Todo is what a person can do about an effect of a run, in words without a capital
-// and a full stop; empty when nothing has to be done.
-func Todo(e Effect, status Status) string {
+// and a full stop; empty when nothing has to be done, as for a failed run whose dead
+// letter somebody has decided on.
+func Todo(e Effect, status Status, letter LetterState) string {
+	if status == Failed && (letter == LetterRedriven || letter == LetterDismissed) {
+		return ""
+	}
 	system, _, _ := strings.Cut(e.Target, ".")
 	switch e.State {
 	case Confirmed, Settled:

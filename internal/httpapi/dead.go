@@ -168,8 +168,7 @@ func (a *api) letter(ctx context.Context, in *letterInput) (*letterOutput, error
 		return nil, err
 	}
 	out := &letterOutput{}
-	out.Body.Letter, out.Body.Account = letter, flow.AccountOf(run)
-	out.Body.Account.Dead = letter.State == flow.LetterDead
+	out.Body.Letter, out.Body.Account = letter, flow.AccountOf(run, letter.State)
 	return out, nil
 }
 

@@ -153,15 +153,14 @@ func (a *api) accounts(ctx context.Context, entries []flow.Entry) ([]flow.Accoun
 		if err != nil {
 			return nil, err
 		}
-		account := flow.AccountOf(run)
+		var letter flow.Letter
 		if run.Status == flow.Failed {
-			letter, err := a.o.Dead.Letter(ctx, id)
+			letter, err = a.o.Dead.Letter(ctx, id)
 			if err != nil && !fault.Is(err, fault.NotFound) {
 				return nil, err
 			}
-			account.Dead = letter.State == flow.LetterDead
 		}
-		all = append(all, account)
+		all = append(all, flow.AccountOf(run, letter.State))
 	}
 	return all, nil
 }

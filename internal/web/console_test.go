@@ -104,7 +104,7 @@ func TestRefusedWritesSayWhy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	run := closed(writing(answered(reading(fresh("refused", time.Now())), 5), 0), flow.Failed,
-		&flow.Problem{Code: "write.refused", Detail: "the target refused 5 of 5 writes: dataverse has no column msx_unit"})
+		&flow.Problem{Code: "write.refused", Detail: "the target refused 5 of 5 writes: dataverse.no_column: dataverse has no column msx_unit"})
 	for i := range run.Effects {
 		run.Effects[i].State, run.Effects[i].Reason = flow.Refused, "dataverse has no column msx_unit"
 	}
@@ -176,9 +176,10 @@ func TestTheJournalIsGatheredAndExact(t *testing.T) {
 	require.Contains(t, body, "<b>Failed</b>")
 	require.Contains(t, body, "<dt>why</dt> <dd>no answer came back</dd>")
 	require.Contains(t, body, "<dt>targets</dt>")
-	for _, label := range []string{"Weight", "Height", "Depth"} {
-		require.Contains(t, body, "dataverse.msx_specification AS54888, "+label)
+	for _, label := range []string{"Weight", "Height", "Depth", "Width"} {
+		require.Contains(t, body, "<li>AS54888, "+label+"</li>")
 	}
+	require.Equal(t, 2, strings.Count(body, "dataverse.msx_specification"), "a table is named once for the rows that share their fate")
 	require.NotContains(t, body, "<dt>labels</dt>")
 	require.Contains(t, body, "22 Nov 2026 14:03:05.042 UTC")
 	require.Contains(t, body, "6 entries in the journal")

@@ -228,11 +228,9 @@ func (c *console) storyOf(r *http.Request, id string) (story, error) {
 		}
 	}
 	if run.Status == flow.Failed {
-		letter, err := c.letterOf(r, run.RunID)
-		if err != nil {
+		if in.letter, err = c.letterOf(r, run.RunID); err != nil {
 			return story{}, err
 		}
-		in.dead = letter.State == flow.LetterDead
 	}
 	if run.Status == flow.Cancelled && c.Certificates != nil {
 		certificate, err := c.Certificates.Certificate(r.Context(), run.RunID)

@@ -73,7 +73,7 @@ var order = []flow.EffectState{
 // summarise says the effects in one line, gathers those of one state and reason,
 // and counts those in doubt. An attempt of a run that has ended is one. Of a run
 // in a list there is the count alone.
-func summarise(run flow.Run, target string, plan *flow.Plan) (effects, int) {
+func summarise(run flow.Run, target string, plan *flow.Plan, letter flow.LetterState) (effects, int) {
 	switch {
 	case len(run.Effects) == 0 && run.InDoubt > 0:
 		return effects{Line: count(run.InDoubt, "write") + " to " + target + " in doubt", State: effectState(flow.Doubtful)}, run.InDoubt
@@ -93,7 +93,7 @@ func summarise(run flow.Run, target string, plan *flow.Plan) (effects, int) {
 	})
 	out := effects{State: effectState(sorted[0].State), Line: outcome(n, len(sorted), target, run.Status.Final())}
 	for _, e := range sorted {
-		out.add(e, run.Status, plan)
+		out.add(e, run.Status, plan, letter)
 	}
 	return out, n[flow.Doubtful]
 }
@@ -128,12 +128,12 @@ func outcome(n map[flow.EffectState]int, all int, target string, final bool) str
 }
 
 // add puts an effect to the others of its state and reason.
-func (out *effects) add(e flow.Effect, status flow.Status, plan *flow.Plan) {
+func (out *effects) add(e flow.Effect, status flow.Status, plan *flow.Plan, letter flow.LetterState) {
 	st, reason := effectState(e.State), why(e, plan)
 	i := slices.IndexFunc(out.Groups, func(g group) bool { return g.State.Word == st.Word && g.Reason == reason })
 	if i < 0 {
 		i = len(out.Groups)
-		out.Groups = append(out.Groups, group{State: st, Reason: reason, Todo: sentence(named(flow.Todo(e, status), plan))})
+		out.Groups = append(out.Groups, group{State: st, Reason: reason, Todo: sentence(named(flow.Todo(e, status, letter), plan))})
 	}
 	g, most := &out.Groups[i], maxTargets
 	if e.State == flow.Refused || e.State == flow.Doubtful {
@@ -156,4 +156,28 @@ func why(e flow.Effect, plan *flow.Plan) string {
 		return "Sent; no answer came."
 	}
 	return sentence(named(e.Reason, plan))
+}
+
+// place is where effects went: a table, and the keys of its rows.
+type place struct {
+	Name string
+	Keys []string
+}
+
+// places gathers targets by their table, in the order of their first. A target
+// that names no row is a place without keys.
+func places(targets []string) []place {
+	var all []place
+	for _, t := range targets {
+		name, key, _ := strings.Cut(t, " ")
+		i := slices.IndexFunc(all, func(p place) bool { return p.Name == name })
+		if i < 0 {
+			i = len(all)
+			all = append(all, place{Name: name})
+		}
+		if key != "" {
+			all[i].Keys = append(all[i].Keys, key)
+		}
+	}
+	return all
 }

@@ -18,7 +18,7 @@ func (s *story) problem(plan *flow.Plan) *problem {
 	case s.Doubts > 0: // the note below says what to do
 	case p.Retry:
 		out.Retry = "The same request may succeed later: trying again helps."
-	case !s.Dead: // else it is redriven when what was wrong is put right
+	case !s.Dead && !s.Decided: // else it is redriven when what was wrong is put right
 		out.Retry = "Trying again with the same input will fail the same way."
 	}
 	switch done := s.total(flow.Confirmed, flow.Settled); {

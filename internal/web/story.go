@@ -45,6 +45,7 @@ type (
 		Again    string // address of the form with the same parameters
 		Link     string // address of its page
 		Dead     bool   // a dead letter that nobody has decided on
+		Decided  bool   // a dead letter that was redriven as another run, or dismissed
 		Redriven string // that it was accepted again, or what it was made of
 		Made     string // address of the dead letter that it was made of
 		UI       string // address in the Temporal Web UI
@@ -109,7 +110,7 @@ type (
 		namespace string
 		now       time.Time
 		ahead     map[string]int // runs that are taken before it, by run_id
-		dead      bool           // it is a dead letter
+		letter    flow.Letter    // of a run that failed; the zero one where there is none
 		leader    bool           // the viewer may see the run whose work it shares
 		detached  bool           // its owner left; the work goes on for identical presses
 	}
@@ -129,8 +130,8 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
 	}
-	s.Link, s.Dead = "/runs/"+url.PathEscape(run.RunID), in.dead
-	s.redriven()
+	s.Link, s.Dead = "/runs/"+url.PathEscape(run.RunID), in.letter.State == flow.LetterDead
+	s.redriven(in.letter)
 	s.share(in)
 	if s.Waiting = waiting(run, plan, in); s.Waiting != "" && run.Status != flow.Parked && !run.Cancelling {
 		if s.State = queueing; run.Waiting != "" || run.DueAt != nil {
@@ -146,7 +147,7 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Stop = !s.Final && !run.Cancelling
 	s.Writing = run.Result != nil && !s.Final && run.Shared == ""
 	s.Table = tabulate(run.Result, plan)
-	s.Effects, s.Doubts = summarise(run, s.Writes, plan)
+	s.Effects, s.Doubts = summarise(run, s.Writes, plan, in.letter.State)
 	s.Steps = s.line(end, plan)
 	s.Doing = s.doing()
 	s.Now = s.Doing
@@ -174,8 +175,15 @@ func (s *story) began() time.Time {
 }
 
 // redriven tells of a run that had been a dead letter.
-func (s *story) redriven() {
+func (s *story) redriven(letter flow.Letter) {
+	s.Decided = s.Run.Status == flow.Failed && (letter.State == flow.LetterRedriven || letter.State == flow.LetterDismissed)
 	switch {
+	case s.Decided && letter.State == flow.LetterRedriven:
+		s.Redriven = "It was a dead letter; " + letter.DecidedBy + " redrove it as another run."
+		s.Made = "/dead/" + url.PathEscape(s.Run.RunID)
+	case s.Decided:
+		s.Redriven = "It was a dead letter; " + letter.DecidedBy + " dismissed it: " + sentence(letter.Note)
+		s.Made = "/dead/" + url.PathEscape(s.Run.RunID)
 	case s.Run.RedriveOf != "":
 		s.Redriven = "It was made of a dead letter."
 		s.Made = "/dead/" + url.PathEscape(s.Run.RedriveOf)

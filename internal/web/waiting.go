@@ -90,12 +90,21 @@ func because(why string, plan *flow.Plan) string {
 // wrong with it.
 var twice = regexp.MustCompile(`waiting (?:\S+ )?for (\S+): (\S+) `)
 
+// coded is a failure's code before its words, which name the system again.
+var coded = regexp.MustCompile(`(\S+)\.[a-z_]+: (\S+) `)
+
 // named writes the connections of a plan as people say them. One that is part of
 // a longer name, as in oracle-plm.items, stays as it is.
 func named(text string, plan *flow.Plan) string {
 	if plan == nil {
 		return text
 	}
+	text = coded.ReplaceAllStringFunc(text, func(s string) string {
+		if m := coded.FindStringSubmatch(s); m[1] == m[2] {
+			return m[2] + " "
+		}
+		return s
+	})
 	text = twice.ReplaceAllStringFunc(text, func(s string) string {
 		if m := twice.FindStringSubmatch(s); m[1] == m[2] {
 			return "waiting: " + m[1] + " "

@@ -208,7 +208,7 @@ func (c *console) plan(r *http.Request, name string) (*flow.Plan, error) {
 func parse(names ...string) map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(template.FuncMap{
 		"icon": icon, "ago": ago, "absolute": absolute, "duration": duration, "count": count, "grouped": grouped,
-		"cell": cell, "system": system, "sentence": sentence, "edition": edition, "again": doAgain,
+		"cell": cell, "system": system, "sentence": sentence, "edition": edition, "again": doAgain, "places": places,
 	}).ParseFS(files, "templates/layout.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	for _, name := range names {
