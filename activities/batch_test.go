@@ -26,12 +26,15 @@ type bundle struct {
 	testing.TB
 	store *store.Store
 	book  *run.Book
+	plans *run.Plans
 	set   activities.Set
 	plan  *flow.Plan
 
 	mu     sync.Mutex
 	held   map[string]flow.Row // what the target holds, by key
 	writes map[string]int
+	marks  []activities.Mark // of all writes that were asked for
+	sight  activities.Sight  // what the target is like
 	read   func(ctx context.Context, id string) error
 	write  func(ctx context.Context, id string) error // before the row is held
 	after  func(ctx context.Context, id string) error // once it is
@@ -41,7 +44,7 @@ func newBundle(t testing.TB, rows int) *bundle {
 	t.Helper()
 	s := storetest.New(t)
 	plans := run.NewPlans(s)
-	b := &bundle{TB: t, store: s, book: run.NewBook(s, plans, run.Options{}), held: map[string]flow.Row{}, writes: map[string]int{},
+	b := &bundle{TB: t, store: s, book: run.NewBook(s, plans, run.Options{}), held: map[string]flow.Row{}, writes: map[string]int{}, sight: activities.Sight{Conditional: true},
 		plan: &flow.Plan{
 			Flow: "specs", Pattern: flow.Instant, Summary: "Specifications of a product", Respond: flow.AfterRead,
 			Params: []flow.Param{{Name: "id", Type: flow.String}},
@@ -49,10 +52,23 @@ func newBundle(t testing.TB, rows int) *bundle {
 			Write:  &flow.Write{Connection: "crm", Table: "specs", Key: []string{"id", "n"}},
 			Limits: flow.Limits{Timeout: 30 * time.Second, Rows: rows, Queue: 10_000},
 		}}
-	_, err := plans.Apply(t.Context(), []*flow.Plan{b.plan}, nil, "test")
-	require.NoError(t, err)
+	b.plans = plans
+	b.apply()
 	b.set = activities.NewSet(plans, b, b, b.book)
 	return b
+}
+
+func (b *bundle) apply() {
+	b.Helper()
+	_, err := b.plans.Apply(b.Context(), []*flow.Plan{b.plan}, nil, "test")
+	require.NoError(b, err)
+}
+
+// accept has the author accept that a row may be written twice.
+func (b *bundle) accept() {
+	b.Helper()
+	b.plan.Write.Repeat = true
+	b.apply()
 }
 
 func (b *bundle) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
@@ -71,8 +87,11 @@ func (b *bundle) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]
 
 func (b *bundle) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, error) { return rows, nil }
 
-func (b *bundle) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row) ([]error, error) {
+func (b *bundle) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row, marks []activities.Mark) ([]error, error) {
 	id := rows[0]["id"].(string)
+	b.mu.Lock()
+	b.marks = append(b.marks, marks...)
+	b.mu.Unlock()
 	if b.write != nil {
 		if err := b.write(ctx, id); err != nil {
 			return nil, err
@@ -92,14 +111,18 @@ func (b *bundle) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row) ([]e
 	return make([]error, len(rows)), nil
 }
 
-func (b *bundle) ReadBack(_ context.Context, _ *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
+func (b *bundle) ReadBack(_ context.Context, _ *flow.Plan, rows []flow.Row, _ []activities.Mark) (activities.Sight, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := make([]flow.Row, len(rows))
-	for i, row := range rows {
-		found[i] = b.held[place(row)]
+	sight := b.sight
+	if sight.Applied != nil {
+		return sight, nil
 	}
-	return found, nil
+	sight.Rows = make([]flow.Row, len(rows))
+	for i, row := range rows {
+		sight.Rows[i] = b.held[place(row)]
+	}
+	return sight, nil
 }
 
 func (b *bundle) FoldKeys(_ context.Context, _ *flow.Plan, rows []flow.Row) ([]string, error) {
@@ -161,11 +184,15 @@ func (b *bundle) claim() run.Start {
 	return starts[0]
 }
 
-func (b *bundle) carry(start run.Start) contract.CarryResult {
+func batchOf(start run.Start) contract.Batch {
+	return contract.Batch{BatchID: start.BatchID, Flow: start.Flow, Digest: start.Digest}
+}
+
+func (b *bundle) carry(start contract.Batch) contract.CarryResult {
 	b.Helper()
 	env := (&testsuite.WorkflowTestSuite{}).NewTestActivityEnvironment()
 	contract.Carry.Register(env, b.set.Carrier.Carry)
-	value, err := env.ExecuteActivity("instant.carry.v1", contract.Batch{BatchID: start.BatchID, Flow: start.Flow, Digest: start.Digest})
+	value, err := env.ExecuteActivity("instant.carry.v1", start)
 	require.NoError(b, err)
 	var result contract.CarryResult
 	require.NoError(b, value.Get(&result))
@@ -227,7 +254,7 @@ func TestABatchInTheRealBook(t *testing.T) {
 	}()
 	start := b.claim()
 	require.Equal(t, len(ids), start.Size)
-	require.Equal(t, contract.CarryResult{Done: 22, Failed: 2, Later: 1, Open: 1}, b.carry(start))
+	require.Equal(t, contract.CarryResult{Done: 22, Failed: 2, Later: 1, Open: 1}, b.carry(batchOf(start)))
 	for id, runID := range runs {
 		r := b.get(runID)
 		switch {
@@ -265,7 +292,7 @@ func TestAWriteWithoutAnAnswerIsReadBackByTheNextBatch(t *testing.T) {
 		}
 		return nil
 	}
-	b.carry(b.claim())
+	b.carry(batchOf(b.claim()))
 	require.False(t, b.get(runs["a"]).Status.Final())
 	require.Equal(t, flow.Completed, b.get(runs["b"]).Status)
 	hidden = false
@@ -273,7 +300,7 @@ func TestAWriteWithoutAnAnswerIsReadBackByTheNextBatch(t *testing.T) {
 		row := flow.Row{"id": "a", "n": json.Number(fmt.Sprint(i)), "value": "1.50"}
 		b.held[place(row)] = row
 	}
-	b.carry(b.claim())
+	b.carry(batchOf(b.claim()))
 	require.Equal(t, flow.Completed, b.get(runs["a"]).Status)
 	require.Equal(t, 1, b.writes["a"], "it took effect once")
 }
@@ -290,7 +317,7 @@ func TestAZombieOfABatchThatWasReleasedWritesNothing(t *testing.T) {
 	}
 	start := b.claim()
 	carried := make(chan contract.CarryResult)
-	go func() { carried <- b.carry(start) }()
+	go func() { carried <- b.carry(batchOf(start)) }()
 	<-reading
 	<-reading
 	released, err := b.set.Releaser.Release(t.Context(), contract.ReleaseInput{Batch: contract.Batch{BatchID: start.BatchID}})
@@ -300,7 +327,7 @@ func TestAZombieOfABatchThatWasReleasedWritesNothing(t *testing.T) {
 	require.Equal(t, contract.CarryResult{Open: 2}, <-carried, "what it learned is nobody's business any more")
 	require.Empty(t, b.writes)
 	b.read = nil
-	b.carry(b.claim())
+	b.carry(batchOf(b.claim()))
 	for id, runID := range runs {
 		require.Equal(t, flow.Completed, b.get(runID).Status, id)
 		require.Equal(t, 1, b.writes[id])
@@ -331,7 +358,7 @@ func BenchmarkCarry(bench *testing.B) {
 			var all sync.WaitGroup
 			for _, s := range starts {
 				items += s.Size
-				all.Go(func() { b.carry(s) })
+				all.Go(func() { b.carry(batchOf(s)) })
 			}
 			all.Wait()
 		}

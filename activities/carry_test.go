@@ -157,7 +157,7 @@ func (w *world) Rows(ctx context.Context, _ *flow.Plan, params flow.Row) ([]flow
 
 func (w *world) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, error) { return rows, nil }
 
-func (w *world) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row) ([]error, error) {
+func (w *world) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row, _ []Mark) ([]error, error) {
 	id := rows[0]["id"].(string)
 	w.mu.Lock()
 	w.writes[id]++
@@ -169,11 +169,12 @@ func (w *world) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row) ([]er
 	return []error{row}, whole
 }
 
-func (w *world) ReadBack(_ context.Context, _ *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
+func (w *world) ReadBack(_ context.Context, _ *flow.Plan, rows []flow.Row, _ []Mark) (Sight, error) {
+	sight := Sight{Rows: make([]flow.Row, len(rows)), Conditional: true}
 	if w.held != nil && w.held(rows[0]["id"].(string)) {
-		return rows, nil
+		sight.Rows = rows
 	}
-	return make([]flow.Row, len(rows)), nil
+	return sight, nil
 }
 
 func (w *world) FoldKeys(_ context.Context, _ *flow.Plan, rows []flow.Row) ([]string, error) {

@@ -61,7 +61,7 @@ type rest struct {
 // heard takes how a call on a connection ended, and gives it back.
 func (r *rests) heard(connection string, err error) error {
 	f := fault.Of(err)
-	if f == nil || f.After <= 0 {
+	if f == nil || f.After <= 0 || f.Code == unsettledCode { // of this item alone
 		return err
 	}
 	r.mu.Lock()

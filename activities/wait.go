@@ -21,6 +21,7 @@ const Moved = "connection.moved"
 func configured(f *fault.Fault) bool {
 	return f.Class == fault.Unauthorized || strings.HasPrefix(f.Code, "secret.") || slices.Contains([]string{
 		Moved, "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "connector.unknown_system",
+		"connector.markers",
 	}, f.Code)
 }
 

@@ -22,16 +22,37 @@ import (
 const writeStep = "write"
 
 type (
-	// Target writes rows by key and reads them back.
+	// Target writes rows by key and reads them back. A mark a row says whose write it
+	// is; only targets that keep marks look at them.
 	Target interface {
 		// Upsert returns one error (a fault) or nil for each row; an error of its own
 		// means that no row has an outcome: InDoubt when it may have taken effect.
-		Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error)
-		// ReadBack returns one row, or nil, for each of the given rows' keys, with
-		// the columns those rows have.
-		ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error)
+		Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []Mark) ([]error, error)
+		// ReadBack looks for what earlier attempts may have written.
+		ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []Mark) (Sight, error)
 		// FoldKeys gives each row's key as the target compares it: equal ones are one row.
 		FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error)
+	}
+
+	// Mark is what a write is known by in the ledger, and the fence of its attempt.
+	Mark struct {
+		Cause, Step, Key string
+		Fence            int64
+	}
+
+	// Sight is what a target has of rows that were to be written.
+	Sight struct {
+		// Applied says of each whether it took effect, for good: the target keeps marks.
+		// Nil when it does not, and then
+		Applied []bool
+		// Rows is what it holds under the key of each, with the columns of that row; nil
+		// for nothing.
+		Rows []flow.Row
+		// Conditional says that the next write is decided by what the target holds when
+		// it takes effect. Where it is not, a row that is not there may still show until
+		// SettleAfter has passed since it was sent.
+		Conditional bool
+		SettleAfter time.Duration
 	}
 
 	// Effects is the ledger as a write asks it first (promise 2): by way of the book,
@@ -144,8 +165,12 @@ func target(plan *flow.Plan) string { return plan.Write.Connection + "." + plan.
 func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, members int, outcomes []ledger.Outcome) (contract.WriteResult, error) {
 	result := contract.WriteResult{Confirmed: members}
 	for _, o := range outcomes {
-		if o.State == flow.Refused {
+		switch o.State {
+		case flow.Refused:
 			result.Refused++
+			result.Confirmed--
+		case flow.Doubtful:
+			result.Doubtful++
 			result.Confirmed--
 		}
 	}
@@ -200,22 +225,26 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 			send = append(send, o)
 		}
 	}
-	outcomes, missing, err := a.readBack(ctx, plan, unsure, rows, p.call)
-	if send = append(send, missing...); err != nil || len(send) == 0 {
-		return outcomes, err
+	outcomes, missing, sight, err := a.readBack(ctx, plan, item, unsure, rows, p.call)
+	if err != nil {
+		return nil, err
 	}
-	batch := make([]flow.Row, len(send))
-	for i, o := range send {
-		batch[i] = rows[o.Key]
+	missing, given, wait := sight.settle(plan, missing)
+	outcomes, send = append(outcomes, given...), append(send, missing...)
+	var again, doubt error
+	if wait > 0 {
+		again = fault.ThrottledFor(wait, unsettledCode, "what was sent to "+plan.Write.Connection+" before may still show; then it is looked for again", nil)
 	}
-	results, whole := a.upsert(ctx, plan, batch, p)
+	if len(send) == 0 && again == nil {
+		return outcomes, nil
+	}
+	results, whole := a.upsert(ctx, plan, item, send, rows, p)
 	if whole != nil {
 		results = make([]error, len(send))
 		for i := range results {
 			results[i] = whole
 		}
 	}
-	var again, doubt error
 	unsure = nil
 	for i, o := range send {
 		f := fault.Of(results[i])
@@ -228,7 +257,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 			doubt, unsure = results[i], append(unsure, o)
 			continue
 		default:
-			again = results[i]
+			again = cmp.Or(again, results[i])
 			outcome.State = flow.Intent // it certainly did not take effect
 		}
 		outcomes = append(outcomes, outcome)
@@ -236,7 +265,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	// Looking at once settles most doubts, before a cancel or a kill makes them
 	// last. What is not there yet says nothing: its attempt stays open, and the
 	// next one looks again.
-	held, missing, err := a.readBack(ctx, plan, unsure, rows, p.look)
+	held, missing, _, err := a.readBack(ctx, plan, item, unsure, rows, p.look)
 	outcomes = append(outcomes, held...)
 	if err == nil && len(missing) == 0 {
 		doubt = nil
@@ -251,7 +280,11 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	return nil, fmt.Errorf("writing: %w", cmp.Or(again, doubt))
 }
 
-func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, p patience) ([]error, error) {
+// upsert sends members, each with its mark.
+func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, item run.Item, send []ledger.Open, rows map[string]flow.Row, p patience) ([]error, error) {
+	if len(send) == 0 {
+		return nil, nil
+	}
 	if p.held != nil {
 		if err := p.held(); err != nil {
 			return nil, err
@@ -259,33 +292,43 @@ func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, p
 	}
 	ctx, done := within(ctx, p.call)
 	defer done()
-	return a.Target.Upsert(ctx, plan, rows)
+	batch, marks := marked(item, send, rows)
+	return a.Target.Upsert(ctx, plan, batch, marks)
 }
 
-// readBack looks which of the rows the target holds as they were to be written:
-// those are confirmed, missing are the others.
-func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, unsure []ledger.Open, rows map[string]flow.Row, limit time.Duration) (held []ledger.Outcome, missing []ledger.Open, err error) {
+// marked gives the rows of members, and their marks.
+func marked(item run.Item, members []ledger.Open, rows map[string]flow.Row) ([]flow.Row, []Mark) {
+	batch, marks := make([]flow.Row, len(members)), make([]Mark, len(members))
+	for i, o := range members {
+		batch[i] = rows[o.Key]
+		marks[i] = Mark{Cause: item.RunID, Step: writeStep, Key: o.Key, Fence: o.Fence}
+	}
+	return batch, marks
+}
+
+// readBack looks which of the rows took effect: by the target's own marks, or
+// because it holds them as they were to be written. Those are confirmed, missing
+// are the others.
+func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, item run.Item, unsure []ledger.Open, rows map[string]flow.Row, limit time.Duration) (
+	held []ledger.Outcome, missing []ledger.Open, sight Sight, err error,
+) {
 	if len(unsure) == 0 {
-		return nil, nil, nil
+		return nil, nil, Sight{}, nil
 	}
-	sent := make([]flow.Row, len(unsure))
-	for i, o := range unsure {
-		sent[i] = rows[o.Key]
-	}
+	sent, marks := marked(item, unsure, rows)
 	ctx, done := within(ctx, limit)
 	defer done()
-	found, err := a.Target.ReadBack(ctx, plan, sent)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading back: %w", err)
+	if sight, err = a.Target.ReadBack(ctx, plan, sent, marks); err != nil {
+		return nil, nil, Sight{}, fmt.Errorf("reading back: %w", err)
 	}
 	for i, o := range unsure {
-		if found[i] != nil && holds(found[i], sent[i]) {
-			held = append(held, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed, Reason: "read back"})
+		if reason := sight.took(i, sent[i]); reason != "" {
+			held = append(held, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed, Reason: reason})
 		} else {
 			missing = append(missing, o)
 		}
 	}
-	return held, missing, nil
+	return held, missing, sight, nil
 }
 
 // freeze makes ledger members of rows. Rows that are one to the target are

@@ -69,6 +69,9 @@ func (p *press) write(ctx workflow.Context) error {
 	case flow.Cancelled:
 		return temporal.NewCanceledError()
 	case flow.Failed:
+		if write.Doubtful > 0 && write.Refused == 0 {
+			return contract.ToTemporal(fault.New(fault.Rejected, "write.in_doubt", "whether "+plan.Target+" has rows is not known", nil))
+		}
 		return contract.ToTemporal(fault.New(fault.Rejected, "write.refused", plan.Target+" refused rows", nil))
 	}
 	return nil

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
+	"patchbay/activities"
 	"patchbay/internal/connector"
 	"patchbay/internal/expr"
 	"patchbay/internal/fault"
@@ -78,7 +80,7 @@ func tooMany(plan *flow.Plan) error {
 }
 
 // Upsert writes rows by the plan's key.
-func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error) {
+func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []activities.Mark) ([]error, error) {
 	name := plan.Write.Connection
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
@@ -88,7 +90,11 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) 
 	if !ok {
 		return nil, lacking(name, "write by key")
 	}
-	results, err := writer.Upsert(ctx, connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: rows})
+	in := connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: rows}
+	if _, keeps := system.(connector.Marker); keeps {
+		in.Marks = marksOf(marks)
+	}
+	results, err := writer.Upsert(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -99,16 +105,35 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) 
 	return errs, nil
 }
 
-// ReadBack reads what the target holds under the keys of rows.
-func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
+func marksOf(marks []activities.Mark) []connector.Mark {
+	out := make([]connector.Mark, len(marks))
+	for i, m := range marks {
+		out[i] = connector.Mark(m)
+	}
+	return out
+}
+
+// ReadBack asks the target for its marks, or else reads what it holds under the
+// keys of rows.
+func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []activities.Mark) (activities.Sight, error) {
 	name := plan.Write.Connection
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
-		return nil, err
+		return activities.Sight{}, err
+	}
+	if marker, keeps := system.(connector.Marker); keeps {
+		applied, err := marker.Applied(ctx, marksOf(marks))
+		return activities.Sight{Applied: applied}, err
 	}
 	reader, ok := system.(connector.KeyReader)
 	if !ok {
-		return nil, lacking(name, "read back by key")
+		return activities.Sight{}, lacking(name, "read back by key")
+	}
+	var sight activities.Sight
+	if c, says := system.(connector.Conditional); says && c.Conditional() {
+		sight.Conditional = true
+	} else if sight.SettleAfter, err = s.settleAfter(ctx, name); err != nil {
+		return activities.Sight{}, err
 	}
 	keys := make([]connector.Row, len(rows))
 	for i, row := range rows {
@@ -121,7 +146,20 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 	for i, column := range plan.Map {
 		columns[i] = column.Name
 	}
-	return reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
+	sight.Rows, err = reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
+	return sight, err
+}
+
+// settleAfter is how long the system behind a connection may take to show a write.
+func (s *systems) settleAfter(ctx context.Context, name string) (time.Duration, error) {
+	c, err := s.connections.Connection(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("looking up connection %s: %w", name, err)
+	}
+	if s.speed > 0 {
+		return time.Duration(float64(c.SettleAfter) / s.speed), nil
+	}
+	return c.SettleAfter, nil
 }
 
 // FoldKeys gives each row's key as the target compares it.

@@ -15,6 +15,7 @@ import (
 	"patchbay/internal/connector"
 	"patchbay/internal/connector/dataverse"
 	"patchbay/internal/connector/oracle"
+	"patchbay/internal/connector/postgres"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
@@ -56,6 +57,7 @@ func registry() *connector.Registry {
 	return connector.New(map[string]connector.Builder{
 		dataverse.System: dataverse.Build,
 		oracle.System:    oracle.Build,
+		postgres.System:  postgres.Build,
 	})
 }
 
@@ -73,6 +75,9 @@ func Identity(resolve func(string) (string, error)) func(flow.Connection) (strin
 		url, err := naming(c.Name, resolve)(c.URL)
 		if err != nil {
 			return "", err
+		}
+		if front, _, _ := strings.Cut(url, "?"); front != url || strings.Contains(front, "@") {
+			return "", fault.Invalidf("connector.url", "connection %s: url holds a user or a query; sign in with auth", c.Name)
 		}
 		return c.System + " " + strings.TrimRight(url, "/"), nil
 	}

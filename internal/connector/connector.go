@@ -93,7 +93,16 @@ type (
 	Upsert struct {
 		Table string
 		Key   []string
-		Rows  []Row // distinct by key
+		Rows  []Row  // distinct by key
+		Marks []Mark // one a row, for a Marker; else none
+	}
+
+	// Mark says whose write one row is.
+	Mark struct {
+		Cause string // what caused it, and the step of it
+		Step  string
+		Key   string // of the row among the writes of the step
+		Fence int64  // of the attempt; a later one has a greater one
 	}
 
 	// Result is the outcome of one row of a write; Err is nil or a *fault.Fault.
@@ -112,6 +121,24 @@ type (
 	// may have taken effect, any other class when it did not.
 	Upserter interface {
 		Upsert(ctx context.Context, u Upsert) ([]Result, error)
+	}
+
+	// Conditional is an Upserter that may say so of its write: it is decided by what
+	// the target holds when it takes effect (by key, by version), so that sending it
+	// again after an absent read-back does no harm. Of any other Upserter such an
+	// answer means something only when the connection's settle_after has passed.
+	Conditional interface {
+		Conditional() bool
+	}
+
+	// Marker is an Upserter whose system keeps the marks of the rows in the very
+	// transaction that writes them. A row whose mark is there already is not written
+	// again and is no failure; one whose mark was asked for by a later fence is
+	// Unavailable, and is not written.
+	Marker interface {
+		// Applied tells which of the writes took effect, whatever became of the rows
+		// since. A "no" is final for every attempt with an older fence than the mark's.
+		Applied(ctx context.Context, marks []Mark) ([]bool, error)
 	}
 
 	// KeyReader reads rows back by key, which settles a write in doubt. The

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -51,6 +52,23 @@ func (r *Registry) Build(c Config, d Deps) (any, error) {
 			c.Name, c.System, strings.Join(r.Systems(), ", "))
 	}
 	return build(c, d)
+}
+
+// Value is a text of a connection with its references resolved; the error names
+// the connection and is safe to show.
+func (d Deps) Value(connection, text string) (string, error) {
+	if !strings.Contains(text, "${") {
+		return text, nil
+	}
+	if d.Resolve == nil {
+		return "", fault.Invalidf("connector.reference", "connection %s has references, but nothing here resolves them", connection)
+	}
+	value, err := d.Resolve(text)
+	var f *fault.Fault
+	if err != nil && !errors.As(err, &f) {
+		err = fault.New(fault.Invalid, "connector.reference", "connection "+connection+" has a reference that cannot be resolved", err)
+	}
+	return value, err
 }
 
 // Systems names the known systems in order.

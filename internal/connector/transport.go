@@ -263,18 +263,7 @@ func (t *Transport) address(target string) (string, error) {
 }
 
 func (t *Transport) resolve(text string) (string, error) {
-	if !strings.Contains(text, "${") {
-		return text, nil
-	}
-	if t.lookup == nil {
-		return "", fault.Invalidf("connector.reference", "connection %s has references, but nothing here resolves them", t.config.Name)
-	}
-	value, err := t.lookup(text)
-	var f *fault.Fault
-	if err != nil && !errors.As(err, &f) {
-		err = fault.New(fault.Invalid, "connector.reference", "connection "+t.config.Name+" has a reference that cannot be resolved", err)
-	}
-	return value, err
+	return Deps{Resolve: t.lookup}.Value(t.config.Name, text)
 }
 
 // refused turns an answer that is no success into its fault.

@@ -75,7 +75,8 @@ type (
 	WriteResult struct {
 		Confirmed int         `json:"confirmed"` // written, now or by an earlier attempt
 		Refused   int         `json:"refused"`
-		Status    flow.Status `json:"status"` // of the run, which the write closes
+		Doubtful  int         `json:"doubtful,omitempty"` // nobody can know
+		Status    flow.Status `json:"status"`             // of the run, which the write closes
 	}
 
 	// CloseInput ends a run that did not complete: Fault says why it failed; nil

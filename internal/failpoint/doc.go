@@ -3,7 +3,7 @@
 //
 // Every durable action of Patchbay passes one of three places, and these alone call
 // this package: a transaction of package store, a call of Temporal by the client of
-// package durable, a write of a connector's transport. So no action can be forgotten,
+// package durable, a write of a connector's transport or gate. So no action can be forgotten,
 // and none has to name itself: a transaction is known by the function that executes
 // it ("run.insert"), a call by its method ("temporal.StartWorkflowExecution"), a write
 // by its system ("dataverse.write").

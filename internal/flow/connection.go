@@ -7,13 +7,16 @@ type (
 	// in and how hard it may be worked. Text may hold references (${env:NAME},
 	// ${file:PATH}) that only the process that dials resolves (promise 9).
 	Connection struct {
-		Name    string            `json:"name"`
-		System  string            `json:"system"` // connector: "oracle", "dataverse", …
-		URL     string            `json:"url"`
-		Auth    Auth              `json:"auth"`
-		Limits  ConnectionLimits  `json:"limits"`
-		Options map[string]string `json:"options,omitempty"` // what the connector documents
-		Tables  map[string]Table  `json:"tables"`
+		Name   string           `json:"name"`
+		System string           `json:"system"` // connector: "oracle", "dataverse", …
+		URL    string           `json:"url"`
+		Auth   Auth             `json:"auth"`
+		Limits ConnectionLimits `json:"limits"`
+		// SettleAfter is how long the system may take to show a write, for one whose
+		// writes are not decided by a key or a version.
+		SettleAfter time.Duration     `json:"settle_after,omitempty"`
+		Options     map[string]string `json:"options,omitempty"` // what the connector documents
+		Tables      map[string]Table  `json:"tables"`
 	}
 
 	// Auth says how a connection signs in. Secrets are references.

@@ -3,6 +3,7 @@ package flowfile
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -52,11 +53,16 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 			PerSecond: d.limits.perSecond.value, Burst: int(d.limits.burst.value), Concurrent: int(d.limits.concurrent.value),
 			Timeout: d.limits.timeout.value, MaxBytes: d.limits.maxBytes.value,
 		},
-		Tables: map[string]flow.Table{},
+		SettleAfter: d.settle.value,
+		Tables:      map[string]flow.Table{},
 	}
 	r.auth(&d.auth, e.key)
+	r.scheme(d)
 	if t := d.limits.timeout; t.ok && (t.value <= 0 || t.value > maxTimeout) {
 		r.add(t.at, CodeTimeout, fmt.Sprintf("the timeout of %s is zero or longer than 24h", e.key), "write a duration such as 10s")
+	}
+	if s := d.settle; s.ok && s.value > maxTimeout {
+		r.add(s.at, CodeTimeout, fmt.Sprintf("settle_after of %s is longer than 24h", e.key), "write a duration such as 5m")
 	}
 	for _, o := range d.options.entries {
 		if c.Options == nil {
@@ -68,6 +74,19 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 		c.Tables[t.key] = r.table(t)
 	}
 	return c
+}
+
+// scheme checks that a database is reached as one, and nothing else is.
+func (r *reader) scheme(d *connectionDoc) {
+	url := d.url.value
+	if url == "" || strings.HasPrefix(url, "${") || strings.HasPrefix(url, "postgres://") == (d.system.value == "postgres") {
+		return
+	}
+	fix := "write https://HOST"
+	if d.system.value == "postgres" {
+		fix = "write postgres://HOST:PORT/DATABASE"
+	}
+	r.add(d.url.at, CodeURL, "url is not one of the system "+d.system.value, fix)
 }
 
 // auth checks that each kind has what it needs.

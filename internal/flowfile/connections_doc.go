@@ -2,8 +2,11 @@ package flowfile
 
 import "regexp"
 
+// readers are those of systems that write nothing.
+var readers = []string{"oracle"}
+
 // systems are the connectors of this version.
-var systems = []string{"dataverse", "oracle"}
+var systems = []string{"dataverse", "oracle", "postgres"}
 
 var connectionNames = keyRule{slugs.pattern, slugs.what}
 
@@ -22,6 +25,7 @@ type (
 		url     address
 		auth    authDoc
 		limits  connectionLimitsDoc
+		settle  span
 		options dict[setting, *setting]
 		tables  dict[tableDoc, *tableDoc]
 	}
@@ -69,9 +73,10 @@ func (d *connectionsDoc) fields() []field {
 func (d *connectionDoc) fields() []field {
 	return []field{
 		{key: "system", into: &d.system, required: true, enum: systems, example: "oracle", doc: "The connector that speaks with the system."},
-		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https, without user, query or path of an API. References are resolved by the process that dials."},
+		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https (a database: postgres://HOST:PORT/DATABASE), without user, query or path of an API. References are resolved by the process that dials."},
 		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
 		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
+		{key: "settle_after", into: &d.settle, example: "5m", doc: "How long the system may take to show what was written, where a write is not decided by a key or a version: a write whose answer was lost is looked for until then. Default 0."},
 		{key: "options", into: &d.options, doc: "What the connector documents."},
 		{key: "tables", into: &d.tables, required: true, keys: &tableNames, doc: "Name: one resource of the system. Flows refer to it as connection.name."},
 	}

@@ -103,7 +103,7 @@ func badURL(v string) (why, fix string) {
 	host := u.Hostname()
 	loopback := host == "localhost" || host == "127.0.0.1" || host == "::1"
 	switch {
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback):
+	case u.Scheme != "https" && u.Scheme != "postgres" && (u.Scheme != "http" || !loopback):
 		return "is not encrypted", "write https://"
 	case !loopback && !open && numeric(host):
 		return "names its host by a number that is private or in an odd form", "write the host's name"

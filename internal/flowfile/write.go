@@ -25,8 +25,17 @@ func (c *compiler) writeSection() *flow.Table {
 			write.Key = append(write.Key, k.value)
 		}
 	}
+	if system := c.connections[write.Connection].System; slices.Contains(readers, system) {
+		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf("write.to: the connector %s offers no write by key or version and no read-back", system), "write to another system")
+		return table
+	}
 	c.retrySafe(write, table)
 	return table
+}
+
+// Writes reports whether flows may write to a system.
+func Writes(system string) bool {
+	return slices.Contains(systems, system) && !slices.Contains(readers, system)
 }
 
 // retrySafe keeps promise 2: a write may only be tried again where its key makes

@@ -109,6 +109,8 @@ var Table = []Rule{
 		Never:     []string{sdk, ourStore, ourBox}, Why: "a connector knows nothing of flows, stores, Temporal or the sandbox"},
 	{Room: "internal/connector/conformance", Rooms: rooms("connector", "fault"), Libraries: []string{testify},
 		Never: []string{sdk, ourStore, ourBox}, Why: "the suite that every connector passes"},
+	{Room: "internal/connector/postgres", Rooms: rooms("connector", "fault"), Libraries: []string{pgx},
+		Never: []string{sdk, ourStore, ourBox}, TestsMay: []string{ourStore}, Why: "PostgreSQL as somebody else's system; its tests need a real one"},
 	{Room: "internal/connector/...", Rooms: rooms("connector", "fault"),
 		Never: []string{sdk, ourStore, ourBox}, Why: "one vendor's wire protocol; another system is another URL"},
 

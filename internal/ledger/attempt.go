@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,10 +34,15 @@ type (
 		member effect
 	}
 
-	// begun is a row that an attempt has: its fence follows.
+	// begun is a row that an attempt has: what it begins with follows.
 	begun struct {
 		cause, step string
 		ordinal     int32
+	}
+
+	beginning struct {
+		fence int64
+		since time.Duration
 	}
 )
 
@@ -58,7 +64,7 @@ func Begin(ctx context.Context, tx pgx.Tx, calls []*Call) error {
 	if err != nil {
 		return err
 	}
-	fences := map[begun]int64{}
+	fences := map[begun]beginning{}
 	var batch pgx.Batch
 	var fresh freshRows
 	for _, c := range calls {
@@ -120,7 +126,7 @@ func (c *Call) check(sealed map[string]bool, there map[place]spot) error {
 
 // again begins new attempts of members that were begun before and are not decided:
 // whole rows, unless the call has only some of their members.
-func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]int64) {
+func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]beginning) {
 	wanted := map[*effects]map[string]bool{}
 	var rows []*effects
 	for _, m := range c.Members {
@@ -148,11 +154,14 @@ func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]in
 		}
 		batch.Queue(`
 			update effect set state = 'attempt', fence = nextval('effect_fence'), attempts = attempts + 1,
-			       whole = true, unsure = state <> 'intent', attempted_at = now(), reason = null
-			where cause = $1 and step = $2 and ordinal = $3 returning fence`, at.cause, at.step, at.ordinal).QueryRow(func(r pgx.Row) error {
-			var fence int64
-			err := r.Scan(&fence)
-			fences[at] = fence
+			       whole = true, unsure = state <> 'intent', attempted_at = now(), reason = null,
+			       unsure_at = case state when 'intent' then null when 'attempt' then attempted_at else coalesce(unsure_at, attempted_at) end
+			where cause = $1 and step = $2 and ordinal = $3
+			returning fence, coalesce(extract(epoch from now() - unsure_at) * 1000000, 0)::bigint`,
+			at.cause, at.step, at.ordinal).QueryRow(func(r pgx.Row) error {
+			var fence, since int64
+			err := r.Scan(&fence, &since)
+			fences[at] = beginning{fence, time.Duration(max(since, 0)) * time.Microsecond}
 			return err
 		})
 	}
@@ -190,7 +199,7 @@ func (f *freshRows) add(c *Call, there map[place]spot, last int32) {
 	f.members = append(f.members, row.members...)
 }
 
-func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]int64) {
+func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]beginning) {
 	if len(f.causes) == 0 {
 		return
 	}
@@ -208,18 +217,18 @@ func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]int64) {
 		append(append([]any{f.causes, f.steps, f.ordinals, f.targets, f.calls, f.sizes}, f.members.columns()...), ends)...).Query(func(rows pgx.Rows) error {
 		var at begun
 		var fence int64
-		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.ordinal, &fence}, func() error { fences[at] = fence; return nil })
+		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.ordinal, &fence}, func() error { fences[at] = beginning{fence: fence}; return nil })
 		return err
 	})
 }
 
 // open lists what an attempt has begun of, in the order of the call.
-func (c *Call) open(there map[place]spot, fences map[begun]int64) {
+func (c *Call) open(there map[place]spot, fences map[begun]beginning) {
 	c.Open = make([]Open, 0, len(c.Members))
 	for _, m := range c.Members {
 		row := there[place{c.Cause, c.Step, m.Key}].row
-		if fence, has := fences[begun{row.cause, row.step, row.ordinal}]; has {
-			c.Open = append(c.Open, Open{Key: m.Key, Fence: fence, CallID: row.callID, Retried: row.state != flow.Intent})
+		if b, has := fences[begun{row.cause, row.step, row.ordinal}]; has {
+			c.Open = append(c.Open, Open{Key: m.Key, Fence: b.fence, CallID: row.callID, Retried: row.state != flow.Intent, Since: b.since})
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package ledger
 
-import "patchbay/internal/flow"
+import (
+	"time"
+
+	"patchbay/internal/flow"
+)
 
 type (
 	// Member is one intended write of a call.
@@ -16,6 +20,10 @@ type (
 		Fence   int64  // of this attempt; goes back in the Outcome
 		CallID  string // of the call the member was first intended for
 		Retried bool   // an earlier attempt's outcome is unknown: read back first
+		// Since is how long ago, by the database's clock, the newest of the earlier
+		// attempts began that may have sent the member; zero without one. Attempts
+		// that certainly sent nothing do not count.
+		Since time.Duration
 	}
 
 	// Outcome is what an attempt learned about one member. State is Confirmed,

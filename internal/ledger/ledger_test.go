@@ -135,6 +135,48 @@ func TestAThrottledRetryDoesNotForgetTheDoubtOfTheAttemptBefore(t *testing.T) {
 	require.True(t, b.attempt("c", member("a", "1"))[0].Retried)
 }
 
+func TestAnAttemptIsToldHowLongAgoSomethingMayHaveBeenSent(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	older := func(minutes string) {
+		t.Helper()
+		_, err := b.store.Pool().Exec(t.Context(), `update effect set attempted_at = attempted_at - $1::interval, unsure_at = unsure_at - $1::interval`, minutes+" minutes")
+		require.NoError(t, err)
+	}
+	since := func(want int) ledger.Open {
+		t.Helper()
+		open := b.attempt("c", member("a", "1"), member("b", "1"))[0]
+		require.InDelta(t, want, open.Since.Minutes(), 0.5)
+		return open
+	}
+	nothing := func(o ledger.Outcome, state flow.EffectState) { o.State = state; b.record("c", o) }
+	open := since(0)
+	require.Zero(t, open.Since)
+	nothing(ledger.Outcome{Key: "a", Fence: open.Fence}, flow.Intent) // it sent nothing of a
+	older("10")
+	open = b.attempt("c", member("a", "1"), member("b", "1"))[0]
+	require.False(t, open.Retried)
+	require.Zero(t, open.Since)
+	older("10") // this one was sent, and nothing heard of it
+	open = since(10)
+	nothing(ledger.Outcome{Key: "a", Fence: open.Fence}, flow.Intent) // the next only looked
+	older("10")
+	open = since(20)
+	nothing(ledger.Outcome{Key: "a", Fence: open.Fence}, flow.Refused) // refused: it took no effect
+	older("10")
+	open = since(30)
+	nothing(ledger.Outcome{Key: "a", Fence: open.Fence}, flow.Doubtful) // sent
+	older("5")
+	since(5)
+	older("5")
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error { // sent, and given up
+		_, err := ledger.Conclude(t.Context(), tx, nil, "gone", []string{"c"}, nil)
+		return err
+	}))
+	older("5")
+	since(10)
+}
+
 func TestARefusedRetryDoesNotForgetTheDoubtOfTheAttemptBefore(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

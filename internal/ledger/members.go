@@ -98,9 +98,9 @@ func (e *effects) split(batch *pgx.Batch, parts []part) {
 		if p[0].ordinal != e.ordinal {
 			batch.Queue(`
 				insert into effect (cause, step, ordinal, target, call_id, ordinals, keys, labels, sums, whole,
-				                    state, reason, fence, attempts, unsure, intended_at, attempted_at, settled_at)
+				                    state, reason, fence, attempts, unsure, unsure_at, intended_at, attempted_at, settled_at)
 				select cause, step, $4, target, call_id, $5, $6, $7, $8, false,
-				       state, reason, fence, attempts, unsure, intended_at, attempted_at, settled_at
+				       state, reason, fence, attempts, unsure, unsure_at, intended_at, attempted_at, settled_at
 				from effect where cause = $1 and step = $2 and ordinal = $3`, append([]any{e.cause, e.step, e.ordinal, p[0].ordinal}, p.columns()...)...)
 		}
 	}

@@ -114,6 +114,7 @@ func (s *settled) queue(batch *pgx.Batch, each func(at attempt, members int)) {
 			             when e.unsure and o.state in ('intent', 'refused') then 'in_doubt'
 			             else o.state end,
 			reason = nullif(o.reason, ''),
+			unsure_at = case when o.state = 'in_doubt' then e.attempted_at else e.unsure_at end,
 			settled_at = case when o.state = 'confirmed' or o.state = 'refused' and not e.unsure then now() end
 		from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::int[]) as o(cause, step, fence, state, reason, ordinal, size)
 		where e.cause = o.cause and e.step = o.step and e.fence = o.fence
@@ -206,7 +207,7 @@ func Conclude(ctx context.Context, tx pgx.Tx, news []News, reason string, doubt,
 	var tallies map[string][]Tally
 	last := func(batch *pgx.Batch) {
 		if len(doubt) > 0 {
-			batch.Queue(`update effect set state = 'in_doubt', reason = $2 where cause = any ($1) and state = 'attempt'`, doubt, store.Text(reason))
+			batch.Queue(`update effect set state = 'in_doubt', reason = $2, unsure_at = attempted_at where cause = any ($1) and state = 'attempt'`, doubt, store.Text(reason))
 		}
 		batch.Queue(talliesQuery, all).Query(func(rows pgx.Rows) (err error) { tallies, err = scanTallies(rows); return err })
 	}

@@ -31,10 +31,11 @@ type Dataverse struct {
 }
 
 var (
-	_ connector.PageReader = (*Dataverse)(nil)
-	_ connector.KeyReader  = (*Dataverse)(nil)
-	_ connector.Upserter   = (*Dataverse)(nil)
-	_ connector.Prober     = (*Dataverse)(nil)
+	_ connector.PageReader  = (*Dataverse)(nil)
+	_ connector.KeyReader   = (*Dataverse)(nil)
+	_ connector.Upserter    = (*Dataverse)(nil)
+	_ connector.Conditional = (*Dataverse)(nil)
+	_ connector.Prober      = (*Dataverse)(nil)
 )
 
 // New makes the connector of one connection.
@@ -74,6 +75,9 @@ func New(c connector.Config, d connector.Deps) (*Dataverse, error) {
 
 // Build is New as the registry wants it.
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
+
+// Conditional is true: a write goes to the address of its alternate key.
+func (v *Dataverse) Conditional() bool { return true }
 
 // Probe asks who the connection's user is.
 func (v *Dataverse) Probe(ctx context.Context) error {
