@@ -99,6 +99,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 					tab.Go(p.w.URL + p.path)
 					require.Empty(t, tab.Audit(), p.name)
 					require.True(t, browser.Value[bool](tab, "document.documentElement.scrollWidth <= innerWidth"), "%s hangs out of the window", p.name)
+					require.False(t, browser.Value[bool](tab, `[...document.querySelectorAll(".list:not(:has(li))")].some(e => e.checkVisibility())`), "%s shows a list of nothing", p.name)
 					if *shots != "" {
 						tab.Shoot(filepath.Join(*shots, p.name+"-"+name+"-"+scheme+".png"))
 					}

@@ -75,6 +75,8 @@ func TestADismissalNeedsAReasonAndKeepsIt(t *testing.T) {
 	tab.Shows(row("a-000"), "Dismissed")
 	tab.Go(w.URL + "/dead/a-000")
 	tab.Shows(".note.parked", "Dismissed by dev. Entered by hand.")
+	tab.Go(w.URL + "/runs/a-000")
+	tab.Shows("[data-part=redriven]", "dev dismissed it: Entered by hand.")
 }
 
 func TestManyDeadLettersAreDecidedOnFromTheListByKeyboard(t *testing.T) {
