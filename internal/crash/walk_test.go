@@ -250,7 +250,8 @@ func slow(w *walk, step string) {
 // cancelled is a press that is cancelled while it reads.
 func cancelled(w *walk, step string) {
 	p := w.usually(step)
-	p.Flow, p.Product, p.cancel, p.wait = "crash-end", w.slow, 700*time.Millisecond, 0
+	p.Flow, p.Product, p.wait, p.cancel = "crash-end", w.slow, 0, 0
+	p.before = func(_ context.Context, runID string) { w.begun(runID) }
 	w.press(p)
 }
 
@@ -286,13 +287,17 @@ func terminated(w *walk, step string) {
 	p := w.usually(step)
 	p.Flow, p.Product, p.wait, p.cancel = "crash-end", w.slow, 0, 0
 	p.before = func(ctx context.Context, runID string) {
-		var now flow.Run
-		for now.Status != flow.Running && !now.Status.Final() && w.pause(20*time.Millisecond) {
-			_ = w.api("/v1/runs/"+runID, &now)
-		}
-		_ = w.temporal.TerminateWorkflow(ctx, now.WorkflowID, "", "a test")
+		_ = w.temporal.TerminateWorkflow(ctx, w.begun(runID).WorkflowID, "", "a test")
 	}
 	w.press(p)
+}
+
+// begun waits until somebody has a run in hands, or it has ended.
+func (w *walk) begun(runID string) (now flow.Run) {
+	for now.Status != flow.Running && !now.Status.Final() && w.pause(20*time.Millisecond) {
+		_ = w.api("/v1/runs/"+runID, &now)
+	}
+	return now
 }
 
 // redriven is a press whose read is refused, so that it is a dead letter, which somebody
