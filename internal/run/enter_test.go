@@ -51,7 +51,7 @@ func TestAQueueTakesExactlyItsLimitOfManyPressesAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	b.busy()
-	const n = 500
+	const n = 300
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
