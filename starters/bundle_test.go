@@ -99,7 +99,7 @@ func (o *outside) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, er
 	return rows, nil
 }
 
-func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]error, error) {
+func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, _ []activities.Mark) ([]error, error) {
 	o.mu.Lock()
 	o.writes++
 	n, before, after := o.writes, o.onWrite, o.afterPut
@@ -123,14 +123,14 @@ func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row) 
 	return make([]error, len(rows)), nil
 }
 
-func (o *outside) ReadBack(_ context.Context, plan *flow.Plan, rows []flow.Row) ([]flow.Row, error) {
+func (o *outside) ReadBack(_ context.Context, plan *flow.Plan, rows []flow.Row, _ []activities.Mark) (activities.Sight, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	found := make([]flow.Row, len(rows))
 	for i, row := range rows {
 		found[i] = o.held[key(plan, row)]
 	}
-	return found, nil
+	return activities.Sight{Rows: found, Conditional: true}, nil
 }
 
 func (o *outside) FoldKeys(_ context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error) {

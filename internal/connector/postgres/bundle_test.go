@@ -164,6 +164,12 @@ func (l *line) loses(lossy bool) {
 	l.lossy = lossy
 }
 
+func (l *line) losses() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
 func (l *line) pipe(to, from net.Conn, cut []byte) {
 	defer func() { _, _ = to.Close(), from.Close() }()
 	buffer := make([]byte, 32<<10)

@@ -28,7 +28,7 @@ func TestAWriteWhoseAnswerWasLostIsFoundByItsMarkAndNotRepeated(t *testing.T) {
 	row := connector.Row{"Number": "A", "amount": json.Number("10.25")}
 	_, err = b.upsert(pg, mark(1, "A"), row)
 	require.Equal(t, fault.InDoubt, fault.Of(err).Class, "%v: %v", err, errors.Unwrap(err))
-	require.Equal(t, 1, wire.lost)
+	require.Equal(t, 1, wire.losses())
 	wire.loses(false)
 	require.Equal(t, "10.2500", b.text(`select amount from "Acc".invoice`), "it was committed")
 
