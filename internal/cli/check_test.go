@@ -105,7 +105,7 @@ func badFiles() []badFile {
 		{id: "F03", name: "open brace", flow: []string{"rows: 500 }", "rows: 500"}, at: "limits:", code: flowfile.CodeSyntax, what: "no YAML", fix: "close the brace"},
 		{id: "F03", name: "nothing", raw: "\n", code: flowfile.CodeSyntax, what: "empty", fix: "begin with flow: NAME"},
 		{id: "F04", name: "unknown field", flow: []string{"rows: 500", "retyr: 3"}, at: "retyr", code: flowfile.CodeUnknownField, what: `"retyr" in limits`, fix: "known: timeout, rows"},
-		{id: "F04", name: "misspelt field", flow: []string{"summary:", "sumary:"}, at: "sumary", code: flowfile.CodeUnknownField, what: `"sumary"`, fix: `did you mean "summary"?`},
+		{id: "F04", name: "misspelt field", flow: []string{"summary:", "sumry:"}, at: "sumry", code: flowfile.CodeUnknownField, what: `"sumry"`, fix: `did you mean "summary"?`},
 		{id: "F05", name: "two documents", raw: goodFlow + "---\nflow: two\n", at: "---", code: flowfile.CodeDocuments, what: "second document", fix: "a file of its own"},
 		{id: "F06", name: "more than 256 KiB", raw: goodFlow + strings.Repeat("# padding\n", 30_000), code: flowfile.CodeTooLarge, what: "at most 256", fix: "split it"},
 		{id: "F07", name: "depth 33", flow: []string{summary, summary + "\nwhy: " + strings.Repeat("[", 31) + "deepest" + strings.Repeat("]", 31)}, at: "deepest", code: flowfile.CodeTooDeep, what: "deeper than 32", fix: ""},

@@ -95,7 +95,7 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 			return err
 		}
 		if early && r.express {
-			r.yield()
+			r = r.yield()
 		}
 		if r.most, err = b.share(ctx, tx, name, rows[0].digest, contested); err != nil {
 			return err

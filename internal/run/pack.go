@@ -66,10 +66,11 @@ const (
 	mostYielding   = 8          // rows that are under way, of those who have no right to a place yet
 )
 
-// yield leaves room for who is ahead of those that wait, while he comes again and
-// again: of the others one small batch is under way.
-func (r *room) yield() {
+// yield is the room of others while somebody comes again and again who is ahead of
+// them: one small batch.
+func (r room) yield() room {
 	r.free, r.largest = max(1-r.shared, 0), mostYielding
+	return r
 }
 
 func tierOf(tries int) tier { return tier(min(max(tries, 0), int(alone))) }
