@@ -138,7 +138,7 @@ func TestARecordThatCannotBeReadIsRefusedAndLeftAsItIs(t *testing.T) {
 		require.Contains(t, fault.Of(err).Text, "end what still runs for "+dir+" by hand, then remove that file")
 		left, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.Equal(t, torn, string(left), "it may be all that is known of children that run")
+		require.Equal(t, torn, string(left), "it may be all that is known of children that run") //nolint:testifylint // it is torn: no JSON
 	}
 	require.NoError(t, os.Remove(file))
 	start(t, devenv.Options{Dir: dir, Temporal: sharedTemporal(t)})
