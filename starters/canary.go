@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,7 +179,7 @@ func (c *Canary) send(ctx context.Context, id string) *miss {
 }
 
 // ofStore reports whether a fault is the database's.
-func ofStore(f *fault.Fault) bool { return f != nil && len(f.Code) > 6 && f.Code[:6] == "store." }
+func ofStore(f *fault.Fault) bool { return f != nil && strings.HasPrefix(f.Code, "store.") }
 
 // blame says where a canary is that did not come back in time. A worker that waits
 // for the database looks as one that hangs, so the database is asked first.

@@ -145,8 +145,7 @@ func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]be
 		if p := e.take(wanted[e]); len(p) < len(e.members) {
 			e.split(batch, []part{p})
 			at.ordinal = p[0].ordinal
-			// The members that stay behind are found by the call that has them.
-			taken := *e
+			taken := *e // the row that these members have to themselves from now on
 			taken.ordinal = at.ordinal
 			for _, m := range p {
 				there[place{e.cause, e.step, m.key}] = spot{&taken, m}

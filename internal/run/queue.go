@@ -52,7 +52,7 @@ func (b *Book) Ahead(ctx context.Context, runIDs []string) (map[string]int, erro
 			select run_id, place - 1 from (
 				select run_id, row_number() over (partition by flow order by class, order_at, run_id) as place
 				from work
-				where batch_id is null and leader is null and closed_at is null and (due_at is null or due_at <= now())
+				where `+waits+` and (due_at is null or due_at <= now())
 				  and flow in (select flow from work where run_id = any($1))
 			) as queue
 			where run_id = any($1)`, runIDs)
