@@ -27,8 +27,8 @@ tools: ## Install what running needs: the Temporal CLI and PostgreSQL (about fiv
 	@tools/install temporal postgresql
 
 .PHONY: test-tools
-test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium and the rules of its accessibility audit, the full Temporal server
-	@tools/install gcc chromium axe-core temporal-server
+test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium and the rules of its accessibility audit, the full Temporal server, an OData server by SAP
+	@tools/install gcc chromium axe-core temporal-server cap
 
 .PHONY: build
 build: ## Build ./bin/patchbay
@@ -41,7 +41,7 @@ run: tools build ## Run everything on this machine: PostgreSQL, Temporal, sandbo
 
 .PHONY: test
 test: tools test-tools ## Run every test with the race detector, on one PostgreSQL and one Temporal
-	@go run ./internal/devenv/testenv/with -- go test -race $(TESTFLAGS) $(PKG)
+	@go run ./internal/devenv/testenv/with -- go test -race -timeout 30m $(TESTFLAGS) $(PKG)
 
 .PHONY: lint
 lint: check-determinism ## Run go vet, the linters of .golangci.yml and check-determinism
@@ -89,6 +89,26 @@ CANCELS ?= 1000
 .PHONY: cancels
 cancels: tools ## Cancel presses at random moments and hold each certificate against the target
 	@go test -count=1 -timeout 2h -v -run TestEachCertificate ./internal/crash -cancels $(CANCELS) -seed $(SEED)
+
+# Blows of kill -9 while a picture of ROWS customers is made: make pictures KILLS=50 ROWS=200000 SEED=1
+ROWS ?= 200000
+.PHONY: pictures
+pictures: tools ## Kill patchbay KILLS times while it consolidates three tables, and compare with SQL
+	@go test -count=1 -timeout 2h -v -run TestAPictureIsExact ./internal/e2e -picture-kills $(KILLS) -picture-rows $(ROWS) -picture-seed $(SEED)
+
+# How many values are planted: make residency VALUES=10000
+VALUES ?= 10000
+.PHONY: residency
+residency: tools ## Plant VALUES recognisable values in one of three regions and look for them wherever another keeps or sends anything
+	@go test -count=1 -timeout 1h -v -run TestNothingIsFoundInOtherData ./internal/residency -noise 1000
+	@go test -tags residency -count=1 -timeout 1h -v -run TestNothingThatIsRestrictedLeavesItsRegion ./internal/e2e -residency-values $(VALUES) -residency-servers
+
+# How long Temporal and PostgreSQL are away: make outage OUTAGE=60s
+OUTAGE ?= 60s
+
+.PHONY: outage
+outage: tools ## Take Temporal away for OUTAGE (60s) while people press, and PostgreSQL after it
+	@go test -count=1 -timeout 1h -v -run 'TestWhile.*IsDown' ./internal/e2e -outage $(OUTAGE)
 
 .PHONY: mutants
 mutants: tools test-tools ## Plant known bugs one by one: each makes the suite fail that claims to catch it

@@ -87,7 +87,8 @@ func (b *bundle) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]
 
 func (b *bundle) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, error) { return rows, nil }
 
-func (b *bundle) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row, marks []activities.Mark) ([]error, error) {
+func (b *bundle) Upsert(ctx context.Context, _ *flow.Plan, call activities.Call) ([]error, error) {
+	rows, marks := call.Rows, call.Marks
 	id := rows[0]["id"].(string)
 	b.mu.Lock()
 	b.marks = append(b.marks, marks...)

@@ -242,12 +242,12 @@ func (l *load) through(ctx context.Context, item run.Item) (way way, writing *fl
 }
 
 func (l *load) read(ctx context.Context, item run.Item) ([]flow.Row, error) {
-	if err := l.rests.on(l.plan.Read.Connection); err != nil {
+	if err := l.rests.on(source(l.plan)); err != nil {
 		return nil, err
 	}
 	rows, err := l.Reader.rows(ctx, l.plan, item, hurried)
 	if err != nil {
-		return nil, l.rests.heard(l.plan.Read.Connection, err)
+		return nil, l.rests.heard(source(l.plan), err)
 	}
 	return rows, nil
 }

@@ -157,7 +157,8 @@ func (w *world) Rows(ctx context.Context, _ *flow.Plan, params flow.Row) ([]flow
 
 func (w *world) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, error) { return rows, nil }
 
-func (w *world) Upsert(ctx context.Context, _ *flow.Plan, rows []flow.Row, _ []Mark) ([]error, error) {
+func (w *world) Upsert(ctx context.Context, _ *flow.Plan, call Call) ([]error, error) {
+	rows := call.Rows
 	id := rows[0]["id"].(string)
 	w.mu.Lock()
 	w.writes[id]++

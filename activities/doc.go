@@ -3,7 +3,7 @@
 //
 // Package workers registers them under the names of package contract. It may
 // import contract, flow, fault and strictjson, the SDK's activity, temporal and
-// worker packages, and the record packages run and ledger for their types; it knows
+// worker packages, and the record packages run, ledger, stage, slot and review for their types; it knows
 // no connector, no store and no sandbox.
 //
 // Invariants: an activity may run twice, at once or long after its successor

@@ -66,7 +66,7 @@ func (a *Reader) Read(ctx context.Context, in contract.Batch) (contract.ReadResu
 	}
 	rows, err := a.rows(ctx, plan, item, patience{})
 	if err != nil {
-		tell(ctx, a.Runs, item, flow.Running, plan.Read.Connection, err)
+		tell(ctx, a.Runs, item, flow.Running, source(plan), err)
 		return contract.ReadResult{}, err
 	}
 	if err := a.answer(ctx, plan, item, rows); err != nil {
@@ -88,7 +88,7 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item, p pat
 	rows, err := a.Source.Rows(due, plan, item.Params)
 	if err != nil {
 		if ctx.Err() == nil && due.Err() != nil {
-			return nil, fault.New(fault.Unavailable, flow.DeadlineCode, plan.Read.Connection+" did not answer within the time the flow allows", err)
+			return nil, fault.New(fault.Unavailable, flow.DeadlineCode, source(plan)+" did not answer within the time the flow allows", err)
 		}
 		return nil, fmt.Errorf("reading: %w", err)
 	}
@@ -111,6 +111,15 @@ func (a *Reader) answer(ctx context.Context, plan *flow.Plan, item run.Item, row
 // answerOf is the answer that rows are, what its progress says, and whether it is
 // shown before the rows are written.
 func answerOf(plan *flow.Plan, rows []flow.Row) (answer flow.Result, note string, visible bool) {
-	return flow.Result{Rows: rows, Count: len(rows)}, fmt.Sprintf("%d rows from %s", len(rows), plan.Read.Connection),
+	return flow.Result{Rows: rows, Count: len(rows)}, fmt.Sprintf("%d rows from %s", len(rows), source(plan)),
 		plan.Respond == flow.AfterRead || plan.Write == nil
+}
+
+// source is where a plan reads, as people know it: a connection, or the events that
+// it was started by.
+func source(plan *flow.Plan) string {
+	if plan.Read == nil {
+		return "its events"
+	}
+	return plan.Read.Connection
 }

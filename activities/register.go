@@ -16,6 +16,14 @@ type (
 		Closer   *Closer
 		Doorman  *Doorman
 		Canary   *Canary
+
+		Consolidator *Consolidator
+		Extractor    *Extractor
+		Joiner       *Joiner
+		Deliverer    *Deliverer
+		Advisor      *Advisor
+
+		Synchronizer *Synchronizer
 	}
 
 	// Systems are the systems outside, behind the connections of a plan.
@@ -37,8 +45,8 @@ type (
 	}
 )
 
-// NewSet builds the set but for the canary, which knows no runs and is the caller's
-// to add. A press alone and one in a batch go through the same reader and writer.
+// NewSet builds the set but for what knows more than runs, the canary and the
+// consolidation, which are the caller's to add. A press alone and one in a batch go through the same reader and writer.
 func NewSet(plans Plans, systems Systems, mapper Mapper, book Book) Set {
 	reader := &Reader{Plans: plans, Source: systems, Mapper: mapper, Runs: book}
 	writer := &Writer{Plans: plans, Target: systems, Effects: book, Runs: book}
@@ -55,6 +63,7 @@ func NewSet(plans Plans, systems Systems, mapper Mapper, book Book) Set {
 // Register registers the set under the names of package contract.
 func (s Set) Register(r worker.ActivityRegistry) {
 	contract.Read.Register(r, s.Reader.Read)
+	contract.Prepare.Register(r, s.Reader.Read)
 	contract.Write.Register(r, s.Writer.Write)
 	contract.Carry.Register(r, s.Carrier.Carry)
 	contract.Release.Register(r, s.Releaser.Release)
@@ -62,4 +71,13 @@ func (s Set) Register(r worker.ActivityRegistry) {
 	contract.DoorAccept.Register(r, s.Doorman.Accept)
 	contract.DoorRead.Register(r, s.Doorman.Read)
 	contract.CanaryRead.Register(r, s.Canary.Read)
+	contract.OpenSlot.Register(r, s.Consolidator.Open)
+	contract.Extract.Register(r, s.Extractor.Extract)
+	contract.Join.Register(r, s.Joiner.Join)
+	contract.Deliver.Register(r, s.Deliverer.Deliver)
+	contract.Advise.Register(r, s.Advisor.Advise)
+	contract.Finish.Register(r, s.Consolidator.Finish)
+	contract.ExportChanges.Register(r, s.Synchronizer.Export)
+	contract.ImportBatches.Register(r, s.Synchronizer.Import)
+	contract.CompareRegions.Register(r, s.Synchronizer.Compare)
 }

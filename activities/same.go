@@ -9,9 +9,9 @@ import (
 	"patchbay/internal/flow"
 )
 
-// holds reports whether found has every value of want. An absent column equals
+// Holds reports whether found has every value of want. An absent column equals
 // null: a system that stores nothing gives either back.
-func holds(found, want flow.Row) bool {
+func Holds(found, want flow.Row) bool {
 	for column, w := range want {
 		if !same(found[column], w) {
 			return false

@@ -17,7 +17,7 @@ func (s Sight) took(i int, sent flow.Row) string {
 	switch {
 	case s.Applied != nil && s.Applied[i]:
 		return "marked by the target"
-	case s.Applied == nil && s.Rows[i] != nil && holds(s.Rows[i], sent):
+	case s.Applied == nil && s.Rows[i] != nil && Holds(s.Rows[i], sent):
 		return "read back"
 	}
 	return ""
@@ -45,4 +45,17 @@ func (s Sight) settle(plan *flow.Plan, missing []ledger.Open) (again []ledger.Op
 		}
 	}
 	return again, given, wait
+}
+
+// repeats gives, by key, what is to be said of members that are sent again although
+// nobody knows that they did not take effect: each may be there twice.
+func (s Sight) repeats(again []ledger.Open) map[string]string {
+	if s.Applied != nil || s.Conditional {
+		return nil
+	}
+	said := make(map[string]string, len(again))
+	for _, o := range again {
+		said[o.Key] = "sent again after its answer was lost: it may have arrived twice"
+	}
+	return said
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,11 +28,23 @@ type (
 	Target interface {
 		// Upsert returns one error (a fault) or nil for each row; an error of its own
 		// means that no row has an outcome: InDoubt when it may have taken effect.
-		Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []Mark) ([]error, error)
+		Upsert(ctx context.Context, plan *flow.Plan, call Call) ([]error, error)
 		// ReadBack looks for what earlier attempts may have written.
 		ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []Mark) (Sight, error)
 		// FoldKeys gives each row's key as the target compares it: equal ones are one row.
 		FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row) ([]string, error)
+	}
+
+	// Call is one write of rows, a mark for each.
+	Call struct {
+		Rows  []flow.Row
+		Marks []Mark
+		// Origin is the chain of causes that the write continues, for a target that has a
+		// place for it; empty where nothing follows from it.
+		Origin string
+		// Held is asked right before each request leaves; its error is why none does any
+		// more.
+		Held func() error
 	}
 
 	// Mark is what a write is known by in the ledger, and the fence of its attempt.
@@ -79,6 +92,7 @@ type (
 		Target  Target
 		Effects Effects
 		Runs    Writes
+		Step    string // its name in the ledger; empty: writeStep
 	}
 
 	// member is one row on its way to the target.
@@ -135,12 +149,19 @@ func (a *Writer) freeze(ctx context.Context, plan *flow.Plan, rows []flow.Row) (
 	if err != nil {
 		return nil, fmt.Errorf("folding the keys: %w", err)
 	}
-	return freeze(plan.Write.Key, rows, folded)
+	members, err := freeze(plan.Write.Key, rows, folded)
+	if err == nil && plan.Send != nil { // the key of a message says nothing to a person
+		for i := range members {
+			members[i].Label = fmt.Sprint(members[i].row["recipient"])
+			members[i].Later = true
+		}
+	}
+	return members, err
 }
 
 // send asks the ledger and writes what is still to be written.
 func (a *Writer) send(ctx context.Context, plan *flow.Plan, item run.Item, members frozen, p patience) ([]ledger.Outcome, error) {
-	open, err := a.Effects.Attempt(ctx, item, writeStep, target(plan), members.ledger())
+	open, err := a.Effects.Attempt(ctx, item, a.step(), target(plan), members.ledger())
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}
@@ -150,12 +171,14 @@ func (a *Writer) send(ctx context.Context, plan *flow.Plan, item run.Item, membe
 // answerAndSend keeps the rows as the answer in the transaction that asks the ledger.
 func (a *Writer) answerAndSend(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row, members frozen, p patience) ([]ledger.Outcome, error) {
 	answer, note, visible := answerOf(plan, rows)
-	open, err := a.Effects.AnswerAndAttempt(ctx, item, answer, note, visible, writeStep, target(plan), members.ledger())
+	open, err := a.Effects.AnswerAndAttempt(ctx, item, answer, note, visible, a.step(), target(plan), members.ledger())
 	if err != nil {
 		return nil, fmt.Errorf("committing the answer and asking the ledger: %w", err)
 	}
 	return a.deliver(ctx, plan, item, members, open, p)
 }
+
+func (a *Writer) step() string { return cmp.Or(a.Step, writeStep) }
 
 // target is where a plan writes, as the ledger names it.
 func target(plan *flow.Plan) string { return plan.Write.Connection + "." + plan.Write.Table }
@@ -178,7 +201,7 @@ func (a *Writer) complete(ctx context.Context, plan *flow.Plan, item run.Item, m
 	ctx, done := committed(ctx)
 	defer done()
 	var err error
-	if result.Status, err = a.Runs.Complete(ctx, item, writeStep, outcomes, nil, note); err != nil {
+	if result.Status, err = a.Runs.Complete(ctx, item, a.step(), outcomes, nil, note); err != nil {
 		return contract.WriteResult{}, fmt.Errorf("closing the run: %w", err)
 	}
 	return result, nil
@@ -231,6 +254,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	}
 	missing, given, wait := sight.settle(plan, missing)
 	outcomes, send = append(outcomes, given...), append(send, missing...)
+	repeated := sight.repeats(missing)
 	var again, doubt error
 	if wait > 0 {
 		again = fault.ThrottledFor(wait, unsettledCode, "what was sent to "+plan.Write.Connection+" before may still show; then it is looked for again", nil)
@@ -238,7 +262,8 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 	if len(send) == 0 && again == nil {
 		return outcomes, nil
 	}
-	results, whole := a.upsert(ctx, plan, item, send, rows, p)
+	d := &departure{Writer: a, plan: plan, item: item, members: members, open: send, held: p.held}
+	results, whole := a.upsert(ctx, plan, item, send, rows, p, d)
 	if whole != nil {
 		results = make([]error, len(send))
 		for i := range results {
@@ -251,6 +276,7 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		outcome := ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Confirmed}
 		switch {
 		case f == nil:
+			outcome.Reason = repeated[o.Key]
 		case refused(f) && whole == nil:
 			outcome.State, outcome.Reason = flow.Refused, f.Code+": "+f.Text
 		case f.Class == fault.InDoubt:
@@ -261,6 +287,9 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 			outcome.State = flow.Intent // it certainly did not take effect
 		}
 		outcomes = append(outcomes, outcome)
+	}
+	if err := d.late(ctx, outcomes); err != nil {
+		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}
 	// Looking at once settles most doubts, before a cancel or a kill makes them
 	// last. What is not there yet says nothing: its attempt stays open, and the
@@ -274,34 +303,52 @@ func (a *Writer) deliver(ctx context.Context, plan *flow.Plan, item run.Item, me
 		return outcomes, nil
 	}
 	// What is known is kept; the next attempt asks for the rest only.
-	if err := a.Effects.Record(ctx, item, writeStep, outcomes); err != nil {
+	if err := a.Effects.Record(ctx, item, a.step(), outcomes); err != nil {
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
 	return nil, fmt.Errorf("writing: %w", cmp.Or(again, doubt))
 }
 
 // upsert sends members, each with its mark.
-func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, item run.Item, send []ledger.Open, rows map[string]flow.Row, p patience) ([]error, error) {
+func (a *Writer) upsert(ctx context.Context, plan *flow.Plan, item run.Item, send []ledger.Open, rows map[string]flow.Row, p patience, d *departure) ([]error, error) {
 	if len(send) == 0 {
 		return nil, nil
 	}
-	if p.held != nil {
-		if err := p.held(); err != nil {
-			return nil, err
-		}
-	}
 	ctx, done := within(ctx, p.call)
 	defer done()
-	batch, marks := marked(item, send, rows)
-	return a.Target.Upsert(ctx, plan, batch, marks)
+	batch, marks := a.marked(item, send, rows)
+	return a.Target.Upsert(ctx, plan, Call{Rows: batch, Marks: marks, Origin: origin(plan, item, batch), Held: d.leave(ctx)})
+}
+
+// origin continues the chain of causes of a run of an event flow: the longest of the
+// net changes that it carries. What the write causes is then known as its echo.
+func origin(plan *flow.Plan, item run.Item, rows []flow.Row) string {
+	if plan.Reaction == nil {
+		return ""
+	}
+	var longest flow.Chain
+	items, _ := item.Params["items"].([]any)
+	for _, v := range items {
+		change, _ := v.(map[string]any)
+		tag, _ := change["origin"].(string)
+		if chain := flow.ParseChain(tag); len(chain.Flows) > len(longest.Flows) {
+			longest = chain
+		}
+	}
+	body, err := json.Marshal(rows)
+	if err != nil { // freeze has encoded each of them
+		return longest.Then(plan.Flow, "")
+	}
+	sum := sha256.Sum256(body)
+	return longest.Then(plan.Flow, hex.EncodeToString(sum[:4]))
 }
 
 // marked gives the rows of members, and their marks.
-func marked(item run.Item, members []ledger.Open, rows map[string]flow.Row) ([]flow.Row, []Mark) {
+func (a *Writer) marked(item run.Item, members []ledger.Open, rows map[string]flow.Row) ([]flow.Row, []Mark) {
 	batch, marks := make([]flow.Row, len(members)), make([]Mark, len(members))
 	for i, o := range members {
 		batch[i] = rows[o.Key]
-		marks[i] = Mark{Cause: item.RunID, Step: writeStep, Key: o.Key, Fence: o.Fence}
+		marks[i] = Mark{Cause: item.RunID, Step: a.step(), Key: o.Key, Fence: o.Fence}
 	}
 	return batch, marks
 }
@@ -315,7 +362,7 @@ func (a *Writer) readBack(ctx context.Context, plan *flow.Plan, item run.Item, u
 	if len(unsure) == 0 {
 		return nil, nil, Sight{}, nil
 	}
-	sent, marks := marked(item, unsure, rows)
+	sent, marks := a.marked(item, unsure, rows)
 	ctx, done := within(ctx, limit)
 	defer done()
 	if sight, err = a.Target.ReadBack(ctx, plan, sent, marks); err != nil {

@@ -9,7 +9,8 @@ package flows
 
 import "embed"
 
-// Files holds connections.yaml, NAME.yaml and NAME_test.yaml, without folders.
+// Files holds connections.yaml, NAME.yaml, NAME_test.yaml and the templates of
+// messages, without folders.
 //
-//go:embed *.yaml
+//go:embed *.yaml *.html
 var Files embed.FS

@@ -99,7 +99,8 @@ func (o *outside) Map(_ *flow.Plan, _ flow.Row, rows []flow.Row) ([]flow.Row, er
 	return rows, nil
 }
 
-func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, _ []activities.Mark) ([]error, error) {
+func (o *outside) Upsert(ctx context.Context, plan *flow.Plan, call activities.Call) ([]error, error) {
+	rows := call.Rows
 	o.mu.Lock()
 	o.writes++
 	n, before, after := o.writes, o.onWrite, o.afterPut

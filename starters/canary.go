@@ -62,6 +62,9 @@ type (
 		// Changed is called from the goroutine of Run after every canary. It is set
 		// before Run, or stays nil.
 		Changed func(Song)
+		// Back is called when one comes through after a miss. It is set before Run, or
+		// stays nil.
+		Back func()
 
 		temporal  client.Client
 		namespace string
@@ -148,6 +151,9 @@ func (c *Canary) note(missed *miss, took time.Duration) Song {
 	}
 	if c.Changed != nil {
 		c.Changed(now)
+	}
+	if missed == nil && before.Misses > 0 && c.Back != nil {
+		c.Back()
 	}
 	return now
 }

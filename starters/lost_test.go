@@ -106,3 +106,18 @@ func TestTheRelayEndsACancelWhoseWorkflowIsGone(t *testing.T) {
 	b.background(b.relay.Run)
 	require.Equal(t, flow.Cancelled, b.until(r.RunID, final).Status)
 }
+
+func TestTheRelaySettlesABatchThatNobodySettled(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, temporalAddress(t), plan())
+	r := b.until(b.press("AS54888", "").RunID, final)
+	const its = ` batch_id = $1`
+	_, err := b.db.Pool().Exec(t.Context(), `update batch set settled_at = null, claimed_at = now() - interval '1 minute' where`+its, run.BatchOf(r.WorkflowID))
+	require.NoError(t, err)
+	b.background(b.relay.Run)
+	require.Eventually(t, func() bool {
+		var settled bool
+		require.NoError(t, b.db.Pool().QueryRow(t.Context(), `select settled_at is not null from batch where`+its, run.BatchOf(r.WorkflowID)).Scan(&settled))
+		return settled
+	}, 20*time.Second, 20*time.Millisecond)
+}

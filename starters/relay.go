@@ -20,6 +20,8 @@ const (
 	// duePage how many are resent at a time.
 	dueEvery = 100 * time.Millisecond
 	duePage  = 100
+	// ownEvery is how often runs get their time back during an outage.
+	ownEvery = time.Second
 )
 
 type (
@@ -30,7 +32,7 @@ type (
 		// may Due.
 		Claim(ctx context.Context) ([]run.Start, error)
 		Due(ctx context.Context, limit int) ([]run.Start, error)
-		// Extend gives rows that wait the time back that nobody could start them.
+		// Extend gives rows without an answer the time back that nobody could carry them.
 		Extend(ctx context.Context) error
 		// Waiting ticks when rows may wait: a hint, which may be missing.
 		Waiting(ctx context.Context) <-chan struct{}
@@ -44,6 +46,9 @@ type (
 		// Page gives links from the Temporal Web UI to the console. It is set before
 		// Run, or stays nil: there are no links then.
 		Page Page
+		// Away reports whether what carries runs out seems to be away or too slow. While
+		// it does, no run's time runs out. It is set before Run, or stays nil.
+		Away func() bool
 
 		book     Backlog
 		launcher launcher
@@ -51,10 +56,11 @@ type (
 		wake     chan struct{}
 
 		away    atomic.Bool // the last start failed: nothing is claimed until one succeeds
-		lost    atomic.Bool // time, for the rows that wait: nobody may have started any
+		lost    atomic.Bool // time, for the rows that have no answer: nobody may have carried any
 		slots   chan struct{}
 		pace    pace      // of the hand-over
 		nextDue time.Time // zero: now
+		nextOwn time.Time // the next time that is given back while Away says so
 		swept   string    // the last batch of the page before; "" begins anew
 	}
 )
@@ -78,6 +84,13 @@ func (r *Relay) Wake() {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Restore gives the runs that have no answer their time back: Temporal, or what works
+// for it, was away. It never blocks.
+func (r *Relay) Restore() {
+	r.lost.Store(true)
+	r.Wake()
 }
 
 // Run relays until ctx ends and the starts under way are done. It never gives up:
@@ -181,6 +194,10 @@ func (r *Relay) round(ctx context.Context) ([]run.Start, error) {
 		}
 	}
 	// Before a claim, which ends the rows whose time is over.
+	if now := time.Now(); r.Away != nil && !now.Before(r.nextOwn) && r.Away() {
+		r.nextOwn = now.Add(ownEvery)
+		r.lost.Store(true)
+	}
 	if r.lost.Swap(false) {
 		if err := r.book.Extend(ctx); err != nil {
 			r.lost.Store(true)

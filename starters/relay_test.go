@@ -103,6 +103,7 @@ func (b *backlog) SealedOpen(context.Context) ([]run.Handed, error) { return nil
 func (b *backlog) Open(context.Context, time.Duration, string, int) ([]run.Handed, error) {
 	return nil, nil
 }
+func (b *backlog) SettleEmpty(context.Context, time.Duration) (int, error)          { return 0, nil }
 func (b *backlog) Close(context.Context, string, *fault.Fault) (flow.Status, error) { return "", nil }
 func (b *backlog) PutBackAll(context.Context, string, *fault.Fault) (int, error)    { return 0, nil }
 func (b *backlog) Settle(context.Context, string) error {

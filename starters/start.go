@@ -72,11 +72,11 @@ func (l launcher) start(ctx context.Context, s run.Start, page Page) error {
 	var err error
 	switch flow.Pattern(s.Pattern) {
 	case flow.Instant:
-		_, err = contract.Instant.Start(ctx, l.temporal, l.options(s, page), contract.InstantInput{
-			Batch:    contract.Batch{BatchID: s.BatchID, Flow: s.Flow, Digest: s.Digest},
-			Size:     s.Size,
-			Skeleton: s.Skeleton,
-		})
+		_, err = contract.Instant.Start(ctx, l.temporal, l.options(s, page), input(s))
+	case flow.Event:
+		_, err = contract.Event.Start(ctx, l.temporal, l.options(s, page), input(s))
+	case flow.Consolidation:
+		_, err = contract.Consolidation.Start(ctx, l.temporal, l.options(s, page), contract.ConsolidationInput{Batch: input(s).Batch})
 	default:
 		return fault.New(fault.Bug, "flow.pattern", fmt.Sprintf("no workflow for pattern %q", s.Pattern), nil)
 	}
@@ -89,4 +89,13 @@ func (l launcher) start(ctx context.Context, s run.Start, page Page) error {
 		return fault.New(fault.Bug, "temporal.refused", "Temporal does not take the start of this batch as it is", err)
 	}
 	return fault.New(fault.Unavailable, unavailable, "Temporal did not take the start", err)
+}
+
+// input is what the workflow of a batch gets.
+func input(s run.Start) contract.InstantInput {
+	return contract.InstantInput{
+		Batch:    contract.Batch{BatchID: s.BatchID, Flow: s.Flow, Digest: s.Digest},
+		Size:     s.Size,
+		Skeleton: s.Skeleton,
+	}
 }

@@ -24,10 +24,11 @@ const (
 )
 
 // openEnds is what the relay asks after: batches of one whose cancel Temporal may
-// not have heard, and batches that have been open for long.
+// not have heard, batches that have been open for long, and those that nobody settled.
 type openEnds interface {
 	SealedOpen(ctx context.Context) ([]run.Handed, error)
 	Open(ctx context.Context, age time.Duration, after string, limit int) ([]run.Handed, error)
+	SettleEmpty(ctx context.Context, age time.Duration) (int, error)
 	ender
 }
 
@@ -43,9 +44,14 @@ func (r *Relay) cancel(ctx context.Context) (more bool, err error) {
 }
 
 // sweep ends what workflows left open that were terminated, timed out or lost, so
-// that no run stays open for ever (promise 4). It reports that there is another
-// page.
+// that no run stays open for ever (promise 4), and settles what nobody settled. It
+// reports that there is another page.
 func (r *Relay) sweep(ctx context.Context) (more bool, err error) {
+	if r.swept == "" {
+		if _, err := r.book.SettleEmpty(ctx, sweepAge); err != nil {
+			return false, err
+		}
+	}
 	page, err := r.book.Open(ctx, sweepAge, r.swept, sweepPage)
 	if err != nil {
 		return false, err

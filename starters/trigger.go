@@ -32,6 +32,9 @@ type (
 		// Page gives links from the Temporal Web UI to the console. It is set before the
 		// first press, or stays nil: there are no links then.
 		Page Page
+		// Alone refuses a press beside an open run of a flow that has one at a time. It is
+		// set before the first press, or stays nil: none is refused for that.
+		Alone func(ctx context.Context, press flow.Press) error
 
 		book     Accepter
 		launcher launcher
@@ -55,6 +58,11 @@ func NewTrigger(book Accepter, temporal client.Client, eager Eager, log *zap.Log
 // then on (promise 1). The start goes on without the caller, and where it fails
 // the relay repeats it.
 func (t *Trigger) Press(ctx context.Context, press flow.Press) (flow.Run, error) {
+	if t.Alone != nil {
+		if err := t.Alone(ctx, press); err != nil {
+			return flow.Run{}, err
+		}
+	}
 	accepted, start, err := t.book.Accept(ctx, press)
 	if err != nil || start.BatchID == "" { // the book tells who claims that a row waits
 		return accepted, err

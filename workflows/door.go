@@ -83,16 +83,16 @@ func (d *door) accept(ctx workflow.Context) error {
 
 // carry is the way of every press alone, with the answer shown as soon as it may be.
 func (d *door) carry(ctx workflow.Context) error {
-	err := d.press.read(ctx)
-	if err == nil && d.run.Skeleton.Respond != flow.AfterWrite {
-		err = d.look(ctx)
-	}
-	if err == nil {
-		err = d.press.write(ctx)
-	}
-	if err != nil {
-		err = d.press.end(ctx, err)
-	}
+	err := d.press.carry(ctx, func(ctx workflow.Context) error {
+		err := d.press.read(ctx)
+		if err == nil && d.run.Skeleton.Respond != flow.AfterWrite {
+			err = d.look(ctx)
+		}
+		if err == nil {
+			err = d.press.write(ctx)
+		}
+		return err
+	})
 	if err == nil && d.answer.Status == flow.Accepted {
 		err = d.look(ctx)
 	}

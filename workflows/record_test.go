@@ -154,6 +154,7 @@ type stage struct {
 	*testing.T
 	ctx    context.Context //nolint:containedctx // of the test
 	name   string
+	kind   string // of workflow, the directory of its histories
 	client client.Client
 	worker worker.Worker
 }
@@ -173,7 +174,7 @@ func newStage(t *testing.T, address, name string) *stage {
 		MaxHeartbeatThrottleInterval: 50 * time.Millisecond,
 	})
 	workflows.Register(w)
-	return &stage{T: t, ctx: ctx, name: name, client: c, worker: w}
+	return &stage{T: t, ctx: ctx, name: name, kind: "Instant", client: c, worker: w}
 }
 
 // work begins to poll, once everything is registered.
@@ -214,12 +215,19 @@ func (s *stage) ended(run client.WorkflowRun, how enums.WorkflowExecutionStatus,
 	described, err := s.client.DescribeWorkflowExecution(s.ctx, run.GetID(), run.GetRunID())
 	require.NoError(s, err)
 	require.Equal(s, how, described.GetWorkflowExecutionInfo().GetStatus())
-	path := filepath.Join("testdata", "replay", "Instant", s.name+".json")
+	s.keep(run.GetID(), run.GetRunID())
+	return failed
+}
+
+// keep writes the history of a run where none is kept under the name.
+func (s *stage) keep(id, runID string) {
+	s.Helper()
+	path := filepath.Join("testdata", "replay", s.kind, s.name+".json")
 	if _, err := os.Stat(path); err == nil || !*record {
-		return failed
+		return
 	}
 	events := &history.History{}
-	for i := s.client.GetWorkflowHistory(s.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
+	for i := s.client.GetWorkflowHistory(s.ctx, id, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
 		event, err := i.Next()
 		require.NoError(s, err)
 		events.Events = append(events.Events, event)
@@ -231,7 +239,6 @@ func (s *stage) ended(run client.WorkflowRun, how enums.WorkflowExecutionStatus,
 	require.NoError(s, json.Indent(&text, b, "", " ")) // protojson's own spacing is random on purpose
 	require.NoError(s, os.MkdirAll(filepath.Dir(path), 0o755))
 	require.NoError(s, os.WriteFile(path, append(text.Bytes(), '\n'), 0o644))
-	return failed
 }
 
 // play runs the scenario.

@@ -17,5 +17,10 @@ var Sources embed.FS
 // Register registers every workflow.
 func Register(r worker.WorkflowRegistry) {
 	contract.Instant.Register(r, Instant)
+	contract.Event.Register(r, Event)
+	contract.Consolidation.Register(r, Consolidation)
+	contract.Export.Register(r, Export)
+	contract.Import.Register(r, Import)
+	contract.Reconcile.Register(r, Reconcile)
 	contract.Canary.Register(r, Canary)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -25,11 +26,13 @@ type (
 		Dev         bool         // unauthenticated calls from loopback are the principal "dev"
 		Keys        httpapi.Keys // bearer keys; nil: none
 		Hosts       []string     // Host headers to serve; empty: any
+		Proxies     []netip.Prefix
 		UI          string       // of the Temporal Web UI; empty: no links
 		Address     string       // URL at which people reach the console; empty: the Temporal Web UI has no links to it
 		Sandbox     string       // that offers samples; empty: none
 		Environment string       // shown in the console
 		Data        string       // directory of an environment of this machine; empty: none
+		Regions     []web.Region // whose consoles run beside
 		Version     string
 		// Working reports whether a worker in this process takes tasks and its build
 		// is Current; nil: there is none here.
@@ -42,7 +45,9 @@ type (
 		face    Face
 		trigger *starters.Trigger
 		relay   *starters.Relay
+		inlet   *starters.Inlet
 		canary  *starters.Canary
+		keeper  *starters.Schedules
 		server  *httpapi.Server
 	}
 )
@@ -56,25 +61,33 @@ func newAPI(c *core, f Face) *api {
 	a.trigger = starters.NewTrigger(c.book, c.temporal, eager, c.Log)
 	a.relay = starters.NewRelay(c.book, c.temporal, eager, c.Log)
 	a.trigger.Wake = a.relay.Wake
+	a.trigger.Alone = c.alone
+	a.inlet = starters.NewInlet(c.inbox, a.trigger, c.book, c.Log)
+	a.inlet.Allow = (&allowance{plans: c.plans, book: c.book, quotas: c.quotas, speed: c.Speed}).allow
+	c.inbox.Wake = a.inlet.Wake
 	a.canary = starters.NewCanary(c.temporal, c.Namespace, c.store, c.Log)
+	a.canary.Back = a.relay.Restore
+	a.keeper = c.schedules()
+	a.relay.Away = func() bool { return a.canary.Song().Misses > 0 }
 	if f.Address != "" {
 		page := func(runID string) string { return f.Address + "/runs/" + runID }
 		a.trigger.Page, a.relay.Page = page, page
 	}
 	flows := catalogue{c.plans}
 	console := web.Options{
-		Runs: c.book, Flows: flows, Explainer: c.journal, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book,
+		Runs: c.book, Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book, Events: c.inbox, Alerts: c.board, Pictures: c.stage, Plans: c.reviews, Schedules: c.slots, Syncs: c.borders(),
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
-		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Version: f.Version,
+		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Regions: f.Regions, Version: f.Version,
 	}
 	if f.Sandbox != "" {
 		console.Samples = samples{base: f.Sandbox, http: &http.Client{Timeout: 2 * time.Second}}
 	}
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
-		Flows: flows, Explainer: c.journal, Dead: c.book, Readiness: a, Doctor: a,
+		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox}, a.conflicted}, Troubles: c.inbox, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Regions: c.borders(),
+		Schedules: c.slots, Keeper: a.keeper, Readiness: a, Doctor: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
-		Dev: f.Dev, Hosts: f.Hosts, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
+		Dev: f.Dev, Hosts: f.Hosts, Proxies: f.Proxies, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
 	})
 	c.Metrics.WatchCanary(func() telemetry.Canary {
 		song := a.canary.Song()
@@ -84,6 +97,7 @@ func newAPI(c *core, f Face) *api {
 		}
 		return seen
 	})
+	c.Metrics.WatchSlots(c.slotCounts)
 	c.Metrics.WatchBacklog(func(ctx context.Context) (telemetry.Backlog, error) {
 		s, err := c.book.Stats(ctx)
 		return telemetry.Backlog(s), err
@@ -96,7 +110,15 @@ func (a *api) run(ctx context.Context, ln net.Listener) error {
 	defer a.trigger.Close()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return a.relay.Run(ctx) })
+	parts.Go(func() error { a.inlet.Run(ctx); return nil })
 	parts.Go(func() error { a.canary.Run(ctx); return nil })
+	parts.Go(func() error { a.watch(ctx); return nil })
+	parts.Go(func() error { a.keeper.Run(ctx); return nil })
+	if a.Region != "" {
+		standings := starters.NewStandings(a.plans, a.Region, a.temporal, a.Namespace, a.Log)
+		parts.Go(func() error { standings.Run(ctx); return nil })
+	}
+	parts.Go(func() error { a.sender().Run(ctx); return nil })
 	parts.Go(func() error { return a.server.Run(ctx, ln) })
 	return parts.Wait()
 }

@@ -6,22 +6,28 @@ import (
 	"fmt"
 	"io/fs"
 
+	"patchbay/internal/alert"
 	"patchbay/internal/check"
 	"patchbay/internal/config"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/flowfile"
 	"patchbay/internal/run"
+	"patchbay/internal/slot"
 )
 
-// apply compiles every flow file and puts the flows in force. A directory with
-// an error changes nothing. name stands before file names in messages. It gives
-// the connections.
-func apply(ctx context.Context, plans *run.Plans, files fs.FS, name string, speed float64, by string) ([]flow.Connection, error) {
-	report, err := check.Dir(files, check.Options{Name: name, Compile: flowfile.Options{Speed: speed, Identity: Identity(config.Resolve)}})
+// compileAll compiles every flow file for a process of a region; "" is one of none. One
+// with an error compiles none. name stands before file names in messages.
+func compileAll(files fs.FS, name string, speed float64, region string) ([]*flow.Plan, check.Report, error) {
+	regions, err := regional(files)
 	if err != nil {
-		return nil, err
+		return nil, check.Report{}, err
 	}
+	report, err := check.Dir(files, check.Options{Name: name, Compile: flowfile.Options{Speed: speed, Identity: regions.identity(region, config.Resolve)}})
+	if err != nil {
+		return nil, report, err
+	}
+	regions.label(report.Connections, region)
 	if report.Failed() {
 		var wrong []error
 		for _, p := range report.Problems {
@@ -29,16 +35,47 @@ func apply(ctx context.Context, plans *run.Plans, files fs.FS, name string, spee
 				wrong = append(wrong, errors.New(Line(p)))
 			}
 		}
-		return nil, fault.Invalidf("flows.invalid", "the flows cannot be applied:\n%s", errors.Join(wrong...))
+		return nil, report, fault.Invalidf("flows.invalid", "the flows cannot be applied:\n%s", errors.Join(wrong...))
 	}
 	compiled := make([]*flow.Plan, len(report.Flows))
 	for i, f := range report.Flows {
 		compiled[i] = f.Plan
 	}
-	if _, err := plans.Apply(ctx, compiled, report.Connections, by); err != nil {
-		return nil, fmt.Errorf("applying the flows: %w", err)
+	return compiled, report, nil
+}
+
+// applying says what is put in force, where and by whom.
+type applying struct {
+	files  fs.FS
+	name   string // stands before file names in messages
+	speed  float64
+	by     string
+	held   string // why new schedules are held; empty: they are not
+	region string // of the processes that will run the flows; empty: of none
+	// shared leaves out what is no region's: the flows that are no synchronization, and
+	// the connections that they alone need.
+	shared bool
+}
+
+// apply compiles every flow file and puts the flows in force, with their schedules. A
+// directory with an error changes nothing. It gives what is in force. Temporal's
+// schedules are made by whoever keeps them.
+func apply(ctx context.Context, plans *run.Plans, board *alert.Board, slots *slot.Ledger, a applying) (inForce, error) {
+	compiled, report, err := compileAll(a.files, a.name, a.speed, a.region)
+	if err != nil {
+		return inForce{}, err
 	}
-	return report.Connections, nil
+	f := a.choose(compiled, report)
+	if _, err := plans.Apply(ctx, f.plans, f.connections, a.by); err != nil {
+		return inForce{}, fmt.Errorf("applying the flows: %w", err)
+	}
+	if err := board.Apply(ctx, report.Alerts); err != nil {
+		return inForce{}, fmt.Errorf("applying who is told of alerts: %w", err)
+	}
+	if err := slots.Apply(ctx, entries(f.plans), a.by, a.held); err != nil {
+		return inForce{}, fmt.Errorf("applying the schedules: %w", err)
+	}
+	return f, nil
 }
 
 // Line is a diagnostic in the form that editors understand.

@@ -21,13 +21,22 @@ import (
 
 	"patchbay/activities"
 	"patchbay/flows"
+	"patchbay/internal/alert"
 	"patchbay/internal/durable"
+	"patchbay/internal/egress"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/inbox"
 	"patchbay/internal/journal"
+	"patchbay/internal/quota"
+	"patchbay/internal/replica"
+	"patchbay/internal/review"
 	"patchbay/internal/run"
+	"patchbay/internal/slot"
+	"patchbay/internal/stage"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
+	"patchbay/starters"
 	"patchbay/workers"
 )
 
@@ -38,6 +47,7 @@ type (
 		Temporal  string  // HOST:PORT; empty: the SDK's environment configuration
 		Namespace string  // empty: "default"
 		Speed     float64 // divides durations; 1 is real time
+		Region    string  // whose synchronizations this process carries out, and whose connections it dials besides those of no region; empty: none
 		Solo      bool    // no other process works on the database
 		Resolve   func(text string) (string, error)
 		Log       *zap.Logger
@@ -51,6 +61,18 @@ type (
 		plans    *run.Plans
 		book     *run.Book
 		journal  *journal.Journal
+		inbox    *inbox.Inbox
+		board    *alert.Board
+		mappers  *mappers
+		systems  *systems
+		quotas   *quota.Quotas
+		stage    *stage.Stage
+		slots    *slot.Ledger
+		reviews  *review.Reviews
+		egress   *egress.Egress
+		replica  *replica.Replica
+		mirrors  *mirrors
+		giveBack func() // of the quotas, within seconds: what is not given back lapses
 		temporal client.Client
 	}
 )
@@ -71,15 +93,55 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		db.Close()
 		return nil, err
 	}
+	if err := s.claim(ctx, db); err != nil {
+		temporal.Close()
+		db.Close()
+		return nil, err
+	}
 	plans := run.NewPlans(db)
+	expressions := &mappers{}
+	systems := newSystems(plans, expressions, registry(), s.Resolve, s.Speed)
+	systems.resting, systems.region = s.resting, s.Region
+	quotas := quota.New(db, quota.Options{Speed: s.Speed})
+	systems.quotas = quotas
+	border := egress.New(db)
+	known := replica.New(db, border)
 	return &core{
 		Settings: s,
+		egress:   border,
+		replica:  known,
+		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region},
+		board:    alert.New(db, s.Speed),
+		inbox:    inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
+		mappers:  expressions,
+		systems:  systems,
+		quotas:   quotas,
+		stage:    stage.New(db),
+		slots:    slot.New(db),
+		reviews:  review.New(db),
+		giveBack: func() { quotas.Close(context.WithoutCancel(ctx)) },
 		store:    db,
 		plans:    plans,
 		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots}),
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
+}
+
+// claim makes the database the region's own, or finds that it is: a process that was
+// told another region than the one that the rows are of would move them across a border.
+func (s Settings) claim(ctx context.Context, db *store.Store) error {
+	if s.Region == "" {
+		return nil
+	}
+	of, err := db.Setting(ctx, "region", func() []byte { return []byte(s.Region) })
+	if err != nil {
+		return fmt.Errorf("asking whose database it is: %w", err)
+	}
+	if string(of) != s.Region {
+		return fault.New(fault.Conflict, "region.other", "the database belongs to region "+string(of)+"; this process was told --region "+s.Region, nil)
+	}
+	return nil
 }
 
 // spareCollector lets the heap grow to three times what is in use before it is
@@ -122,7 +184,9 @@ func (s Settings) closed(name string, status flow.Status, took time.Duration) {
 }
 
 func (c *core) close() {
+	c.mirrors.close()
 	c.temporal.Close()
+	c.giveBack()
 	c.store.Close()
 }
 
@@ -143,14 +207,39 @@ func (c *core) withBook(ctx context.Context, f func(context.Context) error) erro
 	return parts.Wait()
 }
 
+// What one run of a consolidation reads and writes at a time: more than one of each, so
+// that one waits for the network while another is decoded, and few, for each holds a
+// page or a chunk in memory.
+const (
+	sourcesAtOnce = 3
+	chunksAtOnce  = 2
+	// A model takes its time for each question.
+	questionsAtOnce = 8
+)
+
 // set builds the activities of the main queue.
 func (c *core) set() activities.Set {
-	expressions := &mappers{}
-	systems := newSystems(c.plans, expressions, registry(), c.Resolve, c.Speed)
-	systems.resting = c.resting
-	set := activities.NewSet(c.plans, systems, expressions, c.book)
+	set := activities.NewSet(c.plans, c.systems, c.mappers, c.book)
 	set.Canary = &activities.Canary{Store: c.store}
+	set.Consolidator = &activities.Consolidator{Plans: c.plans, Runs: c.book, Slots: c.schedules(), Counts: c.stage, Parallel: sourcesAtOnce}
+	set.Advisor = &activities.Advisor{Plans: c.plans, Runs: c.book, Customers: c.stage, Adviser: adviser{c.mappers, c.systems}, Proposals: c.reviews,
+		Writer: &activities.Writer{Plans: c.plans, Target: c.systems, Effects: c.book, Runs: c.book, Step: activities.AdviseStep}, Parallel: questionsAtOnce}
+	set.Extractor = &activities.Extractor{Plans: c.plans, Runs: c.book, Sheets: c.systems, Staging: c.stage, Patience: time.Duration(float64(patience) / max(c.Speed, 1))}
+	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
+	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
+	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
+}
+
+// sweeper looks for what no delivery told. It belongs beside a worker, which has the
+// secrets of the systems.
+func (c *core) sweeper() *starters.Sweeper {
+	return starters.NewSweeper(c.plans, c.inbox, c.systems, c.Log)
+}
+
+// follower reads what systems tell of by themselves. It belongs beside the sweeper.
+func (c *core) follower() *starters.Follower {
+	return starters.NewFollower(c.plans, c.inbox, tails{c.systems, c.store}, c.Log)
 }
 
 // catalogue serves the flows in force to the API and the console.

@@ -22,7 +22,6 @@ import (
 	"patchbay/internal/devenv"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
-	"patchbay/internal/flow"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
 	"patchbay/starters"
@@ -44,13 +43,16 @@ type DevOptions struct {
 	TemporalPort int
 	UIPort       int
 	SandboxPort  int
-	Database     string // URL of a PostgreSQL that is there; empty: a private cluster
-	Temporal     string // HOST:PORT of a Temporal that is there; empty: a development server
+	SMTPPort     int      // of the sandbox's mail server; 0: any free one
+	Database     string   // URL of a PostgreSQL that is there; empty: a private cluster
+	Temporal     string   // HOST:PORT of a Temporal that is there; empty: a development server
+	Regions      []string // each with a database, a Temporal and a process of its own, beside what has none
 	Speed        float64
 	Lean         bool   // the sandbox keeps nothing and limits nothing
 	Flows        fs.FS  // flow files and connections.yaml
 	FlowsName    string // stands before their names in messages
 	Version      string
+	FlowsDir     string    // where the processes of regions read the flows; empty: the examples
 	Verbose      bool      // log more than warnings
 	Out          io.Writer // progress, banner and log
 }
@@ -64,7 +66,7 @@ func Dev(ctx context.Context, o DevOptions) (err error) {
 	o.Out = out
 	env, err := devenv.Start(ctx, devenv.Options{
 		Dir: o.Dir, HTTP: o.HTTP, Fresh: o.Fresh, Speed: o.Speed, Lean: o.Lean, Database: o.Database, Temporal: o.Temporal,
-		TemporalPort: o.TemporalPort, UIPort: o.UIPort, SandboxPort: o.SandboxPort,
+		Regions: o.Regions, TemporalPort: o.TemporalPort, UIPort: o.UIPort, SandboxPort: o.SandboxPort, SMTPPort: o.SMTPPort,
 		Progress: func(line string) { fmt.Fprintln(o.Out, line) },
 	})
 	if err != nil {
@@ -109,7 +111,7 @@ func (d *dev) prepare(ctx context.Context) error {
 	info := d.env.Info()
 	// The example connections name the sandbox by reference, as they would name a
 	// real system (promise 9); this process is who resolves it.
-	for name, value := range map[string]string{"PATCHBAY_SANDBOX": info.Sandbox, "PATCHBAY_SANDBOX_SECRET": sandboxSecret} {
+	for name, value := range map[string]string{"PATCHBAY_SANDBOX": info.Sandbox, "PATCHBAY_SANDBOX_SECRET": sandboxSecret, "PATCHBAY_SANDBOX_SMTP": info.SMTP} {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
@@ -134,18 +136,35 @@ func (d *dev) prepare(ctx context.Context) error {
 		return err
 	}
 	parts, preparing := errgroup.WithContext(ctx)
-	parts.Go(func() error { return durable.RegisterSearchAttributes(preparing, d.core.temporal, d.core.Namespace) })
-	var connections []flow.Connection
-	parts.Go(func() (err error) {
-		connections, err = apply(preparing, d.core.plans, d.Flows, d.FlowsName, d.Speed, "dev")
-		return err
+	if len(d.Regions) > 0 {
+		parts.Go(func() error { return d.startRegions(preparing) })
+	}
+	parts.Go(func() error {
+		return d.core.prepare(preparing, applying{files: d.Flows, name: d.FlowsName, by: "dev", held: heldInDev}, d.Out)
 	})
 	if err := parts.Wait(); err != nil {
 		d.core.close()
 		return d.core.located(err)
 	}
-	for _, line := range unresolved(connections, config.Resolve) {
-		fmt.Fprintln(d.Out, "warning: "+line)
+	return nil
+}
+
+// prepare makes Temporal and the database ready for the flows, and says on out what is
+// missing for them.
+func (c *core) prepare(ctx context.Context, a applying, out io.Writer) error {
+	a.speed, a.region = c.Speed, c.Region
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return durable.RegisterSearchAttributes(ctx, c.temporal, c.Namespace) })
+	var f inForce
+	parts.Go(func() (err error) {
+		f, err = apply(ctx, c.plans, c.board, c.slots, a)
+		return err
+	})
+	if err := parts.Wait(); err != nil {
+		return err
+	}
+	for _, line := range unresolved(f.connections, c.Region, c.Resolve) {
+		fmt.Fprintln(out, "warning: "+line)
 	}
 	return nil
 }
@@ -154,24 +173,16 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	info := d.env.Info()
 	a := newAPI(d.core, Face{
 		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Data: d.env.Dir(), Version: d.Version,
-		Working: d.working.Load,
+		Working: d.working.Load, Regions: consoles(info.Regions),
 	})
 	a.canary.Changed = func(song starters.Song) { d.heard(ctx, song) }
-	worker := workers.New(d.core.temporal, d.core.set(), d.log)
-	return d.core.withBook(ctx, func(ctx context.Context) error {
-		parts, ctx := errgroup.WithContext(ctx)
-		parts.Go(func() error { return d.env.Run(ctx) })
-		parts.Go(func() error {
-			defer d.working.Store(false)
-			return worker.Run(ctx)
-		})
-		parts.Go(func() error { d.core.present(ctx); return nil })
-		parts.Go(func() error { return a.run(ctx, ln) })
-		parts.Go(func() error {
-			if err := workers.Promote(ctx, d.core.temporal); err != nil {
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return d.env.Run(ctx) })
+	parts.Go(func() error {
+		return a.whole(ctx, ln, &d.working, func(ctx context.Context) error {
+			if err := d.awaitRegions(ctx); err != nil {
 				return ended(ctx, err)
 			}
-			d.working.Store(true)
 			http := "http://" + ln.Addr().String()
 			if err := d.env.Announce(http); err != nil {
 				return err
@@ -181,6 +192,35 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 				return nil
 			}
 			return d.core.inherit(ctx, d.tell)
+		})
+	})
+	return parts.Wait()
+}
+
+// whole runs a Patchbay that is one process until ctx ends: API, console, relay and a
+// worker. Working tells whether the worker's build is current; ready is called when it
+// is, and may go on until ctx ends. It owns ln.
+func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, ready func(context.Context) error) error {
+	worker := workers.New(a.temporal, a.set(), a.Log)
+	return a.withBook(ctx, func(ctx context.Context) error {
+		parts, ctx := errgroup.WithContext(ctx)
+		parts.Go(func() error {
+			defer working.Store(false)
+			return worker.Run(ctx)
+		})
+		parts.Go(func() error { a.present(ctx); return nil })
+		parts.Go(func() error { return a.run(ctx, ln) })
+		parts.Go(func() error { a.core.sweeper().Run(ctx); return nil })
+		parts.Go(func() error { a.core.follower().Run(ctx); return nil })
+		parts.Go(func() error {
+			if err := workers.Promote(ctx, a.temporal); err != nil {
+				return ended(ctx, err)
+			}
+			working.Store(true)
+			for _, err := range a.subscribe(ctx, a.face.Address) {
+				a.Log.Warn("a source does not deliver; the sweep finds its events", zap.Error(err))
+			}
+			return ready(ctx)
 		})
 		return parts.Wait()
 	})
@@ -260,11 +300,13 @@ func (d *dev) banner(http string) {
 		{"Temporal Web UI", info.UI},
 		{"Temporal", info.Temporal},
 		{"Sandbox", info.Sandbox + "/_sandbox/"},
+		{"Mail", "smtp://" + info.SMTP + ", shown at " + info.Sandbox + "/_sandbox/mail"},
 		{"Data", data},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(d.Out, "  %-16s %s\n", line[0], line[1])
 		}
 	}
+	d.sayRegions(info.Regions)
 	fmt.Fprintf(d.Out, "\nPress the first button:\n\n  curl -s %s/v1/flows/product-specs/runs -H 'Content-Type: application/json' -d '{\"product_id\": \"AS54888\"}'\n\nCtrl-C stops everything.\n", http)
 }

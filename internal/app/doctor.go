@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/httpapi"
+	"patchbay/internal/web"
 )
 
 const (
@@ -81,9 +83,39 @@ func (a *api) Examine(ctx context.Context) []httpapi.Check {
 			found[i] = httpapi.Check{Name: c.name, Status: v.status, Detail: v.detail}
 		})
 	}
+	regions := make([]httpapi.Check, len(a.face.Regions))
+	for i, r := range a.face.Regions {
+		looking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, examined)
+			defer cancel()
+			v := examineRegion(ctx, r)
+			regions[i] = httpapi.Check{Name: "region " + r.Name, Status: v.status, Detail: v.detail}
+		})
+	}
+	var borders []httpapi.Check
+	looking.Go(func() { borders = a.examineBorders(ctx) })
 	connections := a.examineConnections(ctx)
 	looking.Wait()
-	return slices.Concat(found, connections)
+	return slices.Concat(found, regions, connections, borders)
+}
+
+// examineRegion asks a region that runs beside whether it is ready; its own doctor, at
+// its address, tells the rest.
+func examineRegion(ctx context.Context, r web.Region) verdictOf {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Address+"/readyz", nil)
+	if err != nil {
+		return broken(err)
+	}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := once.Do(request)
+	if err != nil {
+		return failed("it does not answer at %s", r.Address)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		return failed("not ready; patchbay doctor --server %s says why", r.Address)
+	}
+	return okay("ready at %s", r.Address)
 }
 
 func (a *api) examineBuild(ctx context.Context) verdictOf {
@@ -235,7 +267,10 @@ func (a *api) examineConnections(ctx context.Context) []httpapi.Check {
 }
 
 func (a *api) examineConnection(ctx context.Context, c flow.Connection) verdictOf {
-	if missing := unresolved([]flow.Connection{c}, a.Resolve); len(missing) > 0 {
+	if err := a.systems.ours(nil, c); err != nil {
+		return okay("not tried: it is dialled in region %s alone", c.Region)
+	}
+	if missing := unresolved([]flow.Connection{c}, a.Region, a.Resolve); len(missing) > 0 {
 		// The process that dials is a worker; only where that is this one is it wrong.
 		if a.face.Working != nil {
 			return failed("%s", missing[0])

@@ -80,6 +80,11 @@ type gateway struct {
 // newGateway starts one; database gives it another address than the real one.
 func newGateway(t *testing.T, database func(url string) string) *gateway {
 	t.Helper()
+	return newGatewayOf(t, database, gateFlows)
+}
+
+func newGatewayOf(t *testing.T, database func(url string) string, flows fstest.MapFS) *gateway {
+	t.Helper()
 	d := storetest.NewDatabase(t)
 	g := &gateway{T: t}
 	var err error
@@ -103,7 +108,7 @@ func newGateway(t *testing.T, database func(url string) string) *gateway {
 		Database: database(d.App), Temporal: nobody(t), Speed: 1, Resolve: config.Resolve, Log: zap.NewNop(), Metrics: metrics,
 	})
 	require.NoError(t, err)
-	_, err = apply(t.Context(), c.plans, gateFlows, "gate", 1, "test")
+	_, err = apply(t.Context(), c.plans, c.board, c.slots, applying{files: flows, name: "gate", speed: 1, by: "test"})
 	require.NoError(t, err)
 
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

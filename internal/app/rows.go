@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"patchbay/activities"
@@ -18,6 +17,13 @@ import (
 // Rows reads every page of the plan's read. More rows than the flow allows is a
 // refusal, not a cut: a short answer would look complete.
 func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
+	if plan.Reaction != nil {
+		return s.items(ctx, plan, params)
+	}
+	return s.read(ctx, plan, params)
+}
+
+func (s *systems) read(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
 	name := plan.Read.Connection
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
@@ -27,11 +33,11 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 	if !ok {
 		return nil, lacking(name, "read pages")
 	}
-	mapper, err := s.mappers.of(plan)
+	c, err := s.mappers.of(plan)
 	if err != nil {
 		return nil, err
 	}
-	where, err := mapper.Where(params)
+	where, err := c.mapper.Where(params)
 	if err != nil {
 		return nil, fmt.Errorf("evaluating the where clause: %w", err)
 	}
@@ -80,7 +86,7 @@ func tooMany(plan *flow.Plan) error {
 }
 
 // Upsert writes rows by the plan's key.
-func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, marks []activities.Mark) ([]error, error) {
+func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, call activities.Call) ([]error, error) {
 	name := plan.Write.Connection
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
@@ -90,9 +96,9 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, rows []flow.Row, 
 	if !ok {
 		return nil, lacking(name, "write by key")
 	}
-	in := connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: rows}
+	in := connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: call.Rows, Origin: call.Origin, Held: call.Held}
 	if _, keeps := system.(connector.Marker); keeps {
-		in.Marks = marksOf(marks)
+		in.Marks = marksOf(call.Marks)
 	}
 	results, err := writer.Upsert(ctx, in)
 	if err != nil {
@@ -127,7 +133,7 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 	}
 	reader, ok := system.(connector.KeyReader)
 	if !ok {
-		return activities.Sight{}, lacking(name, "read back by key")
+		return activities.Sight{Rows: make([]flow.Row, len(rows))}, nil // it shows nothing, ever: a mail server
 	}
 	var sight activities.Sight
 	if c, says := system.(connector.Conditional); says && c.Conditional() {
@@ -187,40 +193,4 @@ func exactKey(key []string, row connector.Row) string {
 	}
 	b, _ := json.Marshal(values)
 	return string(b)
-}
-
-// mappers keeps the compiled expressions of plans. Plans are immutable and come
-// from a cache, so a plan is known by its address.
-type mappers struct {
-	mu       sync.Mutex
-	compiled map[*flow.Plan]*expr.Mapper
-}
-
-// mostMappers bounds the cache; beyond it everything is compiled anew, once.
-const mostMappers = 256
-
-func (m *mappers) of(plan *flow.Plan) (*expr.Mapper, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if found, ok := m.compiled[plan]; ok {
-		return found, nil
-	}
-	mapper, err := expr.NewMapper(plan)
-	if err != nil {
-		return nil, fmt.Errorf("compiling the expressions of %s: %w", plan.Flow, err)
-	}
-	if len(m.compiled) >= mostMappers || m.compiled == nil {
-		m.compiled = map[*flow.Plan]*expr.Mapper{}
-	}
-	m.compiled[plan] = mapper
-	return mapper, nil
-}
-
-// Map implements activities.Mapper.
-func (m *mappers) Map(plan *flow.Plan, params flow.Row, rows []flow.Row) ([]flow.Row, error) {
-	mapper, err := m.of(plan)
-	if err != nil {
-		return nil, err
-	}
-	return mapper.Map(params, rows)
 }

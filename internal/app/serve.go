@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -84,6 +85,8 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		}
 		parts.Go(func() error { w.present(base); return nil })
 		parts.Go(func() error { return w.inherit(polling, w.tell) })
+		parts.Go(func() error { w.sweeper().Run(polling); return nil })
+		parts.Go(func() error { w.follower().Run(polling); return nil })
 		parts.Go(func() error {
 			defer stop()
 			select {
@@ -126,13 +129,15 @@ func (w *work) tell(found workers.Estate) {
 
 // ApplyOptions are the choices of `patchbay apply`.
 type ApplyOptions struct {
-	Role      string        // the application role, which serve and worker use
-	Password  string        // for it; the role is made or updated when there is one
-	Flows     fs.FS         // flow files and connections.yaml
-	FlowsName string        // stands before their names in messages
-	By        string        // who applies
-	Wait      time.Duration // for a worker of this build
-	Out       io.Writer     // progress
+	Role      string            // the application role, which serve and worker use
+	Password  string            // for it; the role is made or updated when there is one
+	Flows     fs.FS             // flow files and connections.yaml
+	FlowsName string            // stands before their names in messages
+	By        string            // who applies
+	Egress    map[string]string // by other region: the password of the role by which it reads our border
+	Hooks     string            // URL at which sources reach the API; empty: none is told to deliver
+	Wait      time.Duration     // for a worker of this build
+	Out       io.Writer         // progress
 }
 
 // Apply brings the schema up to date as the owner of the database, whom
@@ -150,8 +155,27 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	if err := durable.RegisterSearchAttributes(ctx, c.temporal, c.Namespace); err != nil {
 		return c.located(err)
 	}
-	if _, err := apply(ctx, c.plans, o.Flows, o.FlowsName, s.Speed, o.By); err != nil {
+	f, err := apply(ctx, c.plans, c.board, c.slots, applying{files: o.Flows, name: o.FlowsName, speed: s.Speed, by: o.By, region: s.Region})
+	if err != nil {
 		return err
+	}
+	borders, err := Borders(o.Flows, o.FlowsName)
+	if err != nil {
+		return err
+	}
+	for _, line := range append(f.elsewhere, borders...) {
+		fmt.Fprintln(o.Out, line)
+	}
+	if err := prepareBorders(ctx, s, o, f.plans); err != nil {
+		return err
+	}
+	if err := c.schedules().Make(ctx); err != nil {
+		return c.located(err)
+	}
+	if o.Hooks != "" {
+		if failed := c.subscribe(ctx, o.Hooks); len(failed) > 0 {
+			return fmt.Errorf("flows are in force, and not every source delivers: %w", errors.Join(failed...))
+		}
 	}
 	return promote(ctx, c, o.Wait, o.Out)
 }

@@ -11,16 +11,25 @@ import (
 	"patchbay/internal/flowfile"
 )
 
-// What check lets a flow write to can be written: by key, and read back or marked.
+// What check lets a flow write to can be written by key, and read back or marked;
+// where it cannot, check lets nothing be written that may not be repeated.
 func TestCheckKnowsWhichSystemsCanBeWritten(t *testing.T) {
 	t.Parallel()
 	for _, name := range registry().Systems() {
-		system, err := registry().Build(connector.Config{Name: "c", System: name, URL: "https://x", Auth: connector.Auth{Kind: "basic"}}, connector.Deps{})
+		c := connector.Config{Name: "c", System: name, URL: "https://x", Auth: connector.Auth{Kind: "basic"}}
+		switch name {
+		case "smtp":
+			c.Options = map[string]string{"from": "service@example.com"}
+		case "ibm":
+			c.Options = map[string]string{"repository": "OS1"}
+		}
+		system, err := registry().Build(c, connector.Deps{})
 		require.NoError(t, err)
 		_, writes := system.(connector.Upserter)
 		_, reads := system.(connector.KeyReader)
 		_, marks := system.(connector.Marker)
-		require.Equal(t, flowfile.Writes(name), writes && (reads || marks), name)
+		require.Equal(t, flowfile.Writes(name), writes, name)
+		require.Equal(t, flowfile.Forgets(name), writes && !reads && !marks, name)
 	}
 	require.False(t, flowfile.Writes("unknown"))
 }

@@ -54,7 +54,10 @@ func TestAReferenceWithoutAValueNamesItsConnection(t *testing.T) {
 	c := flow.Connection{Name: "crm", URL: "https://x"}
 	c.Auth.ClientID, c.Auth.ClientSecret = "${env:PATCHBAY_TEST_NONE}", "${env:PATCHBAY_TEST_NONE}"
 	require.Equal(t, []string{"connection crm: the environment variable of ${env:PATCHBAY_TEST_NONE} is not set"},
-		unresolved([]flow.Connection{c}, config.Resolve))
+		unresolved([]flow.Connection{c}, "", config.Resolve))
+	c.Auth, c.Options = flow.Auth{}, map[string]string{"api_key": "${env:PATCHBAY_TEST_KEY}"}
+	require.Equal(t, []string{"connection crm: the environment variable of ${env:PATCHBAY_TEST_KEY} is not set"},
+		unresolved([]flow.Connection{c}, "", config.Resolve))
 	c.URL = "${env:PATCHBAY_TEST_URL}"
 	_, err := Identity(config.Resolve)(c)
 	require.ErrorContains(t, err, "connection crm: the environment variable of ${env:PATCHBAY_TEST_URL} is not set")

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"patchbay/flows"
 )
 
 func TestAnAnswerIsRightOnlyWithRowsOfTheProductThatWasAskedFor(t *testing.T) {
@@ -35,6 +37,19 @@ func TestAnAnswerIsRightOnlyWithRowsOfTheProductThatWasAskedFor(t *testing.T) {
 			require.Equal(t, c.right, err == nil, "%v", err)
 		})
 	}
+}
+
+func TestTheConnectionsOfTheBenchStateNoLimits(t *testing.T) {
+	t.Parallel()
+	connections, err := flows.Files.ReadFile("connections.yaml")
+	require.NoError(t, err)
+	require.Contains(t, string(connections), "requests: 6000")
+	bare := string(stated.ReplaceAll(connections, nil))
+	for _, gone := range []string{"quotas:", "requests:", "execution:", "messages:"} {
+		require.NotContains(t, bare, gone)
+	}
+	require.Contains(t, bare, "    limits: { concurrent: 4, timeout: 15s }\n")
+	require.Contains(t, bare, "    hook: ")
 }
 
 func TestACrowdPressesNoProductTwiceWithinABucket(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ const queued = "product-specs-queued"
 // Taken apart, it is what `dev` stood on, without the `dev`.
 type environment struct {
 	site
-	temporal, sandbox string // addresses
+	temporal, sandbox, smtp string // addresses
 
 	dir, binary    string
 	cmd            *exec.Cmd
@@ -75,7 +76,7 @@ func (e *environment) start(ctx context.Context, o options) error {
 	if err := e.writeFlows(); err != nil {
 		return err
 	}
-	if e.cmd, err = e.launch("dev", nil, "dev", "--lean", "--data", e.dir, "--flows", filepath.Join(e.dir, "flows"),
+	if e.cmd, err = e.launch("dev", []string{"PATCHBAY_BENCH_HOOK=" + benchKey}, "dev", "--lean", "--data", e.dir, "--flows", filepath.Join(e.dir, "flows"),
 		"--http", "127.0.0.1:0", "--temporal-port", "0", "--ui-port", "0", "--sandbox-port", "0"); err != nil {
 		return err
 	}
@@ -91,11 +92,22 @@ func (e *environment) start(ctx context.Context, o options) error {
 	return err
 }
 
+// stated is what connections.yaml says of a provider's limits.
+var stated = regexp.MustCompile(`(?m)^    quotas:.*\n(      - .*\n)*`)
+
 // writeFlows puts the example flows into a directory, and a copy of product-specs
-// that lets thousands wait.
+// that lets thousands wait, and the flows of the section on events. The lean sandbox
+// has no limits, so none are stated.
 func (e *environment) writeFlows() error {
 	dir := filepath.Join(e.dir, "flows")
 	if err := os.CopyFS(dir, flows.Files); err != nil {
+		return err
+	}
+	connections, err := flows.Files.ReadFile("connections.yaml")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "connections.yaml"), stated.ReplaceAll(connections, nil), 0o644); err != nil {
 		return err
 	}
 	source, err := flows.Files.ReadFile("product-specs.yaml")
@@ -108,7 +120,10 @@ func (e *environment) writeFlows() error {
 	}
 	copied := bytes.Replace(source[:at], []byte("flow: product-specs\n"), []byte("flow: "+queued+"\n"), 1)
 	copied = append(copied, "\nlimits: { timeout: 10m, rows: 500, concurrent: 50, per_user: 2, queue: 6000 }\n"...)
-	return os.WriteFile(filepath.Join(dir, queued+".yaml"), copied, 0o644)
+	if err := os.WriteFile(filepath.Join(dir, queued+".yaml"), copied, 0o644); err != nil {
+		return err
+	}
+	return writeEventFlows(dir)
 }
 
 // launch starts the binary with a log of its own. The working directory is the
@@ -154,6 +169,7 @@ func (e *environment) ready() bool {
 		HTTP     string `json:"http"`
 		Temporal string `json:"temporal"`
 		Sandbox  string `json:"sandbox"`
+		SMTP     string `json:"smtp"`
 		Database string `json:"database"`
 		Metrics  string `json:"metrics"`
 		Children []struct {
@@ -167,6 +183,7 @@ func (e *environment) ready() bool {
 	}
 	e.api, e.actionsAt = record.HTTP, record.Metrics
 	e.temporal, e.sandbox, e.database = record.Temporal, record.Sandbox, record.Database
+	e.smtp = record.SMTP
 	e.running = processes{"patchbay": e.cmd.Process.Pid}
 	for _, child := range record.Children {
 		e.running[child.Name] = child.PID

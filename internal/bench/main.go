@@ -4,8 +4,9 @@
 // itself, the sandbox and PostgreSQL could do at most, then medians over
 // alternating rounds with their spread, for one client and for many: answers and
 // completed writes a second, Temporal's own count of actions, where the CPU time
-// went, memory. Then the same with separate processes, identical requests at
-// once, and one user's press behind another user's queue. `make bench` runs it;
+// went, memory. Then the way of an event, from its delivery to its mail, beside raw
+// inserts and a workflow per event; the same presses with separate processes, identical requests at
+// once, a consolidation beside the same rows in plain SQL, and one user's press behind another user's queue. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
 //
 // It drives the built binary as a user does and imports nothing of Patchbay but
@@ -32,6 +33,7 @@ import (
 type options struct {
 	only    []string
 	clients []int
+	rows    []int
 	rounds  int
 	lasting time.Duration
 	alone   bool
@@ -43,12 +45,14 @@ type options struct {
 const (
 	ceilingSection   = "ceiling"
 	loadSection      = "load"
+	eventsSection    = "events"
 	splitSection     = "split"
 	identicalSection = "identical"
+	gatherSection    = "consolidate"
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{ceilingSection, loadSection, splitSection, identicalSection, fairnessSection}
+var sections = []string{ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -58,6 +62,7 @@ func main() {
 	var o options
 	only := flag.String("only", strings.Join(sections, ","), "sections to run")
 	clients := flag.String("clients", "1,32,256", "numbers of clients that press at a time")
+	rows := flag.String("rows", "1000000", "rows of each source of a consolidation; several sizes one after the other")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every contender once")
 	flag.DurationVar(&o.lasting, "lasting", 3*time.Second, "how long the clients of a round go on pressing")
 	flag.BoolVar(&o.alone, "alone", false, "under load, press patchbay without the bare workflow beside it")
@@ -65,7 +70,10 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of patchbay's last round with most clients to `PREFIX`-cpu.pprof and -heap.pprof")
 	flag.Parse()
 	var err error
-	if o.only, o.clients, err = choices(*only, *clients); err == nil && (o.rounds < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
+	if o.only, o.clients, err = choices(*only, *clients); err == nil {
+		o.rows, err = numbers(*rows, 1<<30)
+	}
+	if err == nil && (o.rounds < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
 		err = errors.New("give at least one round, no arguments, and a profile only of what is built here")
 	}
 	if err != nil {
@@ -84,22 +92,28 @@ func finish(name string, err error) {
 	}
 }
 
-func choices(only, clients string) (names []string, numbers []int, err error) {
+func choices(only, clients string) (names []string, counts []int, err error) {
 	for name := range strings.SplitSeq(only, ",") {
 		if !slices.Contains(sections, name) {
 			return nil, nil, fmt.Errorf("there is no section %q; there are %s", name, strings.Join(sections, ", "))
 		}
 		names = append(names, name)
 	}
-	for text := range strings.SplitSeq(clients, ",") {
+	counts, err = numbers(clients, 4096)
+	slices.Sort(counts)
+	return names, counts, err
+}
+
+// numbers reads a list of them, each from 1 to most.
+func numbers(list string, most int) (all []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > 4096 {
-			return nil, nil, fmt.Errorf("%q is no number of clients", text)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("%q is no number from 1 to %d", text, most)
 		}
-		numbers = append(numbers, n)
+		all = append(all, n)
 	}
-	slices.Sort(numbers)
-	return names, numbers, nil
+	return all, nil
 }
 
 func run(ctx context.Context, o options) error {
@@ -108,7 +122,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer env.stop(ctx)
-	peer, err := startPeer(env.temporal, env.sandbox)
+	peer, err := startPeer(env.temporal, env.sandbox, env.smtp)
 	if err != nil {
 		return err
 	}
@@ -124,11 +138,16 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	if slices.Contains(o.only, eventsSection) {
+		if err := events(ctx, env, peer, o); err != nil {
+			return err
+		}
+	}
 	peer.stop()
 	apart := []struct {
 		name string
 		run  func(context.Context, *environment, options) error
-	}{{splitSection, split}, {identicalSection, identical}, {fairnessSection, fairness}}
+	}{{splitSection, split}, {identicalSection, identical}, {gatherSection, consolidate}, {fairnessSection, fairness}}
 	for _, section := range apart {
 		if !slices.Contains(o.only, section.name) {
 			continue

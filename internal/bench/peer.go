@@ -32,8 +32,8 @@ const peerCommand = "peer"
 // defaults, worker and starter in one process so that starts are eager, as
 // Patchbay's are. It ends with its standard input.
 func runPeer(args []string) error {
-	if len(args) != 2 {
-		return errors.New("give the addresses of Temporal and of the sandbox")
+	if len(args) != 3 {
+		return errors.New("give the addresses of Temporal, of the sandbox and of its mail server")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -51,6 +51,7 @@ func runPeer(args []string) error {
 	w.RegisterWorkflowWithOptions(bareWorkflow, workflow.RegisterOptions{Name: "bare"})
 	w.RegisterActivityWithOptions(v.Read, activity.RegisterOptions{Name: "read"})
 	w.RegisterActivityWithOptions(v.Write, activity.RegisterOptions{Name: "write"})
+	registerTelling(w, args[2])
 	if err := w.Start(); err != nil {
 		return err
 	}
@@ -71,6 +72,7 @@ func runPeer(args []string) error {
 		}
 		return rows, nil
 	}))
+	mux.HandleFunc("POST /tell", tellWith(c))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -126,12 +128,12 @@ type peer struct {
 	stop func()
 }
 
-func startPeer(temporal, sandbox string) (*peer, error) {
+func startPeer(temporal, sandbox, smtp string) (*peer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, peerCommand, temporal, sandbox)
+	cmd := exec.Command(self, peerCommand, temporal, sandbox, smtp)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // processes are what is measured: the pid by the name.
@@ -63,16 +64,42 @@ func (p processes) since(before map[string]float64) (map[string]float64, error) 
 }
 
 // resident is the memory of a process, in bytes.
-func resident(pid int) (int64, error) {
+func resident(pid int) (int64, error) { return statusOf(pid, "VmRSS:") }
+
+// statusOf is one of the sizes in the status of a process, in bytes.
+func statusOf(pid int, line string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading memory (Linux only): %w", err)
 	}
-	for line := range bytes.Lines(b) {
-		if value, ok := strings.CutPrefix(string(line), "VmRSS:"); ok {
+	for text := range bytes.Lines(b) {
+		if value, ok := strings.CutPrefix(string(text), line); ok {
 			kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmRSS in the status of process %d", pid)
+	return 0, fmt.Errorf("no %s in the status of process %d", strings.TrimSuffix(line, ":"), pid)
+}
+
+// watchMemory looks at the memory of a process ten times a second until what it gives is
+// called, which gives what was seen.
+func watchMemory(pid int) (stop func() []int64) {
+	done, seen := make(chan struct{}), make(chan []int64)
+	go func() {
+		ticks := time.NewTicker(100 * time.Millisecond)
+		defer ticks.Stop()
+		var all []int64
+		for look := true; look; {
+			if n, err := resident(pid); err == nil {
+				all = append(all, n)
+			}
+			select {
+			case <-done:
+				look = false
+			case <-ticks.C:
+			}
+		}
+		seen <- all
+	}()
+	return func() []int64 { close(done); return <-seen }
 }

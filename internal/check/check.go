@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -38,6 +39,9 @@ type (
 		Flows []Flow `json:"-"`
 		// Connections are what connections.yaml declares.
 		Connections []flow.Connection `json:"-"`
+		Peers       []flow.Peer       `json:"-"` // how regions reach each other
+		Declared    flowfile.File     `json:"-"` // connections.yaml
+		Alerts      flow.Alerting     `json:"-"` // who is told when something is wrong
 		// Files counts the files that were read.
 		Files int `json:"-"`
 	}
@@ -111,15 +115,19 @@ func (c *checker) load(names []string) error {
 		if err != nil {
 			return err
 		}
+		c.report.Declared = file
 		parsed, diags := flowfile.ParseConnections(file)
 		connections = parsed
 		c.report.Problems = append(c.report.Problems, diags...)
 	} else {
 		c.problem(ConnectionsFile, 1, 1, flowfile.CodeRequired, flowfile.Error, "there is no "+ConnectionsFile, "declare the systems that the flows talk to")
 	}
-	c.report.Connections = connections.List
-	c.loaded.Connections = connections
-	c.loaded.Complete = true
+	c.report.Connections, c.report.Alerts, c.report.Peers = connections.List, connections.Alerts, connections.Peers
+	c.loaded.Connections, c.loaded.Declared = connections, c.report.Declared
+	c.loaded.Complete, c.loaded.Speed = true, c.options.Compile.Speed
+	if c.loaded.Now = c.options.Compile.Now; c.loaded.Now.IsZero() {
+		c.loaded.Now = time.Now()
+	}
 	plans := map[string]*flow.Plan{}
 	for _, name := range names {
 		if name == ConnectionsFile || strings.HasSuffix(name, testSuffix) {
@@ -129,7 +137,7 @@ func (c *checker) load(names []string) error {
 		if err != nil {
 			return err
 		}
-		plan, diags := flowfile.Compile(file, connections.List, c.options.Compile)
+		plan, diags := flowfile.Compile(file, connections.List, c.compile())
 		c.report.Problems = append(c.report.Problems, diags...)
 		if plan == nil {
 			c.loaded.Complete = false
@@ -141,6 +149,14 @@ func (c *checker) load(names []string) error {
 	}
 	c.loaded.Flows = c.report.Flows
 	return c.tests(names, plans)
+}
+
+// compile reads templates from the directory itself.
+func (c *checker) compile() flowfile.Options {
+	o := c.options.Compile
+	o.Peers = append([]flow.Peer{}, c.report.Peers...) // known, even if there are none
+	o.File = func(name string) ([]byte, error) { return fs.ReadFile(c.dir, name) }
+	return o
 }
 
 // tests reads the flow tests, and runs them where the options say so.

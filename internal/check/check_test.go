@@ -19,12 +19,12 @@ import (
 func files(t *testing.T, with map[string]string) fstest.MapFS {
 	t.Helper()
 	out := fstest.MapFS{}
-	names, err := fs.Glob(flows.Files, "*.yaml")
+	entries, err := flows.Files.ReadDir(".")
 	require.NoError(t, err)
-	for _, name := range names {
-		data, err := flows.Files.ReadFile(name)
+	for _, entry := range entries {
+		data, err := flows.Files.ReadFile(entry.Name())
 		require.NoError(t, err)
-		out[name] = &fstest.MapFile{Data: data}
+		out[entry.Name()] = &fstest.MapFile{Data: data}
 	}
 	for name, text := range with {
 		if text == "" {
@@ -57,9 +57,13 @@ func TestTheExamplesAreClean(t *testing.T) {
 	require.Empty(t, lines(report))
 	require.Equal(t, 0, report.Tests.Failed)
 	require.Positive(t, report.Tests.Passed)
-	require.Equal(t, "product-specs", report.Flows[0].Plan.Flow)
-	require.Len(t, report.Connections, 2)
-	require.Equal(t, 3, report.Files)
+	require.Equal(t, "account-sync", report.Flows[0].Plan.Flow)
+	require.Equal(t, "case-notifications", report.Flows[1].Plan.Flow)
+	require.Equal(t, "customer-360", report.Flows[2].Plan.Flow)
+	require.Equal(t, "product-specs", report.Flows[3].Plan.Flow)
+	require.Len(t, report.Connections, 10)
+	require.Len(t, report.Peers, 3)
+	require.Equal(t, 8, report.Files)
 
 	b, err := json.Marshal(run(t, flows.Files, check.Options{}))
 	require.NoError(t, err)
@@ -111,7 +115,7 @@ func TestTwoFlowsOfOneNameAreRefused(t *testing.T) {
 
 func TestADirectoryWithoutConnectionsSaysSo(t *testing.T) {
 	t.Parallel()
-	report := run(t, files(t, map[string]string{"connections.yaml": ""}), check.Options{})
+	report := run(t, files(t, map[string]string{"connections.yaml": "", "account-sync.yaml": "", "case-notifications.yaml": "", "case-notifications_test.yaml": "", "customer-360.yaml": "", "customer-360_test.yaml": ""}), check.Options{})
 	require.Equal(t, flowfile.CodeRequired, report.Problems[0].Code)
 	require.Equal(t, "connections.yaml", report.Problems[0].File)
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"time"
 
 	"patchbay/internal/flowfile"
 )
@@ -10,8 +11,12 @@ type (
 	// Loaded is all that a proof may look at.
 	Loaded struct {
 		Connections *flowfile.Connections
+		Declared    flowfile.File // connections.yaml
 		Flows       []Flow
 		Complete    bool // every flow compiled
+
+		Now   time.Time // when schedules are looked at
+		Speed float64   // of the environment, by which the times of plans are divided
 	}
 
 	// proof finds what is wrong with the flows as a whole.
@@ -23,7 +28,14 @@ type (
 var proofs = []proof{
 	uniqueNames,
 	connectionsAreUsed,
+	noLoops,
+	oneWriter,
+	fitsQuotas,
+	noLeaks,
 }
+
+// speed is by how much times are divided.
+func (l Loaded) speed() float64 { return max(l.Speed, 1) }
 
 // uniqueNames: the name of a flow is its address, so no two may share one.
 func uniqueNames(l Loaded) []flowfile.Diagnostic {

@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -22,6 +26,9 @@ func checkCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "examples", Usage: "check the flows in the binary instead of a directory"},
 			&cli.BoolFlag{Name: "test", Usage: "also run the flow tests (*_test.yaml)"},
+			&cli.BoolFlag{Name: "residency", Usage: "also print what each flow carries over which border"},
+			&cli.BoolFlag{Name: "online", Usage: "also compare flows with what their systems say of their tables now"},
+			&cli.StringFlag{Name: "data", Value: ".patchbay", Usage: "with --online: `DIR` of a patchbay dev, whose sandbox the example connections name"},
 			&cli.BoolFlag{Name: "strict", Usage: "warnings count"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
@@ -29,7 +36,7 @@ func checkCommand() *cli.Command {
 	}
 }
 
-func checkFlows(_ context.Context, c *cli.Command) error {
+func checkFlows(ctx context.Context, c *cli.Command) error {
 	dir := c.Args().First()
 	if c.Args().Len() > 1 {
 		return usage("check takes one directory, not %d", c.Args().Len())
@@ -46,22 +53,32 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("online") {
+		if report, err = app.CheckOnline(ctx, report, c.String("data")); err != nil {
+			return err
+		}
+	}
 	out := c.Root().Writer
 	errs, warnings := 0, 0
 	for _, p := range report.Problems {
-		if p.Severity == flowfile.Error {
+		switch p.Severity {
+		case flowfile.Error:
 			errs++
-		} else {
+		case flowfile.Warning:
 			warnings++
+		case flowfile.Info:
 		}
 	}
 	if c.Bool("json") {
-		if err := printJSON(out, report); err != nil {
+		if err := printReport(out, report, c.Bool("residency")); err != nil {
 			return err
 		}
 	} else {
 		for _, p := range report.Problems {
 			fmt.Fprintf(out, "%s: %s\n", p.Severity, app.Line(p))
+		}
+		if c.Bool("residency") {
+			printCrossings(out, check.Crossings(report))
 		}
 		fmt.Fprintf(c.Root().ErrWriter, "%s, %s, %s, %s", count(report.Files, "file"), count(len(report.Flows), "flow"), count(errs, "error"), count(warnings, "warning"))
 		if report.Tests != nil {
@@ -76,6 +93,34 @@ func checkFlows(_ context.Context, c *cli.Command) error {
 		return failure{status: exitFailed}
 	}
 	return nil
+}
+
+func printReport(out io.Writer, report check.Report, residency bool) error {
+	if !residency {
+		return printJSON(out, report)
+	}
+	return printJSON(out, struct {
+		check.Report
+		Crossings []check.Crossing `json:"crossings"`
+	}{report, check.Crossings(report)})
+}
+
+// printCrossings prints, for each flow and border, which columns cross from where to where.
+func printCrossings(out io.Writer, list []check.Crossing) {
+	if len(list) == 0 {
+		fmt.Fprintln(out, "no flow carries anything over a border")
+	}
+	slices.SortStableFunc(list, func(a, b check.Crossing) int {
+		return cmp.Or(cmp.Compare(a.Flow, b.Flow), cmp.Compare(app.Border(a), app.Border(b)))
+	})
+	last := ""
+	for _, c := range list {
+		if head := c.Flow + ": " + app.Border(c); head != last {
+			fmt.Fprintln(out, head)
+			last = head
+		}
+		fmt.Fprintf(out, "  %s → %s: %s\n", c.Source, c.Target, strings.Join(c.Columns, ", "))
+	}
 }
 
 // flowsToCheck opens what is to be checked; name stands before file names.

@@ -62,10 +62,11 @@ const goodConnections = `connections:
 //
 //	F11, F13       A flow has one read and one write: no steps to form a circle or to
 //	               come in a wrong order. What is used before it is there is F14.
-//	F20, F21       No flow has a schedule.
+//	F20, F21       An instant flow has no schedule; internal/flowfile has them of consolidations.
 //	F22, in part   A timeout that is left out is 30 s; no activity is declared here.
-//	F25, F26, F27  No flow watches or copies between regions: no field is classified,
-//	               and nothing written starts a flow.
+//	F25, F26       internal/flowfile and internal/check have them, of synchronizations
+//	               and of what is restricted in any flow.
+//	F27            internal/check has it, of flows that react to what is written.
 //	F28, F29       No flow sends mail.
 //	F30            An edited file is a new plan beside the old one: no mistake, see
 //	               TestAnEditedFlowIsNoMistake.
@@ -150,7 +151,8 @@ func badFiles() []badFile {
 func directory(t *testing.T, flow, connections string) string {
 	t.Helper()
 	dir := t.TempDir()
-	other := strings.Replace(goodFlow, "flow: specs", "flow: other", 1)
+	// It fills no column that the flow at hand fills: two that do are warned of.
+	other := strings.NewReplacer("flow: specs", "flow: other", "  value: item.AttributeValue\n", "").Replace(goodFlow)
 	for name, text := range map[string]string{"specs.yaml": flow, "connections.yaml": connections, "another.yaml": other} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}

@@ -53,9 +53,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 		Commands: []*cli.Command{
-			devCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
+			devCommand(), regionCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
 			checkCommand(), schemaCommand(),
 			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(),
+			estimateCommand(), drillCommand(),
+			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), regionsCommand(), conflictsCommand(), decideCommand(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {

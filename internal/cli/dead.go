@@ -54,13 +54,15 @@ func deadCommand() *cli.Command {
 		Usage:     "list dead letters, look at one, or put some aside",
 		ArgsUsage: "[RUN]",
 		Description: "A run that failed for good is a dead letter until it is redriven (patchbay redrive) or dismissed. " +
-			"One that asked for what does not exist is none.",
+			"One that asked for what does not exist is none. Events that could not become runs are listed by cause with --events.",
 		Flags: slices.Concat(serverFlags(), choosing(), []cli.Flag{
 			&cli.StringFlag{Name: "state", Value: string(flow.LetterDead), Usage: "letters in this `STATE`: " + strings.Join(letterStates, ", ")},
 			&cli.BoolFlag{Name: "oldest", Usage: "the oldest first"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most `N` letters, 1 to 200"},
 			&cli.StringFlag{Name: "before", Usage: "the page after the one that ended with this `CURSOR`"},
 			&cli.StringFlag{Name: "dismiss", Usage: "put RUN… aside, because of `REASON`"},
+			&cli.BoolFlag{Name: "events", Usage: "events that were rejected or are dead, by cause; with --dismiss and --redrive, CAUSE…"},
+			&cli.BoolFlag{Name: "redrive", Usage: "with --events: have the events of CAUSE… judged again, under the plan in force"},
 		}),
 		Action: dead,
 	}
@@ -73,6 +75,10 @@ func dead(ctx context.Context, c *cli.Command) error {
 	}
 	ids := c.Args().Slice()
 	switch {
+	case c.Bool("events"):
+		return r.events(ctx, c, ids)
+	case c.Bool("redrive"):
+		return usage("--redrive is of events: patchbay dead --events --redrive CAUSE…; runs are redriven by patchbay redrive RUN…")
 	case c.IsSet("dismiss") && len(ids) == 0:
 		return usage("name the letters to put aside: patchbay dead --dismiss REASON RUN…")
 	case c.IsSet("dismiss") && strings.TrimSpace(c.String("dismiss")) == "":

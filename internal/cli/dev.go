@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -22,10 +24,12 @@ func devCommand() *cli.Command {
 			&cli.IntFlag{Name: "temporal-port", Value: 7233, Usage: "`PORT` of Temporal; 0 picks a free one"},
 			&cli.IntFlag{Name: "ui-port", Value: 8233, Usage: "`PORT` of the Temporal Web UI; 0 picks a free one"},
 			&cli.IntFlag{Name: "sandbox-port", Value: 8090, Usage: "`PORT` of the sandbox; 0 picks a free one"},
+			&cli.IntFlag{Name: "smtp-port", Usage: "`PORT` of the sandbox's mail server; 0 picks a free one"},
 			&cli.StringFlag{Name: "data", Value: ".patchbay", Usage: "`DIR` for data, logs and dev.json"},
 			&cli.BoolFlag{Name: "fresh", Usage: "begin with empty data"},
 			&cli.StringFlag{Name: "flows", Usage: "`DIR` of flow files (default: ./flows where it exists, else the examples in the binary)"},
 			&cli.FloatFlag{Name: "speed", Value: 1, Usage: "divide every duration by `N`"},
+			&cli.StringFlag{Name: "regions", Usage: "run a Patchbay for each of these regions too, such as `de,fr,ch`, each with a database, a Temporal and credentials of its own"},
 			&cli.BoolFlag{Name: "lean", Usage: "sandbox without limits and record, for benchmarks"},
 			&cli.StringFlag{Name: "database", Usage: "`URL` of a PostgreSQL to use instead of a private one", Sources: cli.EnvVars("PATCHBAY_DATABASE")},
 			&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of a Temporal to use instead of a development server", Sources: cli.EnvVars("TEMPORAL_ADDRESS")},
@@ -43,7 +47,7 @@ func runDev(ctx context.Context, c *cli.Command) error {
 	if speed < 1 || speed > 100_000 {
 		return usage("--speed %g: durations are divided by it; give 1 or more", speed)
 	}
-	for _, name := range []string{"temporal-port", "ui-port", "sandbox-port"} {
+	for _, name := range []string{"temporal-port", "ui-port", "sandbox-port", "smtp-port"} {
 		if p := c.Int(name); p < 0 || p > 65535 {
 			return usage("--%s %d is no port", name, p)
 		}
@@ -52,12 +56,47 @@ func runDev(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	regions, err := regionNames(c, files, name)
+	if err != nil {
+		return err
+	}
+	dir := ""
+	if name != examples {
+		if dir, err = filepath.Abs(name); err != nil {
+			return err
+		}
+	}
 	return app.Dev(ctx, app.DevOptions{
-		Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
-		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"),
+		Regions: regions, FlowsDir: dir, Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
+		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"), SMTPPort: c.Int("smtp-port"),
 		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
 		Flows: files, FlowsName: name, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
 	})
+}
+
+// regionNames reads --regions; they are those that the flows share records between.
+func regionNames(c *cli.Command, files fs.FS, dir string) ([]string, error) {
+	if !c.IsSet("regions") {
+		return nil, nil
+	}
+	known, err := app.Regions(files)
+	if err != nil {
+		return nil, err
+	}
+	if len(known) == 0 {
+		return nil, usage("--regions: no flow of %s shares records between regions (pattern: synchronization)", dir)
+	}
+	var names []string
+	for name := range strings.SplitSeq(c.String("regions"), ",") {
+		switch name = strings.TrimSpace(name); {
+		case !slices.Contains(known, name):
+			return nil, usage("--regions %s: %q is no region of the flows in %s; give some of %s", c.String("regions"), name, dir, strings.Join(known, ","))
+		case slices.Contains(names, name):
+			return nil, usage("--regions %s names %s twice", c.String("regions"), name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // ownFlows is the directory of flows that commands use when none is named.

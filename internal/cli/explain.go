@@ -53,6 +53,12 @@ func explain(ctx context.Context, c *cli.Command) error {
 	if err := printStory(c.Root().Writer, story.Entries, time.Local); err != nil {
 		return err
 	}
+	if paths := flow.PathsOf(story.Entries); len(paths) > 0 {
+		fmt.Fprintln(c.Root().Writer)
+		for _, p := range paths {
+			fmt.Fprintln(c.Root().Writer, plain(p.String()))
+		}
+	}
 	for _, a := range story.Runs {
 		fmt.Fprintln(c.Root().Writer)
 		printAccount(c.Root().Writer, a, time.Local)
@@ -106,6 +112,14 @@ func alike(a, b flow.Entry) bool {
 func detail(entries []flow.Entry) string {
 	e := entries[0]
 	var parts []string
+	for _, name := range []string{"change", "window"} {
+		if text := said(e, name); text != "" && (e.What == "event" || e.What == "window") {
+			parts = append(parts, text)
+		}
+	}
+	if n := said(e, "events"); n != "" && e.What == "window" {
+		parts = append(parts, n+" of its events")
+	}
 	if said(e, "target") != "" {
 		var targets []string
 		for _, e := range entries {

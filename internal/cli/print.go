@@ -28,6 +28,7 @@ func (r *remote) printRun(ctx context.Context, c *cli.Command, run flow.Run) err
 	if run.Result != nil && len(run.Result.Rows) > 0 {
 		printRows(out, run.Result.Rows, r.columns(ctx, run.Flow))
 	}
+	printFigures(out, run.Completeness)
 	fmt.Fprintf(note, "%s  %s/runs/%s\n", strings.Join(append([]string{string(run.Status)}, counted(run.Effects)...), ", "), r.base, run.RunID)
 	for _, line := range reasons(run.Effects) {
 		fmt.Fprintln(note, "  "+line)

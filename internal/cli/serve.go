@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"os"
 	"os/user"
 	"strings"
@@ -20,7 +21,13 @@ func productionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "database", Usage: "PostgreSQL `URL`, as text or as a reference such as ${file:PATH}; required", Sources: cli.EnvVars("PATCHBAY_DATABASE"), Required: true},
 		&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of Temporal (default: the environment configuration of its SDK)"},
 		&cli.StringFlag{Name: "namespace", Usage: "Temporal `NAMESPACE`"},
+		regionFlag(),
 	}
+}
+
+// regionFlag says whose connections a process may dial.
+func regionFlag() cli.Flag {
+	return &cli.StringFlag{Name: "region", Usage: "`NAME` of the region that this process is of: it dials no connection of another", Sources: cli.EnvVars("PATCHBAY_REGION")}
 }
 
 func settings(c *cli.Command) (app.Settings, error) {
@@ -29,7 +36,7 @@ func settings(c *cli.Command) (app.Settings, error) {
 		return app.Settings{}, err
 	}
 	return app.Settings{
-		Database: database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Speed: 1,
+		Database: database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Region: c.String("region"), Speed: 1,
 		Resolve: config.Resolve, Log: app.Logger(c.Root().ErrWriter, true, true),
 	}, nil
 }
@@ -42,6 +49,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8080", Usage: "`HOST:PORT` to listen on"},
 			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys, a line each: name, SHA-256, role; required", Required: true},
 			&cli.StringSliceFlag{Name: "host", Usage: "serve only this `HOST` header; may be repeated"},
+			&cli.StringSliceFlag{Name: "proxy", Usage: "`NETWORK` of proxies whose X-Forwarded-For says who delivers a webhook; may be repeated"},
 			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
 			&cli.StringFlag{Name: "url", Usage: "`URL` at which people reach the console, for links from the Temporal Web UI"},
 			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
@@ -58,8 +66,16 @@ func serveCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			var proxies []netip.Prefix
+			for _, text := range c.StringSlice("proxy") {
+				one, err := network(text)
+				if err != nil {
+					return usage("--proxy %q is no address and no network such as 10.0.0.0/8", text)
+				}
+				proxies = append(proxies, one)
+			}
 			return app.Serve(ctx, s, app.Face{
-				Keys: keys, Hosts: c.StringSlice("host"), UI: c.String("ui"), Address: strings.TrimRight(c.String("url"), "/"), Environment: c.String("environment"), Version: version(),
+				Keys: keys, Hosts: c.StringSlice("host"), Proxies: proxies, UI: c.String("ui"), Address: strings.TrimRight(c.String("url"), "/"), Environment: c.String("environment"), Version: version(),
 			}, c.String("http"))
 		},
 	}
@@ -93,6 +109,8 @@ func applyCommand() *cli.Command {
 		Flags: append(productionFlags(),
 			&cli.StringFlag{Name: "role", Value: app.ApplicationRole, Usage: "`NAME` of the database role that serve and worker use"},
 			&cli.StringFlag{Name: "role-password", Usage: "its password, as a `REFERENCE` such as ${file:PATH}; without one no role is made"},
+			&cli.StringSliceFlag{Name: "egress-password", Usage: "with --region: password of the role by which another region reads what this one exports, as `REGION=REFERENCE` such as fr=${file:PATH}; once for each"},
+			&cli.StringFlag{Name: "hooks", Usage: "`URL` at which sources reach the API of this installation, to have those deliver that can be told so; empty: none is told"},
 			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "`TIME` to wait for a worker of this build"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
@@ -118,14 +136,49 @@ func applyCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			egress, err := egressPasswords(c)
+			if err != nil {
+				return err
+			}
 			by := os.Getenv("USER")
 			if u, err := user.Current(); err == nil {
 				by = u.Username
 			}
 			return app.Apply(ctx, s, app.ApplyOptions{
-				Role: c.String("role"), Password: password, Flows: files, FlowsName: dir, By: by,
-				Wait: c.Duration("wait"), Out: c.Root().ErrWriter,
+				Role: c.String("role"), Password: password, Egress: egress, Flows: files, FlowsName: dir, By: by,
+				Wait: c.Duration("wait"), Hooks: c.String("hooks"), Out: c.Root().ErrWriter,
 			})
 		},
 	}
+}
+
+// egressPasswords reads the passwords of the roles of other regions. They are given as
+// references: what stands in an argument list, every process of the machine may read
+// (promise 9).
+func egressPasswords(c *cli.Command) (map[string]string, error) {
+	given := c.StringSlice("egress-password")
+	if len(given) > 0 && c.String("region") == "" {
+		return nil, usage("--egress-password is of the border of a region; give --region too")
+	}
+	passwords := map[string]string{}
+	for _, text := range given {
+		name, reference, found := strings.Cut(text, "=")
+		if !found || name == "" || !config.IsReference(reference) {
+			return nil, usage("--egress-password takes REGION=REFERENCE, such as fr=${file:PATH} or fr=${env:NAME}, and no password itself")
+		}
+		password, err := config.Resolve(reference)
+		if err != nil {
+			return nil, err
+		}
+		passwords[name] = password
+	}
+	return passwords, nil
+}
+
+// network reads an address or a network.
+func network(text string) (netip.Prefix, error) {
+	if at, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(at, at.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
 }

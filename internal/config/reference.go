@@ -60,3 +60,20 @@ func resolve(kind, name string) (string, error) {
 	}
 	return "", fault.Invalidf("secret.reference", "${%s:%s} is no reference; write ${env:NAME} or ${file:PATH}", kind, name)
 }
+
+// Variables gives the names of the environment variables that a text refers to.
+func Variables(text string) []string {
+	var names []string
+	for _, parts := range reference.FindAllStringSubmatch(text, -1) {
+		if parts[1] == "env" {
+			names = append(names, parts[2])
+		}
+	}
+	return names
+}
+
+// IsReference reports whether a text is one reference and nothing else.
+func IsReference(text string) bool {
+	at := reference.FindStringIndex(text)
+	return at != nil && at[0] == 0 && at[1] == len(text)
+}

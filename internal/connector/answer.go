@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/strictjson"
@@ -86,7 +87,14 @@ func (t *Transport) undecodable(r Request, body []byte, err error) *fault.Fault 
 			return t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" ends in the middle", err)
 		}
 	}
-	return t.unreadable(r, "vendor.malformed", "the answer of "+t.config.Name+" is not the JSON expected, near "+shape(body[max(0, at-40):]), err)
+	what := "is not the JSON expected"
+	switch {
+	case fault.Of(err).Code == strictjson.CodeDuplicateKey:
+		what = "gives a key of one object twice"
+	case !utf8.Valid(body):
+		what = "is not UTF-8"
+	}
+	return t.unreadable(r, "vendor.malformed", "the answer of "+t.config.Name+" "+what+", near "+shape(body[max(0, at-40):]), err)
 }
 
 // begun is what a text that was cut off ends with, from the place on where it

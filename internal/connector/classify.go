@@ -18,6 +18,8 @@ type Verdict struct {
 	Class  fault.Class //
 	Text   string      // safe to show; a clause that follows the connection's name
 	Detail string      // the vendor's own code, safe to show
+	// After is how long to wait, where the vendor says so outside Retry-After.
+	After time.Duration
 }
 
 // byStatus is what a status says where the vendor says nothing better.
@@ -47,6 +49,11 @@ var byStatus = map[int]Verdict{
 var unknownResource = Verdict{Reason: "unknown_resource", Class: fault.Rejected,
 	Text: "has no such table or operation; check path and table of the connection"}
 
+// Refused is the fault of an answer that came inside another one, as those of a batch.
+func (t *Transport) Refused(r Request, status int, h http.Header, body []byte) *fault.Fault {
+	return t.classify(r, status, h, body)
+}
+
 // classify is the one place where an answer that is no success becomes a fault.
 // A server error on a write leaves the write in doubt: it may have been applied
 // before the error arose.
@@ -55,7 +62,7 @@ func (t *Transport) classify(r Request, status int, h http.Header, body []byte) 
 	if t.vendor.Verdict != nil {
 		v = t.vendor.Verdict(status, h, body)
 	}
-	detail := v.Detail
+	detail, wait := v.Detail, v.After
 	if v.Class == "" {
 		v = byStatus[status]
 		switch {
@@ -75,6 +82,9 @@ func (t *Transport) classify(r Request, status int, h http.Header, body []byte) 
 	}
 	text += ")"
 	after, told := retryAfter(h, t.now())
+	if !told && wait > 0 {
+		after, told = min(wait, longestWait), true
+	}
 	switch {
 	case v.Class == fault.Throttled:
 		if !told {

@@ -37,6 +37,7 @@ type (
 		Limits  Limits
 		Options map[string]string
 		Tables  map[string]Table
+		Hook    Hook // how its deliveries are proved; the zero value accepts none
 		// Speed divides what the connector waits on its own account; 1 is real time.
 		Speed float64
 	}
@@ -63,7 +64,11 @@ type (
 		Path    string
 		Keys    [][]string
 		Columns []string          // known columns; nil when the schema is unknown
-		Expand  map[string]string // expand path → the system's own form
+		Types   map[string]string // of the known columns, as flows have them: "decimal", "date", …
+		// Refers names, of a column whose value is the system's own ID of another record,
+		// the table of that record.
+		Refers map[string]string
+		Expand map[string]string // expand path → the system's own form
 	}
 
 	// Query is one bounded read.
@@ -73,6 +78,16 @@ type (
 		Select []string
 		Expand map[string]string // name in the row → path of the children
 		Limit  int               // rows of one page; 0 is the system's own best
+		// Since, where it is not nil, leaves out rows that were changed before it. A
+		// connector without such a filter refuses it: Invalid, "connector.no_since".
+		Since *Since
+	}
+
+	// Since is a watermark: rows whose Column is at or after Value count. Value is as
+	// rows have it: an RFC 3339 text of a timestamp, a json.Number.
+	Since struct {
+		Column string
+		Value  any
 	}
 
 	// Match is one equality.
@@ -95,6 +110,14 @@ type (
 		Key   []string
 		Rows  []Row  // distinct by key
 		Marks []Mark // one a row, for a Marker; else none
+		// Held is asked right before every request of the write leaves: its error is why
+		// no further one does, and what becomes of the rows that were not sent. Nil: the
+		// sender may always send.
+		Held func() error
+		// Origin goes with the write, where the system has a place for it, and comes
+		// back as Origin of the events that it causes. Empty: what the connection is
+		// set to.
+		Origin string
 	}
 
 	// Mark says whose write one row is.
@@ -105,9 +128,12 @@ type (
 		Fence int64  // of the attempt; a later one has a greater one
 	}
 
-	// Result is the outcome of one row of a write; Err is nil or a *fault.Fault.
+	// Result is the outcome of one row of a write; Err is nil or a *fault.Fault. Version, of
+	// a write by version that took effect, orders the states of the row as those of Tail and
+	// Changes do: a change before the write has none greater, one after it has. 0: not known.
 	Result struct {
-		Err error
+		Err     error
+		Version int64
 	}
 
 	// PageReader reads rows page by page; token is empty for the first page, then
@@ -168,11 +194,15 @@ type (
 
 	// Changes is one page of changes. Deleted holds the primary keys of rows that
 	// are gone. Cursor continues after this page; More says whether to ask at once.
+	// Versions, where the system has them, order the states of each row, as
+	// Event.Version does. At is when each was changed last, where the system says so.
 	Changes struct {
-		Rows    []Row
-		Deleted []string
-		Cursor  string
-		More    bool
+		Rows     []Row
+		Versions []int64
+		At       []time.Time
+		Deleted  []string
+		Cursor   string
+		More     bool
 	}
 
 	// FileReader opens one file from offset on; the caller closes the body.
@@ -185,6 +215,12 @@ type (
 	File struct {
 		Body io.ReadCloser
 		Size int64
+	}
+
+	// Expeditor gives itself for calls that somebody waits for: they may use what of the
+	// provider's quotas is reserved for them. All else is shared with it.
+	Expeditor interface {
+		Urgent() any
 	}
 
 	// Prober checks that the system answers and the credentials are good, without

@@ -29,17 +29,32 @@ func NewGate(c Config, d Deps) *Gate {
 		g.timeout = defaultTimeout
 	}
 	g.limits = newLimits(c, g.now)
+	g.limits.quota = d.Quota
 	if d.Resting != nil {
 		g.limits.changed = func(resting bool) { d.Resting(c.Name, resting) }
 	}
 	return g
 }
 
-// Pass lets one call through when its turn has come. what tells calls apart, for
+// Longer is the gate for calls that carry so many times what others do, and may take
+// as many times as long. All else is shared.
+func (g *Gate) Longer(times int) *Gate {
+	l := *g
+	l.timeout *= time.Duration(max(times, 1))
+	return &l
+}
+
+// Pass lets one call through when its turn has come, which sends no message. what tells calls apart, for
 // one that fails for its own sake must not stop the others; it is never shown. The
-// context of call ends when the time of one call is over. Faults of the gate's own
-// are those of Transport.Do.
-func (g *Gate) Pass(ctx context.Context, what string, call func(ctx context.Context) error) (err error) {
+// context of call ends when the time of one call is over. A call that says Throttled
+// keeps the connection silent for as long. Faults of the gate's own are those of
+// Transport.Do.
+func (g *Gate) Pass(ctx context.Context, what string, call func(ctx context.Context) error) error {
+	return g.Send(ctx, what, 0, call)
+}
+
+// Send is Pass of a call that sends messages to people.
+func (g *Gate) Send(ctx context.Context, what string, messages int, call func(ctx context.Context) error) (err error) {
 	r := Request{Target: what}
 	p, err := g.limits.enter(ctx, &r)
 	if err != nil {
@@ -48,18 +63,32 @@ func (g *Gate) Pass(ctx context.Context, what string, call func(ctx context.Cont
 	said := unknown // also when call panics
 	var f *fault.Fault
 	defer func() { g.limits.leave(p, &r, said, f) }()
+	end, err := g.limits.pay(ctx, Use{Messages: messages})
+	if err != nil {
+		return err
+	}
+	sent := true // also when call panics
+	defer func() { end(sent) }()
+	p.since = g.now()
 	inner, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
 	err = call(inner)
+	sent = !isWithheld(err)
 	said, f = g.judge(ctx, p, err)
+	if f != nil && f.Class == fault.Throttled {
+		g.limits.close(f.After)
+	}
 	return err
 }
 
 // Commit makes a write durable by apply. sent says of a failure whether the write
-// may have taken effect nevertheless.
-func (g *Gate) Commit(apply func() (sent bool, err error)) (sent bool, err error) {
+// may have taken effect nevertheless. held is Request.Held.
+func (g *Gate) Commit(held func() error, apply func() (sent bool, err error)) (sent bool, err error) {
 	at := failpoint.At(g.system, "write")
 	at.Before()
+	if err := ask(held); err != nil {
+		return false, err
+	}
 	if sent, err = apply(); err != nil {
 		return sent, err
 	}
@@ -89,6 +118,8 @@ func (g *Gate) judge(ctx context.Context, p pass, err error) (outcome, *fault.Fa
 	switch {
 	case err == nil:
 		return succeeded, nil
+	case isWithheld(err):
+		return unknown, fault.Of(err)
 	case !errors.As(err, &f):
 		return unknown, nil // the caller gave up
 	case f.Class != fault.Unavailable && f.Class != fault.InDoubt || f.After > 0:

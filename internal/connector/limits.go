@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -32,6 +33,7 @@ type (
 		speed float64
 		slots *slots
 		rate  *rate.Limiter // nil: no limit of our own
+		quota Quota         // nil: none
 		// changed is told when a rest begins and ends, with mu held.
 		changed func(resting bool)
 
@@ -86,6 +88,13 @@ func (l *limits) enter(ctx context.Context, r *Request) (pass, error) {
 	if p.slot, err = l.acquire(ctx, shut); err == nil && l.rate != nil {
 		err = l.pace(ctx, shut)
 	}
+	if err == nil {
+		select {
+		case <-shut: // between being admitted and having a slot
+			err = l.shutBy()
+		default:
+		}
+	}
 	if err != nil {
 		l.forgo(p)
 		return pass{}, err
@@ -93,6 +102,34 @@ func (l *limits) enter(ctx context.Context, r *Request) (pass, error) {
 	p.since = l.now()
 	return p, nil
 }
+
+// pay takes of the provider's quota what one sending of a request uses; the end of that
+// must follow. It is asked last: what is taken is used.
+func (l *limits) pay(ctx context.Context, use Use) (end func(sent bool), err error) {
+	if l.quota == nil {
+		return func(bool) {}, nil
+	}
+	leave, err := l.quota.Enter(ctx, use)
+	if err != nil {
+		return nil, unpaid{err}
+	}
+	begun := time.Now()
+	return func(sent bool) {
+		if sent {
+			leave(max(time.Since(begun), 1))
+		} else {
+			leave(0)
+		}
+	}, nil
+}
+
+// unpaid is why a request was not sent: the provider's quota does not allow it now. It
+// says nothing about the system.
+type unpaid struct{ error }
+
+func (u unpaid) Unwrap() error { return u.error }
+
+func isUnpaid(err error) bool { return errors.As(err, new(unpaid)) }
 
 // admit fails while the connection is silent or rests: more requests would only
 // make it longer. The channel is closed when that becomes so.
@@ -240,6 +277,9 @@ func (l *limits) close(d time.Duration) {
 	if until.After(l.until) {
 		l.until = until
 		l.tellAll()
+		if l.quota != nil {
+			l.quota.Silence(d)
+		}
 	}
 }
 

@@ -74,7 +74,7 @@ func TestACallerWhoseTimeEndsInTheQueueIsToldThatWeAreBusyAndWhenToComeAgain(t *
 	g, transport := newGate(t, atATime(1))
 	first := begin(t.Context(), transport, "/first")
 	<-g.arrived
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	f := fault.Of(get(ctx, transport, "/second"))
 	require.Equal(t, "connector.busy", f.Code)

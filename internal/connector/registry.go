@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -31,6 +32,25 @@ type (
 		// answers nothing, and when that is over; nil means nobody. It must return
 		// at once and not use the connection.
 		Resting func(connection string, resting bool)
+		// Quota is asked before each request leaves; nil: the provider states no limits.
+		Quota Quota
+	}
+
+	// Quota is what the provider of the connection's system states as its limits, and
+	// everybody shares who calls it.
+	Quota interface {
+		// Enter takes what a request uses, or says Throttled with the time to come again;
+		// it may wait for a moment. leave is called when the request is over, with how
+		// long it took, 0 when it was not sent.
+		Enter(ctx context.Context, u Use) (leave func(took time.Duration), err error)
+		// Silence says that the system asked to be left alone. It returns at once.
+		Silence(d time.Duration)
+	}
+
+	// Use is what a request uses besides being one.
+	Use struct {
+		Messages int  // that it sends to people
+		Urgent   bool // somebody waits for it: it may use what is reserved for that
 	}
 
 	// Registry knows the systems of this build. It is immutable.

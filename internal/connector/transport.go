@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -31,6 +30,7 @@ type (
 		max     int64
 		limits  *limits
 		tokens  *tokens
+		urgent  bool
 	}
 
 	// Vendor is what the transport has to know of a system.
@@ -39,6 +39,10 @@ type (
 		Header http.Header // goes with every request
 		// Verdict reads an error answer; nil means that the status says it all.
 		Verdict func(status int, h http.Header, body []byte) Verdict
+		// Refusal finds an error in an answer that came with a status of success, for
+		// systems that answer everything so, and says which status it stands for; 0 is
+		// none. Nil means that a success is one. It sees what goes into into.
+		Refusal func(answer map[string]any) (status int)
 	}
 
 	// Request is one call of the system.
@@ -52,12 +56,22 @@ type (
 		// Write says that the request changes something, so that an answer lost
 		// is a doubt and not a reason to send it again.
 		Write bool
+		// Held is asked right before a write leaves, at each sending; its error is why
+		// it is not sent. Nil: it always may.
+		Held func() error
 		// Collection says that the target exists in every working connection, so
 		// that a 404 means a wrong configuration and not a missing row.
 		Collection bool
+		// Messages is how many messages to people it sends.
+		Messages int
+		// Decode reads the body of a success that is not one JSON object, or that is not
+		// read into a map. Its error is the fault of an answer that cannot be used; one
+		// of package strictjson tells where. Nil: the body is what into says.
+		Decode func(h http.Header, body []byte) error
 	}
 
-	// Answer is a success.
+	// Answer is what came back: a success, or with an error beside it a refusal.
+	// Status is 0 where nothing did.
 	Answer struct {
 		Status int
 		Header http.Header
@@ -95,11 +109,20 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 		t.max = defaultMaxBytes
 	}
 	t.limits = newLimits(c, t.now)
+	t.limits.quota = d.Quota
 	if d.Resting != nil {
 		t.limits.changed = func(resting bool) { d.Resting(c.Name, resting) }
 	}
 	t.tokens = &tokens{t: t}
 	return t, nil
+}
+
+// Urgent gives the transport for requests that somebody waits for: they may use what
+// of the provider's quotas is reserved for them. All else is shared.
+func (t *Transport) Urgent() *Transport {
+	u := *t
+	u.urgent = true
+	return &u
 }
 
 // Do sends the request and puts the JSON object of a success into into, which may
@@ -109,8 +132,8 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 //
 // Faults of the transport's own, with nothing sent and a time to come again:
 // "connector.busy" (all requests allowed are under way), "connector.rate",
-// "connector.silent" (the system asked for it) and "connector.resting" (the
-// system answers nothing).
+// "connector.silent" (the system asked for it), "connector.resting" (the system
+// answers nothing) and those of the provider's Quota.
 func (t *Transport) Do(ctx context.Context, r Request, into *map[string]any) (answer Answer, err error) {
 	p, err := t.limits.enter(ctx, &r)
 	if err != nil {
@@ -121,16 +144,13 @@ func (t *Transport) Do(ctx context.Context, r Request, into *map[string]any) (an
 	defer func() { t.limits.leave(p, &r, said, f) }()
 	inner, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	answer, token, err := t.try(ctx, inner, r, into)
+	answer, token, err := t.paid(ctx, inner, &p, r, into)
 	if token != "" && answer.Status == http.StatusUnauthorized {
 		t.tokens.drop(token)
-		answer, _, err = t.try(ctx, inner, r, into)
+		answer, _, err = t.paid(ctx, inner, &p, r, into)
 	}
 	said, f = t.judge(ctx, p, answer, err)
-	if err != nil {
-		return Answer{}, err
-	}
-	return answer, nil
+	return answer, err
 }
 
 // judge says what the end of a request tells about the connection.
@@ -140,6 +160,8 @@ func (t *Transport) judge(ctx context.Context, p pass, a Answer, err error) (out
 	switch {
 	case f == nil:
 		return succeeded, nil
+	case isWithheld(err), isUnpaid(err):
+		return unknown, f
 	case a.Status >= 500 && gone:
 		return failed, f
 	case a.Status != 0, f.Code == signInRefused, f.Code == signInThrottled:
@@ -155,6 +177,22 @@ func (t *Transport) judge(ctx context.Context, p pass, a Answer, err error) (out
 	return unknown, f
 }
 
+// paid sends the request once, when the provider's quota allows it.
+func (t *Transport) paid(outer, inner context.Context, p *pass, r Request, into *map[string]any) (answer Answer, token string, err error) {
+	end, err := t.limits.pay(outer, Use{Messages: r.Messages, Urgent: t.urgent})
+	if err != nil {
+		return Answer{}, "", err
+	}
+	sent := true // also when something below panics
+	defer func() { end(sent) }()
+	p.since = t.now() // waiting for ourselves is no missing answer
+	answer, token, err = t.try(outer, inner, r, into)
+	if f := fault.Of(err); err != nil && (isWithheld(err) || f.Code == signInRefused || f.Code == signInThrottled) {
+		sent = false
+	}
+	return answer, token, err
+}
+
 // try sends the request once. outer is the caller's context; inner also ends
 // when the time for one request is over.
 func (t *Transport) try(outer, inner context.Context, r Request, into *map[string]any) (Answer, string, error) {
@@ -162,7 +200,8 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 	if r.Write {
 		inner = httptrace.WithClientTrace(inner, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	}
-	request, err := t.request(inner, r)
+	body := &outgoing{content: r.Body, held: r.Held}
+	request, err := t.request(inner, r, body)
 	if err != nil {
 		return Answer{}, "", err
 	}
@@ -177,13 +216,19 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 	if r.Write {
 		at.Before()
 	}
+	if err := ask(r.Held); err != nil {
+		return Answer{}, "", err
+	}
 	response, err := t.client.Do(request)
 	if err != nil {
+		if why := body.refused(); why != nil {
+			return Answer{}, "", why
+		}
 		return Answer{}, "", t.broken(outer, inner, r, sent.Load(), err)
 	}
 	defer response.Body.Close()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
-	body, err := readBody(response, t.max)
+	read, err := readBody(response, t.max)
 	if r.Write && at.Lost() {
 		return Answer{}, "", t.broken(outer, inner, r, true, errors.New("the answer was lost on its way"))
 	}
@@ -192,7 +237,7 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 	}
 	if success := response.StatusCode >= 200 && response.StatusCode < 300; !success {
 		// What could be read of an error's body only refines the class.
-		return answer, token, t.refused(request, r, answer, body)
+		return answer, token, t.refused(request, r, answer, read)
 	}
 	switch {
 	case errors.Is(err, errTooLarge) && r.Write:
@@ -203,29 +248,37 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 		return Answer{}, token, t.broken(outer, inner, r, true, err)
 	case err != nil:
 		return Answer{}, token, t.unreadable(r, "vendor.truncated", "the answer of "+t.config.Name+" was cut off", bare(err))
-	case isHTML(response.Header, body):
+	case isHTML(response.Header, read):
 		return answer, token, t.loginPage()
-	case into == nil:
-		return answer, token, nil
+	case r.Decode != nil:
+		err = r.Decode(response.Header, read)
+	case into != nil:
+		*into, err = decode(read)
 	}
-	if *into, err = decode(body); err != nil {
-		return answer, token, t.undecodable(r, body, err)
+	if err != nil {
+		return answer, token, t.undecodable(r, read, err)
+	}
+	if t.vendor.Refusal != nil && into != nil {
+		if status := t.vendor.Refusal(*into); status != 0 {
+			answer.Status = status // a token refused inside is refused
+			return answer, token, t.classify(r, status, response.Header, read)
+		}
 	}
 	return answer, token, nil
 }
 
-func (t *Transport) request(ctx context.Context, r Request) (*http.Request, error) {
+func (t *Transport) request(ctx context.Context, r Request, body *outgoing) (*http.Request, error) {
 	address, err := t.address(r.Target)
 	if err != nil {
 		return nil, err
 	}
-	var body io.Reader
-	if r.Body != nil {
-		body = bytes.NewReader(r.Body)
-	}
-	request, err := http.NewRequestWithContext(ctx, r.Method, address, body)
+	request, err := http.NewRequestWithContext(ctx, r.Method, address, nil)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "connector.url", "connection "+t.config.Name+": the address of a request does not parse", nil)
+	}
+	if len(r.Body) > 0 {
+		request.Body, request.ContentLength = body.body(), int64(len(r.Body))
+		request.GetBody = func() (io.ReadCloser, error) { return body.body(), nil }
 	}
 	for name, values := range t.vendor.Header {
 		request.Header[name] = values

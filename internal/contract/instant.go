@@ -81,13 +81,20 @@ type (
 
 	// CloseInput ends a run that did not complete: Fault says why it failed; nil
 	// means that Temporal cancelled it. A run whose own cancel was asked is
-	// cancelled in either case.
+	// cancelled in either case. GoesOn says that its workflow would carry it on; then
+	// Reading, that it was being read, and Late, that it ran out of time long after it
+	// should have: Temporal or every worker was away.
 	CloseInput struct {
 		Batch
-		Fault *fault.Fault `json:"fault,omitempty"`
+		Fault   *fault.Fault `json:"fault,omitempty"`
+		GoesOn  bool         `json:"goes_on,omitempty"`
+		Reading bool         `json:"reading,omitempty"`
+		Late    bool         `json:"late,omitempty"`
 	}
 
 	// CloseResult is how the run ended; a run that had ended before keeps its status.
+	// Running: it has not, and goes on; an outage has cost its time, or the word that it
+	// was answered.
 	CloseResult struct {
 		Status flow.Status `json:"status"`
 	}

@@ -30,6 +30,8 @@ var (
 	FlowAttribute    = temporal.NewSearchAttributeKeyKeyword("PatchbayFlow")
 	OutcomeAttribute = temporal.NewSearchAttributeKeyKeyword("PatchbayOutcome")
 	RunsAttribute    = temporal.NewSearchAttributeKeyKeywordList("PatchbayRuns")
+	// ScheduledAttribute is Temporal's own: the time of the schedule that started a workflow.
+	ScheduledAttribute = temporal.NewSearchAttributeKeyTime("TemporalScheduledStartTime")
 )
 
 // The values of OutcomeAttribute; upserted only when a run did not complete.

@@ -28,6 +28,18 @@ var (
 	// Carrying: a batch, once. An item that has no answer after two seconds leaves it,
 	// so the whole is short; what was lost with a worker is put back by Release.
 	Carrying = Profile{Attempt: 30 * time.Second, Total: time.Minute, Heartbeat: 5 * time.Second, MaxAttempts: 1}
+	// Extraction: a source is read page by page, each committed with its cursor, so that
+	// an attempt that was lost costs one page. A source that is away for too long is
+	// missing, and the flow says what then.
+	Extraction = Profile{Attempt: 12 * time.Hour, Total: 24 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: 30 * time.Second}
+	// Crunching: our own database and processors only; what was lost is done again.
+	Crunching = Profile{Attempt: 2 * time.Hour, Total: 12 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: time.Minute}
+	// Bulk: accepted effects, chunk by chunk, each known to the ledger.
+	Bulk = Profile{Attempt: 12 * time.Hour, Total: 76 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
+	// Standing: work that goes on as long as its flow is in force. An activity of it ends
+	// by itself after a few minutes, and waits meanwhile where there is nothing to do; what
+	// was lost with a worker is done again under a later fence.
+	Standing = Profile{Attempt: 15 * time.Minute, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: 30 * time.Second}
 	// Bookkeeping: a statement on our own database that must come through.
 	Bookkeeping = Profile{Attempt: 10 * time.Second, Initial: 200 * time.Millisecond, MaxWait: 10 * time.Second}
 	// Probing: one look, whose failure is what it was made to find.

@@ -41,9 +41,13 @@ func (a Activity[In, Out]) Tighten(total time.Duration) Activity[In, Out] {
 // Web UI: counts and names, never data.
 func (a Activity[In, Out]) Run(ctx workflow.Context, in In, summary string) (Out, error) {
 	var out Out
-	ctx = workflow.WithActivityOptions(ctx, a.profile.options(a.queue, summary))
-	err := workflow.ExecuteActivity(ctx, a.name, in).Get(ctx, &out)
+	err := a.Begin(ctx, in, summary).Get(ctx, &out)
 	return out, err
+}
+
+// Begin executes the activity; the future gives its Out. Summary is as of Run.
+func (a Activity[In, Out]) Begin(ctx workflow.Context, in In, summary string) workflow.Future {
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, a.profile.options(a.queue, summary)), a.name, in)
 }
 
 // Register makes fn the implementation of the activity.

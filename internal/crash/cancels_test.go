@@ -19,7 +19,7 @@ var (
 // written after it.
 func TestEachCertificateSaysWhatTheTargetHolds(t *testing.T) {
 	t.Parallel()
-	w := open(t, 2, false)
+	w := open(t, size{workers: 2})
 	item := w.items(1)[0]
 	w.misbehave("oracle", `[{"latency_ms":60,"rate":0.5}]`)
 	w.misbehave("dataverse", `[

@@ -153,7 +153,7 @@ func (g *guard) arm(ctx context.Context, o failpoint.Order) (orders, error) {
 }
 
 func (g *guard) ask(ctx context.Context, method string, body []byte) (now orders, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+g.control, bytes.NewReader(body))
 	if err != nil {
@@ -198,5 +198,6 @@ func freePort(t *testing.T) string {
 
 // environ is the environment of patchbay's processes.
 func (w *world) environ() []string {
-	return append(os.Environ(), "PATCHBAY_SANDBOX="+w.sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret")
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+w.sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_SMTP="+w.mail,
+		"PATCHBAY_ERP="+w.gallery.url, "PATCHBAY_ERP_PASSWORD="+w.gallery.password)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ var (
 	alone = flag.Int("alone", 0, "how often each blow is struck once more, with quiet after it, to measure recovery")
 )
 
+// frozenFor is how long a worker is frozen.
+const frozenFor = 30 * time.Second
+
 // struck is a blow that has fallen.
 type struck struct {
 	blow  blow
@@ -27,19 +31,22 @@ type struck struct {
 	alone bool          // nothing else was struck until all was well
 }
 
-// People press, cancel and signal, and what serves them is ended at random, without
-// waiting for quiet: every press has one answer, every cause one effect, nothing is
+// People press, cancel and signal, events come and tables are consolidated, and what
+// serves all that is ended at random, without waiting for quiet: every press has one answer, every cause one effect, nothing is
 // lost, and nothing is left lying.
 func TestRandomKillsLoseNothingAndRepeatNothing(t *testing.T) {
 	t.Parallel()
 	list := schedule(*seed, *kills, *gap)
 	t.Logf("seed %d:%s", *seed, written(list))
-	w := open(t, 3, true)
-	w.patience = 10 * time.Minute
+	w := open(t, size{workers: 3, apart: true, pictures: 3})
 	w.misbehave("dataverse", `[{"method":"POST","latency_ms":100,"rate":0.3},{"method":"POST","drop_after_commit":true,"rate":0.02}]`)
-	item := w.items(1)[0]
-	enough, pressed := make(chan struct{}), make(chan struct{})
-	go func() { defer close(pressed); w.load(enough, item) }()
+	w.misbehave("mail", `[{"state":"dot","latency_ms":300,"rate":0.3},{"state":"dot","cut":true,"rate":0.01}]`)
+	item, far := w.items(1)[0], w.firstSwept()
+	enough := make(chan struct{})
+	var load sync.WaitGroup
+	load.Go(func() { w.load(enough, item) })
+	load.Go(func() { w.senders.happen(enough, far) })
+	load.Go(func() { w.gallery.busy(enough) })
 
 	began := time.Now()
 	var fallen []*struck
@@ -61,11 +68,24 @@ func TestRandomKillsLoseNothingAndRepeatNothing(t *testing.T) {
 		}
 	}
 	close(enough)
-	<-pressed
+	load.Wait()
 	counts := w.verdict()
 	t.Logf("%d presses and %d blows within %s: %v", len(w.all()), len(fallen), time.Since(began).Round(time.Second), counts)
+	w.gallery.last()
 	w.quiet()
+	t.Logf("%d cases: %v", len(w.senders.all()), w.judgeCases(moments(fallen)))
 	t.Log(w.recovery(fallen))
+}
+
+// moments are when blows fell, and when one that froze a worker was over.
+func moments(fallen []*struck) (all []span) {
+	for _, s := range fallen {
+		all = append(all, span{s.at, s.at})
+		if s.blow == freezeWorker {
+			all = append(all, span{s.at.Add(frozenFor), s.at.Add(frozenFor)})
+		}
+	}
+	return all
 }
 
 // over reports whether all but the last of the presses since from have ended.
@@ -127,7 +147,7 @@ func (w *world) strike(s strike) *struck {
 	case freezeWorker:
 		g := w.workers[s.who%len(w.workers)]
 		g.signal(syscall.SIGSTOP)
-		time.AfterFunc(30*time.Second, func() { g.signal(syscall.SIGCONT) })
+		time.AfterFunc(frozenFor, func() { g.signal(syscall.SIGCONT) })
 	case killAPI:
 		w.serve.signal(syscall.SIGKILL)
 	case killPatchbay:

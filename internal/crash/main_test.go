@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var only = flag.String("point", "", "walk this point only, as run.insert/before")
+var only = flag.String("point", "", "walk the points that begin so only, as run.insert/before or inbox.")
 
 // armed builds, once for all tests of the package, a patchbay with failpoints.
 var armed = sync.OnceValues(func() (string, error) {

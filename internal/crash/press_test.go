@@ -76,7 +76,7 @@ func newClients(w *world) *clients {
 	w.t.Cleanup(func() { _ = file.Close() })
 	transport := &http.Transport{MaxIdleConnsPerHost: 512, ResponseHeaderTimeout: 40 * time.Second}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	return &clients{w: w, http: &http.Client{Transport: transport}, file: file, patience: 4 * time.Minute}
+	return &clients{w: w, http: &http.Client{Transport: transport}, file: file, patience: 10 * time.Minute}
 }
 
 // press begins one press and returns at once.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +39,7 @@ type world struct {
 	env      *devenv.Env // PostgreSQL and Temporal of patchbay
 	database string      // of patchbay, as its owner
 	sandbox  string      // http://HOST:PORT
+	mail     string      // HOST:PORT of its mail server
 	judge    *pgxpool.Pool
 	temporal client.Client
 	key      string // an operator's
@@ -46,11 +48,20 @@ type world struct {
 	serve   *guard
 	workers []*guard
 	*clients
+	senders *senders
+	gallery *gallery
 }
 
-// open starts a world with so many workers. apart gives the sandbox a PostgreSQL of
-// its own, which outlives patchbay's.
-func open(t *testing.T, workers int, apart bool) *world {
+// size is what a world has.
+type size struct {
+	workers  int
+	apart    bool // the sandbox and the ERP have a PostgreSQL of their own, which outlives patchbay's
+	pictures int  // flows that consolidate
+	slots    bool // one more does so by a schedule
+}
+
+// open starts a world.
+func open(t *testing.T, size size) *world {
 	t.Helper()
 	path, err := armed()
 	require.NoError(t, err)
@@ -71,22 +82,25 @@ func open(t *testing.T, workers int, apart bool) *world {
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "flows"), os.DirFS("testdata/flows")))
 	connections, err := os.ReadFile("../../flows/connections.yaml")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "flows", "connections.yaml"), connections, 0o600))
+	crm, err := os.ReadFile("testdata/crm.yaml")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "flows", "connections.yaml"), slices.Concat(connections, []byte("\n"), crm), 0o600))
 	sum := sha256.Sum256([]byte(w.key))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), fmt.Appendf(nil, "desk %s operate\n", hex.EncodeToString(sum[:])), 0o600))
 
 	w.env = w.environment("env", "")
 	judging := w.env
-	if apart {
+	if size.apart {
 		judging = w.environment("judge", w.env.Info().Temporal) // it has no need of one
 	}
-	w.database, w.sandbox = w.env.Info().Database, judging.Info().Sandbox
+	w.database, w.sandbox, w.mail = w.env.Info().Database, judging.Info().Sandbox, judging.Info().SMTP
 	own, err := url.Parse(judging.Info().Database)
 	require.NoError(t, err)
 	own.Path = "/sandbox"
 	w.judge, err = pgxpool.New(w.ctx, own.String())
 	require.NoError(t, err)
 	t.Cleanup(w.judge.Close)
+	w.hang(size, judging.Info().Database)
 	w.temporal, err = durable.Dial(w.ctx, durable.Options{Address: w.env.Info().Temporal})
 	require.NoError(t, err)
 	t.Cleanup(w.temporal.Close)
@@ -96,14 +110,14 @@ func open(t *testing.T, workers int, apart bool) *world {
 	role.User = url.UserPassword("patchbay_app", w.password)
 	servers := []string{"--database", role.String(), "--temporal", w.env.Info().Temporal}
 	applying := w.applying()
-	for n := range workers { // apply waits for one of them
+	for n := range size.workers { // apply waits for one of them
 		w.workers = append(w.workers, w.guard(fmt.Sprintf("worker %d", n+1), append([]string{"worker"}, servers...)...))
 	}
 	require.NoError(t, applying.Wait(), "apply; see %s", w.log.Name())
 	w.serve = w.guard("serve", append(append([]string{"serve"}, servers...), "--keys", filepath.Join(dir, "keys"))...)
-	w.clients = newClients(w)
+	w.clients, w.senders = newClients(w), &senders{w: w}
 	for _, g := range append(w.workers, w.serve) {
-		w.await("ready: "+g.name, 30*time.Second, func() bool { return g.ready(w.ctx) })
+		w.await("ready: "+g.name, 2*time.Minute, func() bool { return g.ready(w.ctx) })
 	}
 	return w
 }
@@ -157,7 +171,18 @@ func (w *world) await(what string, within time.Duration, ok func() bool) {
 // misbehave makes a system of the sandbox fail in these ways.
 func (w *world) misbehave(system, rules string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodPut, w.sandbox+"/_sandbox/faults/"+system, strings.NewReader(rules))
+	w.faults(http.MethodPut, system, rules)
+}
+
+// behave ends that.
+func (w *world) behave(system string) {
+	w.t.Helper()
+	w.faults(http.MethodDelete, system, "")
+}
+
+func (w *world) faults(method, system, rules string) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, method, w.sandbox+"/_sandbox/faults/"+system, strings.NewReader(rules))
 	require.NoError(w.t, err)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(w.t, err)

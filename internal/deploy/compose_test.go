@@ -72,7 +72,7 @@ func TestComposeStartsEachServiceWhenWhatItNeedsIsReady(t *testing.T) {
 		"temporal-namespace": {"temporal": healthy},
 		"temporal-ui":        {"temporal": healthy},
 		"sandbox":            {"postgres": healthy},
-		"apply":              {"temporal-namespace": ended},
+		"apply":              {"temporal-namespace": ended, "sandbox": healthy},
 		"worker":             {"apply": started, "sandbox": healthy}, // apply waits for them: they cannot wait for its end
 		"serve":              {"apply": ended},
 	}
@@ -124,6 +124,30 @@ func TestComposePublishesTheConsoleAndTheWebUIOnLoopbackAndNothingElse(t *testin
 		require.Len(t, p.Services[name].Networks, 1, name)
 		require.Contains(t, p.Services[name].Networks, "data", name)
 	}
+}
+
+// What the example connections name is there under that name: the stand-ins, their mail
+// server, and serve for their webhooks. Each process that resolves a reference to them
+// is given it.
+func TestComposeLetsTheStandInsTakeMailAndDeliver(t *testing.T) {
+	t.Parallel()
+	p := load(t)
+	var mail string
+	for _, name := range []string{"apply", "worker", "serve"} {
+		env := p.Services[name].Environment
+		require.Equal(t, "http://sandbox:8090", *env["PATCHBAY_SANDBOX"], name)
+		require.NotEmpty(t, *env["PATCHBAY_SANDBOX_SECRET"], name)
+		mail = *env["PATCHBAY_SANDBOX_SMTP"]
+		host, port, _ := strings.Cut(mail, ":")
+		require.Contains(t, p.Services["sandbox"].Command, "--smtp-port="+port, name)
+		require.Contains(t, source(t, "flows/connections.yaml"), "plain_host: "+host+" ", "mail goes there without TLS, and nowhere else")
+	}
+	require.Contains(t, p.Services["sandbox"].Command, "--webhook-host=serve")
+	require.Contains(t, p.Services["apply"].Command, "--hooks=http://serve:8080")
+	for _, name := range []string{"sandbox", "serve"} {
+		require.Contains(t, p.Services[name].Networks, "data", "%s reaches the other", name)
+	}
+	require.Contains(t, p.Services["serve"].Command, "--http=0.0.0.0:8080")
 }
 
 var (

@@ -28,7 +28,7 @@ func makeDir(dir string) (ours bool, err error) {
 // Only the database's own user has to pass, and only when the cluster is here or
 // would be.
 func (e *Env) restrict() error {
-	files, err := filepath.Glob(filepath.Join(e.dir, "temporal.db*")) // of a build that left them readable
+	files, err := filepath.Glob(filepath.Join(e.dir, temporalFiles)) // of a build that left them readable
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (e *Env) launch(ctx context.Context, s spec) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	id, err := launch(s.path, s.args, s.as, log, func(id identity) error {
+	id, err := launch(s, log, func(id identity) error {
 		return e.update(func(r *record) {
 			r.Children = append(slices.DeleteFunc(r.Children, func(c child) bool { return c.Name == s.name }),
 				child{Name: s.name, identity: id, Parameters: s.parameters()})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +32,8 @@ type (
 		TemporalPort int
 		UIPort       int
 		SandboxPort  int
+		SMTPPort     int           // of the sandbox's mail server
+		Regions      []string      // each gets a Temporal server and, from RunRegion, a process of its own
 		Executable   string        // runs `sandbox`; empty: this program's own file
 		Silence      time.Duration // after which a child that runs and does not answer is started anew; 0: 20 s
 		Progress     func(string)  // told one line at a time, from several goroutines; may be nil
@@ -56,18 +59,26 @@ type (
 	}
 )
 
-// The children, in the order in which they start; they stop in the reverse one.
+// The kinds of children. Those of a region are named KIND-REGION.
 const (
 	postgres = "postgres"
 	temporal = "temporal"
 	sandbox  = "sandbox"
+	region   = "region"
 
 	// Postgres and Temporal name children to Doubt.
 	Postgres = postgres
 	Temporal = temporal
 )
 
-var order = []string{postgres, temporal, sandbox}
+// order is the one in which children start; they stop in the reverse one.
+var order = []string{postgres, temporal, sandbox, region}
+
+// kind is what a child of a name is.
+func kind(name string) string {
+	k, _, _ := strings.Cut(name, "-")
+	return k
+}
 
 // Start starts the environment, or takes over what a killed Patchbay left, and
 // returns when all of it is ready. When it fails nothing keeps running. The
@@ -116,7 +127,7 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 func (e *Env) start(ctx context.Context, found record) error {
 	e.cluster = clusterDir(e.dir, found.Cluster)
 	e.record = found
-	e.record.Info = Info{Cluster: found.Cluster}
+	e.record.Info = Info{Cluster: found.Cluster, Speed: e.options.Speed}
 	e.record.PID = os.Getpid()
 	if err := errors.Join(e.restrict(), e.bind(ctx)); err != nil {
 		return err
@@ -126,10 +137,16 @@ func (e *Env) start(ctx context.Context, found record) error {
 			return err
 		}
 	}
-	both, starting := errgroup.WithContext(ctx)
-	both.Go(func() error { return e.startPostgres(starting) })
-	both.Go(func() error { return e.startTemporal(starting) })
-	if err := both.Wait(); err != nil {
+	if err := e.endStrays(ctx); err != nil {
+		return err
+	}
+	servers, starting := errgroup.WithContext(ctx)
+	servers.Go(func() error { return e.startPostgres(starting) })
+	servers.Go(func() error { return e.startTemporal(starting) })
+	for _, name := range e.options.Regions {
+		servers.Go(func() error { return e.startRegionTemporal(starting, name) })
+	}
+	if err := servers.Wait(); err != nil {
 		return err
 	}
 	if !e.options.Scratch {
@@ -149,7 +166,7 @@ func (e *Env) wipe(ctx context.Context) error {
 		return err
 	}
 	paths := []string{e.cluster, filepath.Join(e.dir, "log"), e.passfile(), filepath.Join(e.dir, RecordFile)}
-	files, err := filepath.Glob(filepath.Join(e.dir, "temporal.db*"))
+	files, err := filepath.Glob(filepath.Join(e.dir, temporalFiles))
 	if err != nil {
 		return err
 	}
@@ -210,13 +227,40 @@ func (e *Env) end(ctx context.Context) error {
 	return err
 }
 
-// endAll ends every child on record.
+// endAll ends every child on record: those of one kind together, whatever becomes of
+// the others.
 func (e *Env) endAll(ctx context.Context) error {
 	var failed error
-	for _, name := range slices.Backward(order) {
-		failed = errors.Join(failed, e.endOne(ctx, name))
+	for _, k := range slices.Backward(order) {
+		failed = errors.Join(failed, e.endThose(ctx, func(name string) bool { return kind(name) == k }))
 	}
 	return failed
+}
+
+// endThose ends the children on record that are meant.
+func (e *Env) endThose(ctx context.Context, meant func(name string) bool) error {
+	e.mu.Lock()
+	children := e.record.Children
+	e.mu.Unlock()
+	var ending errgroup.Group // without a context: no failure keeps another child alive
+	for _, c := range children {
+		if meant(c.Name) {
+			ending.Go(func() error { return e.endOne(ctx, c.Name) })
+		}
+	}
+	return ending.Wait()
+}
+
+// endStrays ends what a killed Patchbay left and nobody will take over: processes of
+// regions, whose passwords are new with each start, and what belongs to regions that
+// are not wanted any more.
+func (e *Env) endStrays(ctx context.Context) error {
+	stop, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return e.endThose(stop, func(name string) bool {
+		_, of, regional := strings.Cut(name, "-")
+		return regional && (kind(name) == region || !slices.Contains(e.options.Regions, of))
+	})
 }
 
 func (e *Env) endOne(ctx context.Context, name string) error {
@@ -254,6 +298,7 @@ func (e *Env) update(change func(*record)) error {
 	defer e.mu.Unlock()
 	e.record.Children = slices.Clone(e.record.Children)
 	e.record.Ports = maps.Clone(e.record.Ports)
+	e.record.Regions = maps.Clone(e.record.Regions)
 	change(&e.record)
 	return e.record.write(e.dir)
 }

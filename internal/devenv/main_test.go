@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 func playSandbox(args []string) int {
 	flags := flag.NewFlagSet("sandbox", flag.ExitOnError)
 	listen := flags.String("listen", "", "")
+	flags.Int("smtp-port", 0, "")
 	flags.String("database", "", "")
 	flags.Float64("speed", 1, "")
 	_ = flags.Parse(args)

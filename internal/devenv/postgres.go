@@ -106,6 +106,11 @@ func (e *Env) startCluster(ctx context.Context) (string, error) {
 	if err := createDatabases(ctx, databaseURL(at, password, clusterDB), ownDB, sandboxDB); err != nil {
 		return "", fmt.Errorf("creating the databases: %w", err)
 	}
+	if len(e.options.Regions) > 0 {
+		if err := seal(ctx, databaseURL(at, password, clusterDB), clusterDB, "template1", ownDB, sandboxDB); err != nil {
+			return "", fmt.Errorf("closing the databases to regions: %w", err)
+		}
+	}
 	return databaseURL(at, password, ownDB), nil
 }
 
@@ -113,6 +118,9 @@ func (e *Env) postgresArgs(data string, port int) []string {
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port), "unix_socket_directories=",
 		"max_connections=300", "jit=off", "timezone=UTC", "log_timezone=UTC",
+		// Tables are followed by logical replication; what a reader that is gone for
+		// long holds back ends somewhere.
+		"wal_level=logical", "max_replication_slots=100", "max_wal_senders=100", "max_slot_wal_keep_size=4GB", "track_commit_timestamp=on",
 		// Rows and parameters stay out of the log (promise 5).
 		"log_error_verbosity=terse", "log_min_error_statement=panic",
 		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0",

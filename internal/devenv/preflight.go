@@ -82,7 +82,8 @@ func (e *Env) wishes() []wish {
 		}
 	}
 	if !e.options.Scratch {
-		all = append(all, wish{port: e.options.SandboxPort, what: "the sandbox", flag: "--sandbox-port", child: sandbox, last: "sandbox"})
+		all = append(all, wish{port: e.options.SandboxPort, what: "the sandbox", flag: "--sandbox-port", child: sandbox, last: "sandbox"},
+			wish{port: e.options.SMTPPort, what: "the sandbox's mail server", flag: "--smtp-port", child: sandbox, last: "smtp"})
 	}
 	var fixed []wish
 	for _, w := range all {

@@ -86,21 +86,21 @@ const gate = `umask 077; read -r word && [ "$word" = go ] && exec "$@" </dev/nul
 // launch starts a program in a session of its own, so that neither an interrupt
 // at the terminal nor the end of this process reaches it. It runs only after
 // record has returned without an error.
-func launch(path string, args []string, as *syscall.Credential, log *os.File, record func(identity) error) (identity, error) {
+func launch(s spec, log *os.File, record func(identity) error) (identity, error) {
 	in, out, err := os.Pipe()
 	if err != nil {
 		return identity{}, err
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", gate, "sh", path}, args)...) //nolint:noctx // it outlives every context of ours
-	cmd.Dir = "/"                                                                            // pins no directory, and every user may enter it
-	cmd.Env = environment()
+	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", gate, "sh", s.path}, s.args)...) //nolint:noctx // it outlives every context of ours
+	cmd.Dir = "/"                                                                                // pins no directory, and every user may enter it
+	cmd.Env = append(environment(), s.env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: s.as}
 	err = cmd.Start()
 	_ = in.Close()
 	if err != nil {
-		return identity{}, fmt.Errorf("starting %s: %w", path, err)
+		return identity{}, fmt.Errorf("starting %s: %w", s.path, err)
 	}
 	go func() { _ = cmd.Wait() }() // reaps; whoever needs to know asks alive
 	started, running := startTime(cmd.Process.Pid)
@@ -112,7 +112,7 @@ func launch(path string, args []string, as *syscall.Credential, log *os.File, re
 		return identity{}, err
 	}
 	if _, err := io.WriteString(out, "go\n"); err != nil {
-		return identity{}, fmt.Errorf("letting %s go: %w", path, err)
+		return identity{}, fmt.Errorf("letting %s go: %w", s.path, err)
 	}
 	return id, nil
 }

@@ -14,13 +14,26 @@ import (
 // Info is where the parts of an environment are. An address is empty while its
 // part is not there.
 type Info struct {
-	HTTP     string `json:"http"`     // API and console, http://HOST:PORT
-	Temporal string `json:"temporal"` // HOST:PORT
-	UI       string `json:"ui"`       // Temporal Web UI, http://HOST:PORT
-	Sandbox  string `json:"sandbox"`  // http://HOST:PORT
-	Database string `json:"database"` // postgres://…, with the password of the owner
-	Metrics  string `json:"metrics"`  // Temporal's Prometheus endpoint, http://HOST:PORT/metrics
-	Cluster  string `json:"cluster"`  // directory of the private PostgreSQL cluster
+	HTTP     string  `json:"http"`     // API and console, http://HOST:PORT
+	Temporal string  `json:"temporal"` // HOST:PORT
+	UI       string  `json:"ui"`       // Temporal Web UI, http://HOST:PORT
+	Sandbox  string  `json:"sandbox"`  // http://HOST:PORT
+	SMTP     string  `json:"smtp"`     // HOST:PORT of the sandbox's mail server
+	Database string  `json:"database"` // postgres://…, with the password of the owner
+	Metrics  string  `json:"metrics"`  // Temporal's Prometheus endpoint, http://HOST:PORT/metrics
+	Cluster  string  `json:"cluster"`  // directory of the private PostgreSQL cluster
+	Speed    float64 `json:"speed"`    // by which durations are divided
+	// Regions are those that run beside, by name.
+	Regions map[string]Region `json:"regions,omitempty"`
+}
+
+// Region is where the parts of one region are; as Info.
+type Region struct {
+	HTTP     string `json:"http"`
+	Temporal string `json:"temporal"`
+	UI       string `json:"ui"`
+	Database string `json:"database"`
+	Metrics  string `json:"metrics"`
 }
 
 type (

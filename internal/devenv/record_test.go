@@ -13,7 +13,7 @@ func TestChildThatCannotBeRecordedNeverRuns(t *testing.T) {
 	t.Parallel()
 	mark := filepath.Join(t.TempDir(), "mark")
 	var seen identity
-	_, err := launch("/usr/bin/touch", []string{mark}, nil, nil, func(id identity) error {
+	_, err := launch(spec{path: "/usr/bin/touch", args: []string{mark}}, nil, func(id identity) error {
 		require.True(t, id.alive())
 		seen = id
 		return errors.New("the disk is full")

@@ -33,58 +33,61 @@ func (e *Env) startTemporal(ctx context.Context) error {
 		}
 		return e.update(func(r *record) { r.Temporal = e.options.Temporal })
 	}
-	binary, err := TemporalBinary()
+	s, err := e.runTemporal(ctx, temporal, "Temporal", e.options.TemporalPort, e.options.UIPort)
 	if err != nil {
 		return err
 	}
+	return e.update(func(r *record) { r.Temporal, r.Metrics, r.UI = s.addresses() })
+}
+
+// temporalFiles matches what Temporal servers keep in an environment's directory.
+const temporalFiles = "temporal*.db*"
+
+// runTemporal gets a Temporal development server running as the child of a name.
+func (e *Env) runTemporal(ctx context.Context, name, title string, wanted, ui int) (TemporalServer, error) {
+	binary, err := TemporalBinary()
+	if err != nil {
+		return TemporalServer{}, err
+	}
 	var s TemporalServer
 	ports := []port{
-		{name: "temporal", wanted: e.options.TemporalPort, what: "Temporal", flag: "--temporal-port"},
-		{name: "temporal_metrics", what: "Temporal's metrics"},
-		{name: "temporal_ui", wanted: e.options.UIPort, what: "the Temporal Web UI", flag: "--ui-port"},
+		{name: name, wanted: wanted, what: title, flag: "--temporal-port"},
+		{name: name + "_metrics", what: title + "'s metrics"},
+		{name: name + "_ui", wanted: ui, what: "the Web UI of " + title, flag: "--ui-port"},
 	}
-	err = e.ensure(ctx, temporal, ports, func(n []int) (spec, error) {
-		s = TemporalServer{Port: n[0], MetricsPort: n[1], UIPort: n[2], File: filepath.Join(e.dir, "temporal.db")}
+	err = e.ensure(ctx, name, ports, func(n []int) (spec, error) {
+		s = TemporalServer{Port: n[0], MetricsPort: n[1], UIPort: n[2], File: filepath.Join(e.dir, name+".db")}
 		if e.options.Scratch {
 			s.File, s.UIPort = "", 0
 		}
 		return spec{
-			name: temporal, title: "Temporal on " + address(s.Port),
+			name: name, title: title + " on " + address(s.Port),
 			path: binary, args: s.Args(), limit: 60 * time.Second,
 			ready: func(ctx context.Context) error {
 				return temporalReady(ctx, address(s.Port), client.DefaultNamespace)
 			},
 		}, nil
 	})
-	if err != nil {
-		return err
-	}
-	return e.update(func(r *record) {
-		r.Temporal = address(s.Port)
-		r.Metrics = "http://" + address(s.MetricsPort) + "/metrics"
-		if s.UIPort != 0 {
-			r.UI = "http://" + address(s.UIPort)
-		}
-	})
+	return s, err
 }
 
 func (e *Env) startSandbox(ctx context.Context) error {
-	executable := e.options.Executable
-	if executable == "" {
-		var err error
-		if executable, err = os.Executable(); err != nil {
-			return fmt.Errorf("finding this program's file: %w", err)
-		}
+	executable, err := e.executable()
+	if err != nil {
+		return err
 	}
 	database, err := e.sandboxDatabase(ctx)
 	if err != nil {
 		return err
 	}
-	var at string
-	ports := []port{{name: "sandbox", wanted: e.options.SandboxPort, what: "the sandbox", flag: "--sandbox-port"}}
+	var at, mail string
+	ports := []port{
+		{name: "sandbox", wanted: e.options.SandboxPort, what: "the sandbox", flag: "--sandbox-port"},
+		{name: "smtp", wanted: e.options.SMTPPort, what: "the sandbox's mail server", flag: "--smtp-port"},
+	}
 	err = e.ensure(ctx, sandbox, ports, func(n []int) (spec, error) {
-		at = address(n[0])
-		args := []string{"sandbox", "--listen", at, "--database", database, "--speed", strconv.FormatFloat(e.options.Speed, 'g', -1, 64)}
+		at, mail = address(n[0]), address(n[1])
+		args := []string{"sandbox", "--listen", at, "--smtp-port", strconv.Itoa(n[1]), "--database", database, "--speed", strconv.FormatFloat(e.options.Speed, 'g', -1, 64)}
 		if e.options.Lean {
 			args = append(args, "--lean")
 		}
@@ -97,7 +100,19 @@ func (e *Env) startSandbox(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.update(func(r *record) { r.Sandbox = "http://" + at })
+	return e.update(func(r *record) { r.Sandbox, r.SMTP = "http://"+at, mail })
+}
+
+// executable is the file of the program whose commands children run.
+func (e *Env) executable() (string, error) {
+	if e.options.Executable != "" {
+		return e.options.Executable, nil
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program's file: %w", err)
+	}
+	return path, nil
 }
 
 // sandboxDatabase gives the URL, fit for an argument list, of the database that
@@ -112,6 +127,11 @@ func (e *Env) sandboxDatabase(ctx context.Context) (string, error) {
 		name = strings.Trim(u.Path, "/") + "_sandbox"
 		if err := createDatabases(ctx, e.options.Database, name); err != nil {
 			return "", fault.New(fault.Of(err).Class, "devenv.database", "the sandbox needs a database "+name+" on the server that was given, and it cannot be created", err)
+		}
+		if len(e.options.Regions) > 0 { // it plays the systems of them all
+			if err := seal(ctx, e.options.Database, name); err != nil {
+				return "", fmt.Errorf("closing the sandbox's database to regions: %w", err)
+			}
 		}
 	}
 	return e.argumentURL(e.Info().Database, name)

@@ -18,6 +18,7 @@ type spec struct {
 	title string // for people
 	path  string
 	args  []string
+	env   []string            // besides what every child sees
 	as    *syscall.Credential // nil: our own user
 	ready func(context.Context) error
 	limit time.Duration // to get ready within
@@ -28,6 +29,9 @@ type spec struct {
 func (s spec) parameters() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00", s.path, strings.Join(s.args, "\x00"))
+	for _, v := range s.env {
+		fmt.Fprintf(h, "%s\x00", v)
+	}
 	if info, err := os.Stat(s.path); err == nil {
 		fmt.Fprintf(h, "%d %d", info.Size(), info.ModTime().UnixNano())
 	}

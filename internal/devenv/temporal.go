@@ -62,6 +62,14 @@ func (s TemporalServer) Args() []string {
 	return args
 }
 
+// addresses are where the server, its metrics and its Web UI are reached.
+func (s TemporalServer) addresses() (server, metrics, ui string) {
+	if s.UIPort != 0 {
+		ui = "http://" + address(s.UIPort)
+	}
+	return address(s.Port), "http://" + address(s.MetricsPort) + "/metrics", ui
+}
+
 // TemporalBinary finds the Temporal CLI: where `make tools` puts it, else in
 // PATH. The cache comes first because its version is the one that is tested.
 func TemporalBinary() (string, error) {

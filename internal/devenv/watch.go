@@ -30,60 +30,81 @@ type (
 		wait    time.Duration // before the next try
 		asking  bool
 		askedAt time.Time
-		silent  time.Time // since when it has not answered; zero: it has
-		missed  int       // answers since then
-		doubted time.Time // when it was last ended on somebody's doubt
+		silent  time.Time     // since when it has not answered; zero: it has
+		missed  int           // answers since then
+		doubts  chan struct{} // somebody has one
+		doubted time.Time     // when it was last ended on somebody's doubt
 	}
 
 	// answer is what a child said when it was asked whether it works.
 	answer struct {
-		name string
-		who  identity
-		err  error
+		who identity
+		err error
 	}
 )
 
-// Run watches the children until ctx ends. One that has ended is started again,
-// on the same ports and data, as often as it takes; one that runs and has not
-// answered for Silence is ended, and so started again; so is one that was doubted.
-// Each is reported by Progress. Patchbay itself goes on meanwhile: presses wait in their rows. Run
-// must have returned before Close is called.
+// Run watches the children until ctx ends, each by itself: none waits for another to
+// come back. One that has ended is started again, on the same ports and data, as often
+// as it takes; one that runs and has not answered for Silence is ended, and so started
+// again; so is one that was doubted. Each is reported by Progress. Patchbay itself goes
+// on meanwhile: presses wait in their rows. Run must have returned before Close is
+// called, and knows of the regions that run when it begins.
 func (e *Env) Run(ctx context.Context) error {
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	wards := map[string]*ward{}
+	e.mu.Lock()
+	for name := range e.specs {
+		wards[name] = &ward{doubts: make(chan struct{}, 1)}
+	}
+	e.mu.Unlock()
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	answers := make(chan answer, len(order))
-	wards := map[string]*ward{}
-	for _, name := range order {
-		wards[name] = &ward{}
+	for name, w := range wards {
+		watching.Go(func() { e.watch(ctx, name, w) })
 	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case name := <-e.doubted:
+			w, known := wards[name]
+			if !known {
+				continue
+			}
+			select {
+			case w.doubts <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// watch looks after one child until ctx ends.
+func (e *Env) watch(ctx context.Context, name string, w *ward) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	answers := make(chan answer, 1) // a child is asked one thing at a time
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case a := <-answers:
-			e.hear(ctx, wards[a.name], a)
+			e.hear(ctx, name, w, a)
 			continue
-		case name := <-e.doubted:
-			e.judge(ctx, name, wards[name])
+		case <-w.doubts:
+			e.judge(ctx, name, w)
 			continue
 		case <-ticker.C:
 		}
-		for _, name := range order {
-			s, runs := e.spec(name)
-			c, known := e.child(name)
-			switch w := wards[name]; {
-			case !runs:
-			case known && c.alive():
-				w.ask(ctx, &asking, answers, s, c.identity)
-			case time.Now().After(w.retryAt):
-				if err := e.revive(ctx, w, s); err != nil {
-					return nil //nolint:nilerr // ctx has ended
-				}
-			}
+		s, _ := e.spec(name)
+		switch c, known := e.child(name); {
+		case known && c.alive():
+			w.ask(ctx, &asking, answers, s, c.identity)
+		case time.Now().After(w.retryAt):
+			e.revive(ctx, w, s)
 		}
 	}
 }
@@ -97,14 +118,14 @@ func (w *ward) ask(ctx context.Context, running *sync.WaitGroup, answers chan<- 
 	running.Go(func() {
 		soon, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
-		answers <- answer{name: s.name, who: who, err: s.ready(soon)}
+		answers <- answer{who: who, err: s.ready(soon)}
 	})
 }
 
 // hear ends a child that has been silent for too long.
-func (e *Env) hear(ctx context.Context, w *ward, a answer) {
+func (e *Env) hear(ctx context.Context, name string, w *ward, a answer) {
 	w.asking = false
-	c, known := e.child(a.name)
+	c, known := e.child(name)
 	switch {
 	case ctx.Err() != nil || !known || c.identity != a.who:
 		return
@@ -122,9 +143,9 @@ func (e *Env) hear(ctx context.Context, w *ward, a answer) {
 	if time.Since(w.silent) < most || w.missed < mostMissed {
 		return
 	}
-	s, _ := e.spec(a.name)
+	s, _ := e.spec(name)
 	e.options.Progress(fmt.Sprintf("%s runs and has not answered for %s; ending it", s.title, time.Since(w.silent).Round(time.Second)))
-	e.finish(ctx, a.name)
+	e.finish(ctx, name)
 }
 
 // Doubt says that a child does not work, though it may run and answer: Run starts
@@ -157,24 +178,22 @@ func (e *Env) finish(ctx context.Context, name string) {
 	}
 }
 
-// revive starts a child that has ended; an error says that ctx has ended.
-func (e *Env) revive(ctx context.Context, w *ward, s spec) error {
+// revive starts a child that has ended.
+func (e *Env) revive(ctx context.Context, w *ward, s spec) {
 	if w.wait == 0 {
 		e.options.Progress(s.title + " has ended; starting it again")
 	}
 	err := e.launch(ctx, s)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
 	case err == nil:
-		*w = ward{asking: w.asking, doubted: w.doubted}
+		*w = ward{asking: w.asking, doubts: w.doubts, doubted: w.doubted}
 		e.options.Progress(s.title + " is back")
 	default:
 		w.wait = min(max(2*w.wait, firstWait), maxWait)
 		w.retryAt = time.Now().Add(w.wait)
 		e.options.Progress(fmt.Sprintf("%s; next try in %s", fault.Of(err).Text, w.wait))
 	}
-	return nil
 }
 
 // spec gives what runs under the name.

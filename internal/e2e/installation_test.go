@@ -66,6 +66,8 @@ type installation struct {
 	sandboxAt   string // and the stand-ins
 	password    string // of that role
 	key         string // an operator's
+	flows       string // the directory that is applied
+	pids        func() map[string]int
 }
 
 // install starts PostgreSQL, Temporal and the sandbox, a worker, and applies the
@@ -89,12 +91,15 @@ func install(t *testing.T, behind ...func(*installation)) (i *installation, work
 		defer cancel()
 		require.NoError(t, env.Close(ctx))
 	})
+	i.pids = env.PIDs
 	given := env.Info()
-	i.Temporal, i.Sandbox, i.Database, i.UI = given.Temporal, given.Sandbox, given.Database, given.UI
+	i.Temporal, i.Sandbox, i.SMTP, i.Database, i.UI = given.Temporal, given.Sandbox, given.SMTP, given.Database, given.UI
 	role, err := url.Parse(given.Database)
 	require.NoError(t, err)
 	role.User = url.UserPassword("patchbay_app", i.password)
 	i.application, i.temporalAt, i.sandboxAt = role.String(), i.Temporal, i.Sandbox
+	i.flows, err = filepath.Abs("../../flows")
+	require.NoError(t, err)
 	for _, change := range behind {
 		change(i)
 	}
@@ -142,16 +147,13 @@ func (i *installation) run(path string, args ...string) *program {
 }
 
 func (i *installation) env() []string {
-	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.sandboxAt, "PATCHBAY_SANDBOX_SECRET=sandbox-secret")
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.sandboxAt, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_SMTP="+i.SMTP)
 }
 
 // applying is the command that puts the example flows in force, and the build
 // current once a worker of it polls.
 func (i *installation) applying() []string {
-	i.t.Helper()
-	flows, err := filepath.Abs("../../flows")
-	require.NoError(i.t, err)
-	return []string{"apply", "--database", i.Database, "--temporal", i.Temporal, "--role-password", i.password, flows}
+	return []string{"apply", "--database", i.Database, "--temporal", i.Temporal, "--role-password", i.password, i.flows}
 }
 
 // promote makes the build of path current.

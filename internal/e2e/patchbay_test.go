@@ -51,7 +51,13 @@ type info struct {
 	Temporal string `json:"temporal"`
 	UI       string `json:"ui"`
 	Sandbox  string `json:"sandbox"`
+	SMTP     string `json:"smtp"` // HOST:PORT of its mail server
 	Database string `json:"database"`
+	Regions  map[string]struct {
+		HTTP     string `json:"http"`
+		Temporal string `json:"temporal"`
+		Database string `json:"database"` // as the owner of the server
+	} `json:"regions"`
 	Children []struct {
 		Name string `json:"name"`
 		PID  int    `json:"pid"`
@@ -301,7 +307,12 @@ func alive(pid int) bool {
 // cli runs a command of the binary against this environment.
 func (p *patchbay) cli(args ...string) (stdout, stderr string, status int) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
+	return p.cliWithin(30*time.Second, args...)
+}
+
+func (p *patchbay) cliWithin(d time.Duration, args ...string) (stdout, stderr string, status int) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), d)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.cmd.Path, args...)
 	cmd.Env = append(os.Environ(), "PATCHBAY_SERVER="+p.HTTP)

@@ -70,6 +70,12 @@ func TestTheComposedInstallationAnswersPressesAndOutlivesAKilledWorker(t *testin
 	c.kill("worker-1")
 	second := press("AS54888", "after the kill")
 	require.NotEqual(t, first.RunID, second.RunID)
+
+	// A case changes in Dataverse, which delivers to serve; the worker sends a mail.
+	p.desk().change(p.sampleCase())
+	p.await("told of a case", 60*time.Second, func() bool { return len(p.letters("")) > 0 })
+	require.Len(t, p.letters(""), 1)
+	require.Equal(t, 1, p.count(`select count(*) from event`), "a webhook told of it; the first sweep only learns what is there")
 }
 
 // compose prepares the composition, its secrets and PostgreSQL; key is the
@@ -104,7 +110,7 @@ func compose(t *testing.T) (p *patchbay, c *composition, key string) {
 	_, key, _ = strings.Cut(strings.TrimSpace(string(made)), ": ")
 
 	c = &composition{t: t, log: p.log, services: loadCompose(t, root), state: map[string]*state{}}
-	ports := lowPorts(t, 13)
+	ports := lowPorts(t, 14)
 	local := make([]string, len(ports))
 	for i, port := range ports {
 		local[i] = fmt.Sprintf("127.0.0.1:%d", port)
@@ -119,6 +125,8 @@ func compose(t *testing.T) (p *patchbay, c *composition, key string) {
 			"0.0.0.0:8090", local[1], "127.0.0.1:8090", local[1], "sandbox:8090", local[1],
 			"temporal:7233", local[2], "127.0.0.1:7243", local[3],
 			"127.0.0.1:8081", local[10+i],
+			"serve:8080", local[0], "--webhook-host=serve", "--webhook-host=127.0.0.1",
+			"sandbox:8025", local[13], "--smtp-port=8025", "--smtp-port="+fmt.Sprint(ports[13]),
 		).Replace(text)
 	}
 	c.set = map[string]string{

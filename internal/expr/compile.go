@@ -42,12 +42,18 @@ const (
 type Program struct {
 	source string
 	path   []string // of a bare selection, which needs no CEL
+	uses   map[string]usage
 	prog   cel.Program
 	result Type
 }
 
 // Type is what the expression gives.
 func (p *Program) Type() Type { return p.result }
+
+// Path is the way from a variable to a value where the expression only selects, such as
+// row.a.b: its value is handed on unchanged, so it may also be copied without CEL. ok is
+// false for any other expression.
+func (p *Program) Path() (path []string, ok bool) { return slices.Clone(p.path), p.path != nil }
 
 // Compile checks source against the variables of the Env and against the type of
 // the place its result goes to; Anything accepts every JSON value. Every mistake
@@ -89,11 +95,11 @@ func (e *Env) Compile(source string, want Type) (*Program, []Issue) {
 	if len(bad) > 0 {
 		return nil, bad
 	}
-	prog, err := e.cel.Program(checked, cel.CostLimit(Budget))
+	prog, err := e.cel.Program(checked, cel.CostLimit(Budget), cel.CostTracking(charge{}))
 	if err != nil {
 		return nil, []Issue{{Line: 1, Col: 1, Kind: Mistyped, Message: "the expression cannot be planned: " + err.Error()}}
 	}
-	return &Program{source: source, path: bare(root.Expr()), prog: prog, result: result}, nil
+	return &Program{source: source, path: bare(root.Expr()), uses: usages(root.Expr()), prog: prog, result: result}, nil
 }
 
 // maxWidenings bounds how often an expression is checked again; each round

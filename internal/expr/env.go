@@ -60,11 +60,6 @@ func New(vars ...Var) (*Env, error) {
 // sizes tells the cost estimate how large values are taken to be.
 type sizes struct{}
 
-// EstimateCallCost implements cost.Estimator: CEL's own costs hold.
-func (sizes) EstimateCallCost(_, _ string, _ *cost.AstNode, _ []cost.AstNode) *cost.CallEstimate {
-	return nil
-}
-
 // EstimateSize implements cost.Estimator.
 func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	if n.ComputedSize() != nil {

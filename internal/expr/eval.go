@@ -32,7 +32,7 @@ func (p *Program) Eval(vars map[string]any) (any, error) {
 	}
 	v, err := plain(out)
 	if err != nil {
-		return nil, fault.New(fault.Rejected, CodeType, err.Error(), err)
+		return nil, rejectedType(err)
 	}
 	return v, nil
 }
@@ -89,6 +89,10 @@ func (p *Program) failure(err error) error {
 		return fault.New(fault.Bug, "bug.cel", "the expression failed inside", err)
 	}
 	return fault.New(fault.Rejected, CodeValue, "a value does not fit the expression", err)
+}
+
+func rejectedType(err error) error {
+	return fault.New(fault.Rejected, CodeType, err.Error(), err)
 }
 
 func missingFault(path string) error {

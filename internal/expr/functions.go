@@ -18,7 +18,7 @@ import (
 )
 
 // language is what every Env starts from: CEL without floating point, with exact
-// decimals, optionals and string functions.
+// decimals, optionals, and functions on text, lists and dates.
 //
 // CEL binds its operators once, by the left operand, so `1 + 0.5` would never
 // reach the decimal on its right. The operators on numbers are therefore taken
@@ -56,6 +56,8 @@ func language() (*cel.Env, error) {
 			overload("divide_int_int", decimalType, cel.IntType, cel.IntType, cel.IntType),
 			decls.SingletonFunctionBinding(divide)),
 	)
+	opts = append(opts, lists()...)
+	opts = append(opts, texts()...)
 	for _, fn := range stdlib.Functions() {
 		if o, ok := own[fn.Name()]; ok {
 			opts = append(opts, cel.Function(fn.Name(), append(kept(fn), o...)...))

@@ -21,6 +21,9 @@ func FuzzCompile(f *testing.F) {
 		`row.specs.all(a, row.specs.all(b, row.specs.all(c, row.specs.all(d, a != b))))`, `"x".matches("(a+)+$")`,
 		`decimal("1e999") * decimal("1e999")`, `divide(1, 3, 100)`, `row.?z.orValue(1)`, `timestamp("2026-01-31T00:00:00Z") + duration("1h")`,
 		`{"a": [1, {"b": row}]}`, `{b"x": row}`, `{row: 1}`, `{1: row.a}`, `type(row)`, `b"x"`, `1u`, `row["a"]`, `"%s".format([1])`, `dyn(1.0) == 1`, `row . a`, "row\n.b",
+		`sum(row.specs.map(s, s.value))`, `row.specs.sortBy(s, s.value).last().?name`, `max(row.specs.map(s, s.name)) + unpad("007")`, `[1, "a", 1.5, null].sort()`,
+		`row.specs.map(s, s.name).distinct().join(pad("1", 99))`, `days(row.changed, "2026-01-01") + size(date(row.changed))`, `row.specs.sortBy(s, row.specs.sortBy(t, t.value).first().?name)`,
+		`min([[1]])`, `"a".sortBy(x, x)`, `sum({"a": 1})`,
 		`9223372036854775807 + 1`, `-9223372036854775808`, `"a".replace("", "aaaaaaaaaaaaaaaaaaaaaaaa").replace("", "bbbbbbbbbbbbbbbbbbbbbbb")`,
 	} {
 		f.Add(s)

@@ -108,7 +108,7 @@ func (e *Env) undeclared(i *Issue, name string) {
 		return
 	}
 	i.Message = fmt.Sprintf("there is no %q here", name)
-	if near := fault.Closest(name, slices.Collect(maps.Keys(e.cel.Functions()))); near != "" && len(name) > 2 {
+	if near := fault.Closest(name, slices.Collect(maps.Keys(e.cel.Functions()))); near != "" && len(name) > 3 {
 		i.Fix = fmt.Sprintf("did you mean %s(…)?", near)
 	}
 	if near := fault.Closest(name, e.names); near != "" {
@@ -120,6 +120,9 @@ func (e *Env) undeclared(i *Issue, name string) {
 			i.Fix = fmt.Sprintf("did you mean %s.%s?", v, name)
 			return
 		}
+	}
+	if i.Fix == "" && len(e.names) == 0 {
+		i.Fix = "text stands in quotes"
 	}
 	if i.Fix == "" {
 		i.Fix = "known: " + strings.Join(e.names, ", ") + "; text stands in quotes"
@@ -151,6 +154,8 @@ func operator(name string) string {
 		return "[]"
 	case operators.In:
 		return "in"
+	case sortByKeys:
+		return "sortBy()"
 	}
 	return strings.Trim(name, "_") + "()"
 }

@@ -42,6 +42,9 @@ func number(s string) ref.Val {
 			return types.Int(i)
 		}
 	}
+	if v, ok := short(s); ok {
+		return v
+	}
 	if len(s) > maxDigits+16 || strings.ContainsAny(s, "iInN_") { // no Inf, no NaN
 		return types.WrapErr(errNumber)
 	}
@@ -50,6 +53,42 @@ func number(s string) ref.Val {
 		return types.WrapErr(errNumber)
 	}
 	return smallest(d)
+}
+
+// short converts a number of at most 18 digits without an exponent, as most of those
+// with a fraction are. ok is false for any other text.
+func short(s string) (ref.Val, bool) {
+	digits, negative := s, false
+	if s != "" && s[0] == '-' {
+		digits, negative = s[1:], true
+	}
+	point := strings.IndexByte(digits, '.')
+	if point < 1 || point == len(digits)-1 || len(digits) > 19 {
+		return nil, false
+	}
+	var n int64
+	for i := range len(digits) {
+		c := digits[i]
+		if i == point {
+			continue
+		}
+		if c < '0' || c > '9' {
+			return nil, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	places := int32(len(digits) - point - 1)
+	for places > 0 && n%10 == 0 {
+		n /= 10
+		places--
+	}
+	if negative {
+		n = -n
+	}
+	if places == 0 {
+		return types.Int(n), true
+	}
+	return decimal{d: apd.New(n, -places)}, true
 }
 
 // smallest gives d as an int where it is one.

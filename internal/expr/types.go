@@ -192,12 +192,14 @@ func (p *provider) NewValue(name string, fields map[string]ref.Val) ref.Val {
 }
 
 func fieldOf(object any, field string) (any, bool) {
-	row, ok := object.(map[string]any)
-	if !ok {
-		return nil, false
+	switch row := object.(type) {
+	case *Record:
+		return row.field(field)
+	case map[string]any:
+		v, ok := row[field]
+		return v, ok
 	}
-	v, ok := row[field]
-	return v, ok
+	return nil, false
 }
 
 // missing is the failure of a selection of a column that is not there.

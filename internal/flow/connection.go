@@ -8,10 +8,16 @@ type (
 	// ${file:PATH}) that only the process that dials resolves (promise 9).
 	Connection struct {
 		Name   string           `json:"name"`
-		System string           `json:"system"` // connector: "oracle", "dataverse", …
+		System string           `json:"system"`           // connector: "oracle", "dataverse", …
+		Region string           `json:"region,omitempty"` // where the system is; what is restricted there leaves it by no flow
 		URL    string           `json:"url"`
 		Auth   Auth             `json:"auth"`
 		Limits ConnectionLimits `json:"limits"`
+		// Quotas are the limits that the provider states, shared by all processes;
+		// Limits are of one process.
+		Quotas []Quota `json:"quotas,omitempty"`
+		// Hook is how deliveries of the system prove who sent them; nil: it sends none.
+		Hook *Hook `json:"hook,omitempty"`
 		// SettleAfter is how long the system may take to show a write, for one whose
 		// writes are not decided by a key or a version.
 		SettleAfter time.Duration     `json:"settle_after,omitempty"`
@@ -45,6 +51,11 @@ type (
 		Path    string          `json:"path"`              // "itemsV2", "msx_specifications"
 		Keys    [][]string      `json:"keys,omitempty"`    // each a unique key
 		Columns map[string]Type `json:"columns,omitempty"` // empty: schema unknown
+		// Refers names, of a column whose value is the system's own ID of another record,
+		// the table of that record.
+		Refers     map[string]string `json:"refers,omitempty"`
+		Restricted []string          `json:"restricted,omitempty"` // columns that leave the region by no flow (promise 5)
+		Prose      []string          `json:"prose,omitempty"`      // columns of free text, besides those that their names tell of
 		// Children are the schemas below an expand path, where known.
 		Children map[string]map[string]Type `json:"children,omitempty"`
 		// Expand gives the wire form of an expand path where the system's own name

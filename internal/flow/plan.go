@@ -26,7 +26,18 @@ type (
 		Each    string   `json:"each,omitempty"` // CEL list over row; empty means one target row per source row
 		Map     []Column `json:"map,omitempty"`  // in the order of the file
 		Write   *Write   `json:"write,omitempty"`
-		Respond Respond  `json:"respond,omitempty"`
+		// Reaction and Send belong to event flows: what starts a run, and the message
+		// that Write sends. Their runs have the parameters of EventParams.
+		Reaction *Reaction `json:"reaction,omitempty"`
+		Send     *Send     `json:"send,omitempty"`
+		// Gather, Schedule and Advise belong to consolidations: what is read and how it is
+		// joined, when that happens by itself, and what a model is asked about the result.
+		Gather   *Gather   `json:"gather,omitempty"`
+		Schedule *Schedule `json:"schedule,omitempty"`
+		Advise   *Advise   `json:"advise,omitempty"`
+		// Sync belongs to synchronizations: what regions share.
+		Sync    *Sync   `json:"sync,omitempty"`
+		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.
 		Order  []string `json:"order,omitempty"`

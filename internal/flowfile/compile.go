@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"patchbay/internal/expr"
 	"patchbay/internal/fault"
@@ -18,6 +19,14 @@ type Options struct {
 	// Identity names the system behind a connection (flow.Binding). nil compiles
 	// to check only: the plan's bindings then have no identity and must not run.
 	Identity func(flow.Connection) (string, error)
+	// Now is when schedules are looked at: what would have fired before never fires.
+	// Zero: when the file is compiled.
+	Now time.Time
+	// Peers are the regions of connections.yaml; nil: they are not known, and no flow is
+	// asked for them.
+	Peers []flow.Peer
+	// File reads a template beside the flow; nil: there are none.
+	File func(name string) ([]byte, error)
 }
 
 // Compile reads a flow file against the connections of its directory. Every
@@ -34,6 +43,7 @@ func Compile(f File, connections []flow.Connection, o Options) (*flow.Plan, []Di
 	}
 	var doc flowDoc
 	r.read(root, field{into: &doc})
+	doc.at = placeOf(root)
 	c := &compiler{reader: r, doc: &doc, options: o, connections: map[string]flow.Connection{}}
 	for _, connection := range connections {
 		c.connections[connection.Name] = connection
@@ -60,6 +70,18 @@ func (c *compiler) plan() *flow.Plan {
 	c.out = flow.Plan{
 		Flow: d.flow.value, Pattern: d.pattern.value, Summary: d.summary.value, Why: d.why.value,
 		Bindings: map[string]flow.Binding{},
+	}
+	c.sections()
+	switch d.pattern.value {
+	case flow.Event:
+		c.event()
+		return &c.out
+	case flow.Consolidation:
+		c.consolidation()
+		return &c.out
+	case flow.Synchronization:
+		c.synchronization()
+		return &c.out
 	}
 	c.params()
 	row := c.readSection()
@@ -90,18 +112,24 @@ func (c *compiler) table(ref tableRef, name string) *flow.Table {
 			suggest(ref.table, slices.Sorted(maps.Keys(connection.Tables)), "declare it in connections.yaml"))
 		return nil
 	}
-	if _, bound := c.out.Bindings[connection.Name]; !bound {
-		binding := flow.Binding{System: connection.System}
-		if c.options.Identity != nil {
-			identity, err := c.options.Identity(connection)
-			if err != nil {
-				c.add(ref.at, CodeUnknownRef, fmt.Sprintf("%s: the connection %s cannot be resolved: %s", name, connection.Name, fault.Of(err).Text), "")
-			}
-			binding.Identity = identity
-		}
-		c.out.Bindings[connection.Name] = binding
-	}
+	c.bind(connection, ref.at, name)
 	return &table
+}
+
+// bind pins a connection of the plan to the system that it names now.
+func (c *compiler) bind(connection flow.Connection, p at, name string) {
+	if _, bound := c.out.Bindings[connection.Name]; bound {
+		return
+	}
+	binding := flow.Binding{System: connection.System}
+	if c.options.Identity != nil {
+		identity, err := c.options.Identity(connection)
+		if err != nil {
+			c.add(p, CodeUnknownRef, fmt.Sprintf("%s: the connection %s cannot be resolved: %s", name, connection.Name, fault.Of(err).Text), "")
+		}
+		binding.Identity = identity
+	}
+	c.out.Bindings[connection.Name] = binding
 }
 
 // column reports a column that the table does not have. A table without columns

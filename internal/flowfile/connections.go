@@ -14,6 +14,9 @@ type Connections struct {
 	File string
 	List []flow.Connection // in the order of the file
 
+	Peers  []flow.Peer // of the section regions, in the order of the file
+	Alerts flow.Alerting
+
 	at map[string]at
 }
 
@@ -37,6 +40,10 @@ func ParseConnections(f File) (*Connections, []Diagnostic) {
 		out.List = append(out.List, r.connection(e))
 		out.at[e.key] = e.keyAt
 	}
+	for _, e := range doc.regions.entries {
+		out.Peers = append(out.Peers, flow.Peer{Region: e.key, Egress: e.value.egress.value})
+	}
+	out.Alerts = r.alerts(&doc.alerts, out.List)
 	Sort(r.diags)
 	return out, r.diags
 }
@@ -44,7 +51,7 @@ func ParseConnections(f File) (*Connections, []Diagnostic) {
 func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 	d := e.value
 	c := flow.Connection{
-		Name: e.key, System: d.system.value, URL: d.url.value,
+		Name: e.key, System: d.system.value, Region: d.region.value, URL: d.url.value,
 		Auth: flow.Auth{
 			Kind: d.auth.kind.value, TokenURL: d.auth.tokenURL.value, ClientID: d.auth.clientID.value, ClientSecret: d.auth.clientSecret.value,
 			Scope: d.auth.scope.value, Username: d.auth.username.value, Password: d.auth.password.value,
@@ -56,8 +63,13 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 		SettleAfter: d.settle.value,
 		Tables:      map[string]flow.Table{},
 	}
+	if name := c.Region; name != "" && !regionNames.pattern.MatchString(name) {
+		r.add(d.region.at, CodeID, fmt.Sprintf("%q is no name of a region", clip(name)), "use "+regionNames.what)
+	}
 	r.auth(&d.auth, e.key)
 	r.scheme(d)
+	c.Hook = r.hook(&d.hook, e.key)
+	c.Quotas = r.quotas(d.quotas.items, e.key)
 	if t := d.limits.timeout; t.ok && (t.value <= 0 || t.value > maxTimeout) {
 		r.add(t.at, CodeTimeout, fmt.Sprintf("the timeout of %s is zero or longer than 24h", e.key), "write a duration such as 10s")
 	}
@@ -73,18 +85,32 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 	for _, t := range d.tables.entries {
 		c.Tables[t.key] = r.table(t)
 	}
+	switch {
+	case c.System == mailSystem && !d.tables.given():
+		c.Tables[messageTable] = messages()
+	case c.System != "" && !d.tables.given():
+		r.add(d.at, CodeRequired, fmt.Sprintf("connections.%s.tables is missing", e.key), "add tables: with what flows use of the system")
+	}
 	return c
 }
 
-// scheme checks that a database is reached as one, and nothing else is.
+// scheme checks that a database or a mail server is reached as one, and nothing
+// else is.
 func (r *reader) scheme(d *connectionDoc) {
 	url := d.url.value
-	if url == "" || strings.HasPrefix(url, "${") || strings.HasPrefix(url, "postgres://") == (d.system.value == "postgres") {
+	if !strings.Contains(url, "://") || strings.HasPrefix(url, "${") {
 		return
 	}
-	fix := "write https://HOST"
-	if d.system.value == "postgres" {
-		fix = "write postgres://HOST:PORT/DATABASE"
+	own := schemes[d.system.value]
+	if len(own) == 0 {
+		own = []string{"https://", "http://"}
+	}
+	if slices.ContainsFunc(own, func(s string) bool { return strings.HasPrefix(url, s) }) {
+		return
+	}
+	fix := map[string]string{"postgres": "write postgres://HOST:PORT/DATABASE", "smtp": "write smtp://HOST:587, or smtps://HOST:465"}[d.system.value]
+	if fix == "" {
+		fix = "write https://HOST"
 	}
 	r.add(d.url.at, CodeURL, "url is not one of the system "+d.system.value, fix)
 }
@@ -131,6 +157,15 @@ func (r *reader) table(e entry[tableDoc]) flow.Table {
 		}
 		t.Where[w.key] = w.value.value
 	}
+	for _, x := range d.refers.entries {
+		r.knownColumn(x.keyAt, x.key, "refers", t)
+		if t.Refers == nil {
+			t.Refers = map[string]string{}
+		}
+		t.Refers[x.key] = x.value.value
+	}
+	t.Restricted = r.columnsOf(d.restricted, "restricted", t)
+	t.Prose = r.columnsOf(d.prose, "prose", t)
 	for _, child := range d.children.entries {
 		if t.Children == nil {
 			t.Children = map[string]map[string]flow.Type{}
@@ -144,6 +179,17 @@ func (r *reader) table(e entry[tableDoc]) flow.Table {
 		t.Expand[x.key] = x.value.value
 	}
 	return t
+}
+
+func (r *reader) columnsOf(columns list[column, *column], in string, t flow.Table) []string {
+	var out []string
+	for _, c := range columns.items {
+		if c.value != "" {
+			r.knownColumn(c.at, c.value, in, t)
+			out = append(out, c.value)
+		}
+	}
+	return out
 }
 
 func (r *reader) knownColumn(p at, name, in string, t flow.Table) {

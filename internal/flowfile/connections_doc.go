@@ -3,10 +3,26 @@ package flowfile
 import "regexp"
 
 // readers are those of systems that write nothing.
-var readers = []string{"oracle"}
+var readers = append([]string{"ibm", "oracle", modelSystem}, tellers...)
+
+// tellers are systems that only tell of events: they are neither read nor written.
+var tellers = []string{"cloudevents", "webhook"}
+
+// unread are the systems that have no rows to read, and what they do instead.
+var unread = map[string]string{"cloudevents": "tells of events", "webhook": "tells of events", mailSystem: "sends messages", modelSystem: "answers questions"}
 
 // systems are the connectors of this version.
-var systems = []string{"dataverse", "oracle", "postgres"}
+var systems = []string{"cloudevents", "dataverse", "ibm", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
+
+// modelSystem is the connector of models, which are asked and neither read nor written.
+const modelSystem = "model"
+
+// forgetful are the connectors of systems that keep no key, so that a write that is
+// sent twice takes effect twice, whatever the connection declares.
+var forgetful = []string{"smtp"}
+
+// schemes are the beginnings of a url where it is not https://.
+var schemes = map[string][]string{"postgres": {"postgres://"}, "smtp": {"smtp://", "smtps://"}}
 
 var connectionNames = keyRule{slugs.pattern, slugs.what}
 
@@ -17,14 +33,24 @@ type (
 	connectionsDoc struct {
 		at
 		connections dict[connectionDoc, *connectionDoc]
+		regions     dict[peerDoc, *peerDoc]
+		alerts      alertsDoc
+	}
+
+	peerDoc struct {
+		at
+		egress secret
 	}
 
 	connectionDoc struct {
 		at
 		system  word
+		region  text
 		url     address
 		auth    authDoc
 		limits  connectionLimitsDoc
+		quotas  list[quotaDoc, *quotaDoc]
+		hook    hookDoc
 		settle  span
 		options dict[setting, *setting]
 		tables  dict[tableDoc, *tableDoc]
@@ -52,12 +78,15 @@ type (
 
 	tableDoc struct {
 		at
-		path     text
-		where    dict[text, *text]
-		keys     list[keyDoc, *keyDoc]
-		columns  dict[word, *word]
-		children dict[childDoc, *childDoc]
-		expand   dict[text, *text]
+		path       text
+		where      dict[text, *text]
+		keys       list[keyDoc, *keyDoc]
+		columns    dict[word, *word]
+		refers     dict[text, *text]
+		restricted list[column, *column]
+		prose      list[column, *column]
+		children   dict[childDoc, *childDoc]
+		expand     dict[text, *text]
 	}
 
 	keyDoc   = list[column, *column]
@@ -67,18 +96,29 @@ type (
 func (d *connectionsDoc) fields() []field {
 	return []field{
 		{key: "connections", into: &d.connections, required: true, keys: &connectionNames, doc: "Name: how to reach one system. Flows refer to it by this name."},
+		{key: "regions", into: &d.regions, keys: &regionNames, doc: "Region: how the others reach what it has for them. Flows of the pattern synchronization name them."},
+		{key: "alerts", into: &d.alerts, doc: "Who is told, besides the console, when something is wrong."},
 	}
 }
 
 func (d *connectionDoc) fields() []field {
 	return []field{
 		{key: "system", into: &d.system, required: true, enum: systems, example: "oracle", doc: "The connector that speaks with the system."},
-		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https (a database: postgres://HOST:PORT/DATABASE), without user, query or path of an API. References are resolved by the process that dials."},
+		{key: "region", into: &d.region, example: "de", doc: "The region that the system is in. What is restricted there is given to no system of another region, and to none without one."},
+		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https (a database: postgres://HOST:PORT/DATABASE; a mail server: smtp://HOST:587 or smtps://HOST:465), without user, query or path of an API. References are resolved by the process that dials."},
 		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
 		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
+		{key: "quotas", into: &d.quotas, doc: "The limits that the provider states, shared by all flows and processes."},
+		{key: "hook", into: &d.hook, doc: "How deliveries of the system to Patchbay prove who sent them. Without it none is accepted."},
 		{key: "settle_after", into: &d.settle, example: "5m", doc: "How long the system may take to show what was written, where a write is not decided by a key or a version: a write whose answer was lost is looked for until then. Default 0."},
 		{key: "options", into: &d.options, doc: "What the connector documents."},
-		{key: "tables", into: &d.tables, required: true, keys: &tableNames, doc: "Name: one resource of the system. Flows refer to it as connection.name."},
+		{key: "tables", into: &d.tables, keys: &tableNames, doc: "Name: one resource of the system. Flows refer to it as connection.name. A mail server needs none."},
+	}
+}
+
+func (d *peerDoc) fields() []field {
+	return []field{
+		{key: "egress", into: &d.egress, required: true, example: "${env:PATCHBAY_EGRESS_DE}", doc: "A reference to the postgres:// URL of its database, for the role that the other regions read their batches by, and nothing else."},
 	}
 }
 
@@ -110,6 +150,9 @@ func (d *tableDoc) fields() []field {
 		{key: "where", into: &d.where, keys: &columnKeys, example: object{"OrganizationCode": "V1"}, doc: "Column: text. Every read is restricted to these rows; keys are unique within them."},
 		{key: "keys", into: &d.keys, example: [][]string{{"msx_productnumber", "msx_attribute"}}, doc: "Keys that the system keeps unique, each a list of columns."},
 		{key: "columns", into: &d.columns, keys: &columnKeys, enum: types, example: object{"ItemNumber": "string"}, doc: "Column: type. Without it the schema is unknown, and nothing is checked before a run."},
+		{key: "refers", into: &d.refers, keys: &columnKeys, example: object{"parentcustomerid": "account"}, doc: "Column: table of this connection whose record the value identifies by the system's own ID."},
+		{key: "restricted", into: &d.restricted, example: []string{"msx_diagnosis"}, doc: "Columns that leave the region of the connection by no flow."},
+		{key: "prose", into: &d.prose, example: []string{"msx_remarks"}, doc: "Columns that hold free text, besides those that their names tell of: they are not shared between regions unless somebody opens them."},
 		{key: "children", into: &d.children, enum: types, example: object{"ItemEffCategory": object{"AttributeName": "string"}}, doc: "Expand path: columns of the child rows."},
 		{key: "expand", into: &d.expand, doc: "Expand path: what the system calls it, where the path alone is not enough."},
 	}

@@ -1,6 +1,7 @@
 package flowfile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -36,6 +37,7 @@ type (
 		required bool
 		doc      string
 		example  any
+		missing  string   // the code where a required key is missing; else CodeRequired
 		advice   string   // what to write where nothing stands; else the example
 		enum     []string // of a word
 		keys     *keyRule // of a dict
@@ -92,7 +94,7 @@ func (r *reader) sheet(n *yaml.Node, into sheet, f field) {
 	}
 	for _, known := range fields {
 		if known.required && !given[known.key] {
-			r.add(placeOf(n), CodeRequired, fmt.Sprintf("%s is missing", joined(f.key, known.key)), "add "+known.key+": "+hint(known))
+			r.add(placeOf(n), cmp.Or(known.missing, CodeRequired), fmt.Sprintf("%s is missing", joined(f.key, known.key)), "add "+known.key+": "+hint(known))
 		}
 	}
 }

@@ -33,6 +33,7 @@ type (
 const (
 	Error   Severity = "error"
 	Warning Severity = "warning"
+	Info    Severity = "info" // worth knowing, and nothing to put right
 )
 
 // The codes of diagnostics. They are stable: a code is never renamed or reused.
@@ -40,18 +41,33 @@ const (
 	CodeAlias             = "flow.alias"
 	CodeCEL               = "flow.cel"
 	CodeCELCost           = "flow.cel_cost"
+	CodeContested         = "flow.contested"
 	CodeDocuments         = "flow.documents"
 	CodeDuplicateKey      = "flow.duplicate_key"
 	CodeEncoding          = "flow.encoding"
+	CodeFreeText          = "flow.free_text"
 	CodeID                = "flow.id"
+	CodeIdentity          = "flow.identity"
 	CodeInlineSecret      = "flow.inline_secret"
+	CodeLoop              = "flow.loop"
+	CodeOnMissing         = "flow.on_missing"
+	CodeOverlap           = "flow.overlap"
 	CodePattern           = "flow.pattern"
+	CodeQuota             = "flow.quota"
 	CodeRange             = "flow.range"
+	CodeRecipient         = "flow.recipient"
 	CodeRegex             = "flow.regex"
+	CodeRegion            = "flow.region"
 	CodeRequired          = "flow.required"
+	CodeRestricted        = "flow.restricted"
 	CodeRetryUnsafe       = "flow.retry_unsafe"
+	CodeSchedule          = "flow.schedule"
+	CodeSyncKey           = "flow.sync_key"
+	CodeSyncOrder         = "flow.sync_order"
+	CodeSyncType          = "flow.sync_type"
 	CodeSyntax            = "flow.syntax"
 	CodeTag               = "flow.tag"
+	CodeTemplate          = "flow.template"
 	CodeTestFailed        = "flow.test_failed"
 	CodeTimeout           = "flow.timeout"
 	CodeTooDeep           = "flow.too_deep"
@@ -73,8 +89,8 @@ func (d Diagnostic) String() string {
 	if d.Fix != "" {
 		s += "; " + d.Fix
 	}
-	if d.Severity == Warning {
-		s += " (warning)"
+	if d.Severity != Error {
+		s += " (" + string(d.Severity) + ")"
 	}
 	return s + " (" + d.Code + ")"
 }

@@ -2,13 +2,14 @@ package flowfile
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"patchbay/internal/flow"
 )
 
 // patterns are the patterns this version runs.
-var patterns = []string{string(flow.Instant)}
+var patterns = []string{string(flow.Instant), string(flow.Event), string(flow.Consolidation), string(flow.Synchronization)}
 
 var types = []string{
 	string(flow.String), string(flow.Int), string(flow.Decimal), string(flow.Bool),
@@ -35,6 +36,26 @@ type (
 		respond word
 		order   list[text, *text]
 		limits  limitsDoc
+
+		// of event flows
+		on       list[triggerDoc, *triggerDoc]
+		sweep    span
+		collapse collapseDoc
+		throttle throttleDoc
+		expect   expectedDoc
+		spike    list[word, *word]
+		explain  word
+		send     sendDoc
+		loop     word
+
+		// of consolidations
+		schedule scheduleDoc
+		gather   dict[sourceDoc, *sourceDoc]
+		base     text
+		guard    guardDoc
+		advise   adviseDoc
+
+		syncDoc
 	}
 
 	paramDoc struct {
@@ -77,20 +98,20 @@ type (
 )
 
 func (d *flowDoc) fields() []field {
-	return []field{
+	return slices.Concat([]field{
 		{key: "flow", into: &d.flow, required: true, advice: "a name that no other flow has", example: "product-specs", doc: "Name of the flow, unique in the directory. It stands in addresses and IDs and is never reused."},
 		{key: "pattern", into: &d.pattern, required: true, example: "instant", doc: "How the flow is started and carried out; it chooses the sections. This version runs: " + strings.Join(patterns, ", ") + "."},
 		{key: "summary", into: &d.summary, required: true, advice: "one sentence that says what the flow does", example: "Technical specifications of one product, from Oracle PLM into Dataverse", doc: "What the flow does, in one sentence for its users."},
 		{key: "why", into: &d.why, example: "Users must not need an Oracle licence to read a specification", doc: "Why the flow exists."},
-		{key: "params", into: &d.params, keys: &identifiers, doc: "What a caller gives. The console makes its form and the API its checks from this."},
-		{key: "read", into: &d.read, required: true, advice: "{ from: CONNECTION.TABLE, select: [COLUMN, …] }", doc: "What is read, from one table of one connection."},
+		{key: "params", into: &d.params, keys: &identifiers, doc: "What a caller of an instant flow gives. The console makes its form and the API its checks from this."},
+		{key: "read", into: &d.read, doc: "What is read, from one table of one connection. An event flow may do without: its rows are then the changed records. There, params.key is the business key."},
 		{key: "each", into: &d.each, example: "row.specs", doc: "CEL list over row and params: one target row is made of each item. Without it, one of each row."},
-		{key: "map", into: &d.mapping, keys: &columnKeys, example: object{"msx_productnumber": "row.ItemNumber"}, doc: "Target column: CEL over row, item and params. Without it rows pass as they are."},
-		{key: "write", into: &d.write, doc: "Where the rows are written. Without it the flow only answers."},
-		{key: "respond", into: &d.respond, enum: []string{string(flow.AfterRead), string(flow.AfterWrite)}, example: "after-read", doc: "When the caller is answered; after-read is the default."},
+		{key: "map", into: &d.mapping, keys: &columnKeys, example: object{"msx_productnumber": "row.ItemNumber"}, doc: "Target column: CEL over row, item and params; of a consolidation over key, each source and asof. Without it rows pass as they are."},
+		{key: "write", into: &d.write, doc: "Where the rows are written. Without it an instant flow only answers; an event flow writes or sends; a consolidation writes."},
+		{key: "respond", into: &d.respond, enum: []string{string(flow.AfterRead), string(flow.AfterWrite)}, example: "after-read", doc: "When the caller of an instant flow is answered; after-read is the default."},
 		{key: "order", into: &d.order, example: []string{"product_id"}, doc: "Parameters: runs that agree in all of them are carried out one after the other, as they were accepted. Without it runs do not wait for each other."},
 		{key: "limits", into: &d.limits, doc: "Bounds of a run."},
-	}
+	}, d.eventFields(), d.gatherFields(), d.syncFields())
 }
 
 func (d *paramDoc) fields() []field {
@@ -127,11 +148,11 @@ func (d *writeDoc) fields() []field {
 
 func (d *limitsDoc) fields() []field {
 	return []field{
-		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h."},
+		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h. A run of an event flow is given up after it, default and at most 720h; one of a consolidation too, default and at most 24h."},
 		{key: "rows", into: &d.rows, min: 1, max: 100_000, example: 500, doc: "A read that gives more rows fails the run; default 500."},
 		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 50, doc: "Runs of this flow at a time while runs of others wait; default 50."},
 		{key: "per_user", into: &d.perUser, min: 1, max: 10_000, example: 2, doc: "Presses a second of one user that keep their place while others wait; default 2."},
-		{key: "queue", into: &d.queue, min: 1, max: 1_000_000, example: 1000, doc: "Presses that may wait before the next is refused with 429; default 1000."},
+		{key: "queue", into: &d.queue, min: 1, max: 1_000_000, example: 1000, doc: "Presses that may wait before the next is refused with 429; default 1000. Of an event flow: runs; default 1000000."},
 		{key: "share_identical", into: &d.shareIdentical, example: "5s", doc: "Identical requests within this share the work of one run, whoever asks; default 0s, never."},
 	}
 }

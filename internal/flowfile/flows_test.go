@@ -75,7 +75,9 @@ func TestSpeedDividesTheDurationsOfAPlan(t *testing.T) {
 func TestTheExampleConnectionsHoldReferencesAndNoSecrets(t *testing.T) {
 	t.Parallel()
 	list := exampleConnections(t)
-	require.Len(t, list, 2)
+	require.Len(t, list, 10)
+	specifications := list[1].Tables["msx_specification"]
+	list[1].Tables = map[string]flow.Table{"msx_specification": specifications}
 	require.Equal(t, flow.Connection{
 		Name: "dataverse", System: "dataverse", URL: "${env:PATCHBAY_SANDBOX}/dataverse",
 		Auth: flow.Auth{
@@ -83,6 +85,11 @@ func TestTheExampleConnectionsHoldReferencesAndNoSecrets(t *testing.T) {
 			ClientSecret: "${env:PATCHBAY_SANDBOX_SECRET}", Scope: "${env:PATCHBAY_SANDBOX}/dataverse/.default",
 		},
 		Limits: flow.ConnectionLimits{Concurrent: 40, Timeout: 15 * time.Second},
+		Quotas: []flow.Quota{
+			{Kind: flow.QuotaRequests, Most: 6000, Per: 5 * time.Minute, Reserve: 10}, {Kind: flow.QuotaExecution, Most: 1_200_000, Per: 5 * time.Minute, Reserve: 10},
+			{Kind: flow.QuotaConcurrent, Most: 52, Reserve: 10},
+		},
+		Hook: &flow.Hook{Scheme: "key", Secrets: []string{"${env:PATCHBAY_SANDBOX_SECRET}"}},
 		Tables: map[string]flow.Table{"msx_specification": {
 			Name: "msx_specification", Path: "msx_specifications", Keys: [][]string{{"msx_productnumber", "msx_attribute"}},
 			Columns: map[string]flow.Type{

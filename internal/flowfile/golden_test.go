@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,8 @@ var update = flag.Bool("update", false, "write testdata/golden.txt anew")
 func diagnose(t *testing.T) []string {
 	t.Helper()
 	valid := parse(t, "connections/valid.yaml")
+	regional, diags := flowfile.ParseConnections(load(t, "connections/sync.yaml"))
+	require.Empty(t, diags)
 	var out []string
 	for _, kind := range []string{"connections", "flows", "tests"} {
 		names, err := filepath.Glob(filepath.Join("testdata", kind, "*.yaml"))
@@ -34,7 +37,11 @@ func diagnose(t *testing.T) []string {
 			case "connections":
 				_, diags = flowfile.ParseConnections(f)
 			case "flows":
-				_, diags = flowfile.Compile(f, valid, flowfile.Options{})
+				connections, o := valid, flowfile.Options{File: template, Now: today}
+				if strings.HasPrefix(filepath.Base(name), "sync") {
+					connections, o.Peers = regional.List, regional.Peers
+				}
+				_, diags = flowfile.Compile(f, connections, o)
 			case "tests":
 				_, diags = flowfile.ParseTests(f)
 			}
@@ -51,6 +58,14 @@ func load(t *testing.T, name string) flowfile.File {
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(t, err)
 	return flowfile.File{Name: filepath.ToSlash(name), Data: data}
+}
+
+// today is when the schedules of testdata are looked at.
+var today = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+
+// template reads those that lie beside the flows of testdata.
+func template(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join("testdata", "flows", name))
 }
 
 func parse(t *testing.T, name string) []flow.Connection {
@@ -81,7 +96,7 @@ func TestEveryCodeHasABrokenFile(t *testing.T) {
 		seen[regexp.MustCompile(`\((flow\.[a-z_]+)\)$`).FindStringSubmatch(line)[1]] = true
 	}
 	// These need more than a small file: its size, a run of the tests, all flows.
-	elsewhere := []string{flowfile.CodeTooLarge, flowfile.CodeTestFailed, flowfile.CodeUnused}
+	elsewhere := []string{flowfile.CodeContested, flowfile.CodeLoop, flowfile.CodeQuota, flowfile.CodeTooLarge, flowfile.CodeTestFailed, flowfile.CodeUnused}
 	for _, m := range regexp.MustCompile(`"(flow\.[a-z_]+)"`).FindAllStringSubmatch(string(source), -1) {
 		require.True(t, seen[m[1]] || slices.Contains(elsewhere, m[1]), "no file of testdata has a diagnostic %s", m[1])
 	}

@@ -211,18 +211,23 @@ func (b *flag) read(r *reader, n *yaml.Node, f field) {
 }
 func (b *flag) schema(field) object { return object{"type": "boolean"} }
 
-var spans = regexp.MustCompile(`^([0-9]+(ms|s|m|h))+$`)
+var spans = regexp.MustCompile(`^([0-9]+(ms|s|m|h|d))+$`)
+
+// days are a part of a duration that Go does not know: each is 24 hours.
+var days = regexp.MustCompile(`[0-9]+d`)
 
 func (s *span) read(r *reader, n *yaml.Node, f field) {
 	if n.Kind != yaml.ScalarNode || !spans.MatchString(n.Value) {
-		fix := "write a number with a unit: 500ms, 30s, 5m, 1h30m"
+		fix := "write a number with a unit: 500ms, 30s, 5m, 1h30m, 7d"
 		if n.Kind == yaml.ScalarNode && plainInt.MatchString(n.Value) {
 			fix = fmt.Sprintf("add the unit: %ss", n.Value)
 		}
 		r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %s where a duration is due", f.name(), what(n)), fix)
 		return
 	}
-	v, err := time.ParseDuration(n.Value)
+	v, err := time.ParseDuration(days.ReplaceAllStringFunc(n.Value, func(d string) string {
+		return strings.Repeat(strings.TrimSuffix(d, "d")+"h", 24) // the parts of a duration are added
+	}))
 	if err != nil {
 		r.add(placeOf(n), CodeRange, f.name()+" is out of range", "")
 		return

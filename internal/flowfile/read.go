@@ -17,6 +17,13 @@ func (c *compiler) readSection() expr.Type {
 		return expr.Anything
 	}
 	table := c.table(d.from, "read.from")
+	if system := c.connections[d.from.connection].System; unread[system] != "" {
+		fix := "read another system"
+		if slices.Contains(tellers, system) {
+			fix = "react to it under on, or " + fix
+		}
+		c.add(d.from.at, CodeUnknownRef, fmt.Sprintf("read.from: the connector %s %s and cannot be read", system, unread[system]), fix)
+	}
 	read := &flow.Read{Connection: d.from.connection, Table: d.from.table}
 	c.out.Read = read
 	c.where(read, table)

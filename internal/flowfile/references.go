@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -103,7 +104,7 @@ func badURL(v string) (why, fix string) {
 	host := u.Hostname()
 	loopback := host == "localhost" || host == "127.0.0.1" || host == "::1"
 	switch {
-	case u.Scheme != "https" && u.Scheme != "postgres" && (u.Scheme != "http" || !loopback):
+	case !slices.Contains([]string{"https", "postgres", "smtp", "smtps"}, u.Scheme) && (u.Scheme != "http" || !loopback):
 		return "is not encrypted", "write https://"
 	case !loopback && !open && numeric(host):
 		return "names its host by a number that is private or in an odd form", "write the host's name"

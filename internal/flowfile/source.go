@@ -41,6 +41,12 @@ func (r *reader) add(p at, code, message, fix string) {
 	})
 }
 
+// warn is add for what may be meant.
+func (r *reader) warn(p at, code, message, fix string) {
+	r.add(p, code, message, fix)
+	r.diags[len(r.diags)-1].Severity = Warning
+}
+
 // open parses a file up to its tree and refuses what no kind of file may hold.
 // The tree is nil when it cannot be read at all.
 func open(f File) (*reader, *yaml.Node) {
@@ -223,18 +229,26 @@ func (r *reader) inside(n *yaml.Node, line, col int) at {
 }
 
 // Find gives the place of the value under a path of keys, for a diagnostic that
-// is found after the file was compiled; 1, 1 when it is not there.
+// is found after the file was compiled; 1, 1 when it is not there. The last name may
+// be an item of a list.
 func Find(f File, path ...string) (line, col int) {
 	_, n := open(f)
 	for _, name := range path {
-		if n == nil || n.Kind != yaml.MappingNode {
+		if n == nil {
 			return 1, 1
 		}
 		var next *yaml.Node
-		for i := 0; i < len(n.Content); i += 2 {
-			if n.Content[i].Value == name {
+		for i, c := range n.Content {
+			switch {
+			case c.Value != name:
+			case n.Kind == yaml.MappingNode && i%2 == 0:
 				next = n.Content[i+1]
+			case n.Kind == yaml.SequenceNode:
+				next = c
 			}
+		}
+		if n.Kind == yaml.SequenceNode && next == nil {
+			next = entryOf(n, name)
 		}
 		n = next
 	}
@@ -242,6 +256,24 @@ func Find(f File, path ...string) (line, col int) {
 		return 1, 1
 	}
 	return n.Line, n.Column
+}
+
+// entryOf finds what is no text in a list: "[2]" is its third entry, and a name the
+// entry that says something of it: - name: { … }.
+func entryOf(list *yaml.Node, name string) *yaml.Node {
+	if digits, ok := strings.CutPrefix(name, "["); ok {
+		i, err := strconv.Atoi(strings.TrimSuffix(digits, "]"))
+		if err != nil || i < 0 || i >= len(list.Content) {
+			return nil
+		}
+		return list.Content[i]
+	}
+	for _, c := range list.Content {
+		if c.Kind == yaml.MappingNode && len(c.Content) == 2 && c.Content[0].Value == name {
+			return c.Content[0]
+		}
+	}
+	return nil
 }
 
 // clip cuts text to what is fit to show.

@@ -1,10 +1,10 @@
 package flowfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/big"
 	"slices"
 	"strings"
 
@@ -24,16 +24,27 @@ type (
 		at
 		name        text
 		params      row
+		events      list[eventDoc, *eventDoc]
 		rows        list[row, *row]
+		sources     dict[rowsDoc, *rowsDoc]
+		stale       dict[span, *span]
+		missing     list[text, *text]
+		now         text
 		expect      expectDoc
 		expectFault text
 	}
 
 	expectDoc struct {
 		at
-		where row
-		rows  list[row, *row]
+		where    row
+		rows     list[row, *row]
+		messages list[messageDoc, *messageDoc]
+		rejects  list[rejectDoc, *rejectDoc]
+		counts   countsDoc
+		plans    list[row, *row]
 	}
+
+	rowsDoc = list[row, *row]
 
 	// Tests are the tests of one file.
 	Tests struct {
@@ -60,7 +71,12 @@ func (d *testDoc) fields() []field {
 	return []field{
 		{key: "name", into: &d.name, required: true, advice: "one sentence that says what is tested", example: "each specification becomes one row", doc: "What is tested, as a sentence."},
 		{key: "params", into: &d.params, example: object{"product_id": "AS54888"}, doc: "What the caller gives."},
-		{key: "given", into: &d.rows, doc: "The rows of the source as the connector gives them: selected columns and expanded child rows."},
+		{key: "events", into: &d.events, doc: "Of an event flow: what happens, in order. Events of one key that are taken are one window where the flow has collapse."},
+		{key: "given", into: &d.rows, doc: "The rows of the source as the connector gives them: selected columns and expanded child rows. For an event flow: what read finds, chosen by its conditions."},
+		{key: "sources", into: &d.sources, keys: &identifiers, example: object{"orders": []object{{"SalesOrder": "1"}}}, doc: "Of a consolidation: source: its rows, as the connector gives them."},
+		{key: "stale", into: &d.stale, keys: &identifiers, example: object{"orders": "2h"}, doc: "Of a consolidation: sources that cannot be read, and how long ago the given rows were."},
+		{key: "missing", into: &d.missing, example: []string{"documents"}, doc: "Of a consolidation: sources that cannot be read and never were."},
+		{key: "at", into: &d.now, example: "'2026-01-31T06:00:00Z'", doc: "Of a consolidation: when the sources are read; default 2026-01-01T00:00:00Z."},
 		{key: "expect", into: &d.expect, doc: "What must come out."},
 		{key: "expect_fault", into: &d.expectFault, example: "params.invalid", doc: "The code of the fault that must come instead."},
 	}
@@ -69,7 +85,11 @@ func (d *testDoc) fields() []field {
 func (d *expectDoc) fields() []field {
 	return []field{
 		{key: "where", into: &d.where, example: object{"ItemNumber": "AS54888"}, doc: "What the source must be asked for; left out, it is not compared."},
-		{key: "rows", into: &d.rows, required: true, doc: "The target rows, complete and in order."},
+		{key: "rows", into: &d.rows, doc: "The target rows, complete and in order."},
+		{key: "messages", into: &d.messages, doc: "The messages that an event flow sends, all of them and in order."},
+		{key: "rejects", into: &d.rejects, doc: "The rows that a consolidation rejects, all of them. Without it there must be none."},
+		{key: "counts", into: &d.counts, doc: "What becomes of how many rows of a consolidation."},
+		{key: "plans", into: &d.plans, doc: "The plans of the rules of advise, one for each target row and in their order, also those that wait for a person. Columns that are left out are not compared."},
 	}
 }
 
@@ -82,8 +102,11 @@ func ParseTests(f File) (*Tests, []Diagnostic) {
 	var doc testsDoc
 	r.read(root, field{into: &doc})
 	for _, t := range doc.tests.items {
-		if t.expect.given() == t.expectFault.given() {
+		if t.expect.given() == t.expectFault.given() && (t.expect.given() || !t.events.given()) {
 			r.add(t.at, CodeRequired, "the test has neither or both of expect and expect_fault", "write one of the two")
+		}
+		if t.expect.given() && !t.expect.says() {
+			r.add(t.expect.at, CodeRequired, "tests.expect.rows is missing", "add rows: …, or messages for a flow that sends; of a consolidation rejects, counts or plans will do")
 		}
 	}
 	Sort(r.diags)
@@ -110,18 +133,62 @@ func RunTests(plan *flow.Plan, f File) ([]Result, []Diagnostic) {
 // Run runs the tests against a plan. It does what a run does, with the same
 // Mapper: check the parameters, make the conditions, map the rows.
 func (t *Tests) Run(plan *flow.Plan) ([]Result, error) {
-	mapper, err := expr.NewMapper(plan)
+	run, err := t.runner(plan)
 	if err != nil {
 		return nil, fmt.Errorf("compiling the plan for its tests: %w", err)
 	}
 	out := make([]Result, len(t.cases))
 	for i, c := range t.cases {
-		out[i] = Result{Name: c.name.value, File: t.file, Line: c.line, Col: c.col, Diff: c.run(plan, mapper)}
+		out[i] = Result{Name: c.name.value, File: t.file, Line: c.line, Col: c.col, Diff: run(c)}
 	}
 	return out, nil
 }
 
+// runner is how a test of the plan is run.
+func (t *Tests) runner(plan *flow.Plan) (func(*testDoc) string, error) {
+	if plan.Gather != nil {
+		g, err := newGatherer(plan)
+		if err != nil {
+			return nil, err
+		}
+		return g.run, nil
+	}
+	mapper, err := expr.NewMapper(plan)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Reaction == nil {
+		return func(c *testDoc) string { return cmp.Or(c.foreign(), c.run(plan, mapper)) }, nil
+	}
+	r, err := newReactor(plan, mapper)
+	if err != nil {
+		return nil, err
+	}
+	return func(c *testDoc) string {
+		if diff := cmp.Or(c.foreign(), c.unread(plan)); diff != "" {
+			return diff
+		}
+		return r.run(c)
+	}, nil
+}
+
+// foreign refuses what only a consolidation has.
+func (d *testDoc) foreign() string {
+	if d.sources.given() || d.stale.given() || d.missing.given() || d.now.given() {
+		return "the test gives sources, and the flow gathers none"
+	}
+	return ""
+}
+
+// says reports whether anything is expected.
+func (d *expectDoc) says() bool {
+	return d.rows.given() || d.messages.given() || d.rejects.given() || d.counts.given() || d.plans.given()
+}
+
 func (d *testDoc) run(plan *flow.Plan, mapper *expr.Mapper) string {
+	if d.events.given() {
+		return "the test gives events, and the flow reacts to none"
+	}
 	if diff := d.unread(plan); diff != "" {
 		return diff
 	}
@@ -178,7 +245,8 @@ func (d *testDoc) unread(plan *flow.Plan) string {
 	for i, g := range d.rows.items {
 		for _, column := range slices.Sorted(maps.Keys(g.value)) {
 			_, expanded := plan.Read.Expand[column]
-			if !expanded && !slices.Contains(plan.Read.Select, column) {
+			chosen := plan.Reaction != nil && slices.ContainsFunc(plan.Read.Where, func(m flow.Match) bool { return m.Column == column })
+			if !expanded && !chosen && !slices.Contains(plan.Read.Select, column) {
 				return fmt.Sprintf("given row %d: the flow does not read %q; %s", i, column, suggest(column, plan.Read.Select, "select it or remove it"))
 			}
 		}
@@ -212,7 +280,7 @@ func rowDiff(prefix string, want, got flow.Row) []string {
 	for _, column := range slices.Sorted(maps.Keys(all)) {
 		w, wanted := want[column]
 		g, there := got[column]
-		if wanted && there && equal(w, g) {
+		if wanted && there && flow.Same(w, g) {
 			continue
 		}
 		if wanted {
@@ -234,28 +302,4 @@ func show(v any) string {
 		return fmt.Sprintf("%T", v)
 	}
 	return string(b)
-}
-
-// equal compares JSON values; numbers by what they are worth.
-func equal(a, b any) bool {
-	switch a := a.(type) {
-	case json.Number:
-		n, ok := b.(json.Number)
-		x, okX := new(big.Rat).SetString(string(a))
-		y, okY := new(big.Rat).SetString(string(n))
-		return ok && okX && okY && x.Cmp(y) == 0
-	case map[string]any:
-		m, ok := b.(map[string]any)
-		return ok && maps.EqualFunc(a, m, equal)
-	case []any:
-		l, ok := b.([]any)
-		return ok && slices.EqualFunc(a, l, equal)
-	case nil:
-		return b == nil
-	}
-	switch b.(type) {
-	case map[string]any, []any:
-		return false
-	}
-	return a == b
 }

@@ -1,6 +1,7 @@
 package flowfile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,9 @@ func Writes(system string) bool {
 	return slices.Contains(systems, system) && !slices.Contains(readers, system)
 }
 
+// Forgets reports whether a system keeps no key of what is written to it.
+func Forgets(system string) bool { return slices.Contains(forgetful, system) }
+
 // retrySafe keeps promise 2: a write may only be tried again where its key makes
 // the second try change nothing.
 func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
@@ -56,6 +60,15 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 	if table == nil || write.Repeat || len(write.Key) < len(d.key.items) {
 		return
 	}
+	to := c.connections[write.Connection]
+	if to.System == "rest" && option(to, write.Table, "write") == "POST" && option(to, write.Table, "idempotency_header") == "" {
+		c.add(d.to.at, CodeRetryUnsafe, "write.to: rows are sent by POST, so a retry may send a row twice", fmt.Sprintf("name the system's idempotency_header in the options of %s, else write repeat: accepted", write.Connection))
+		return
+	}
+	if system := to.System; Forgets(system) {
+		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf("write.to: a system behind the connector %s keeps no key, so a retry may send a row twice", system), "write repeat: accepted")
+		return
+	}
 	for _, key := range table.Keys {
 		if sameColumns(key, write.Key) {
 			return
@@ -66,6 +79,11 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 		fix = before + "use " + key + ", or write repeat: accepted"
 	}
 	c.add(d.key.at, CodeRetryUnsafe, fmt.Sprintf("%s declares no key of %s, so a retry may write a row twice", table.Name, strings.Join(write.Key, ", ")), fix)
+}
+
+// option is that of a table of a rest connection, else of all its tables.
+func option(c flow.Connection, table, name string) string {
+	return cmp.Or(c.Options[table+"."+name], c.Options[name])
 }
 
 // declaredKey proposes a key that the table declares: one that map fills, else

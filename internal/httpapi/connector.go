@@ -75,6 +75,9 @@ func connector(applied []flow.Applied, r *http.Request, version string) swagger 
 	}
 	ids := startIDs(applied)
 	for i, f := range applied {
+		if f.Plan.Sync != nil {
+			continue // nobody starts it
+		}
 		doc.Paths["/v1/flows/"+url.PathEscape(f.Plan.Flow)+"/runs"] = swaggerPath{Post: startOperation(ids[i], f.Plan)}
 	}
 	return doc

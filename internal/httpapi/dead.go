@@ -111,13 +111,22 @@ func (a *api) deadRoutes() {
 		dismissBody{}, a.dismiss)
 }
 
-// decide registers an operation on letters. Its body is read by the strict decoder,
-// so huma must not see it.
+// decide registers an operation on letters.
 func decide(a *api, name, summary, description string, body any, handle func(context.Context, *struct{ Call }) (*decidedOutput, error)) {
-	path := "/v1/dead/" + name
-	route(a, huma.Operation{OperationID: name, Method: http.MethodPost, Path: path, Tags: []string{"dead letters"},
-		Summary: summary, Description: description}, handle)
-	a.huma.OpenAPI().Paths[path].Post.RequestBody = &huma.RequestBody{
+	bodied(a, huma.Operation{OperationID: name, Method: http.MethodPost, Path: "/v1/dead/" + name, Tags: []string{"dead letters"},
+		Summary: summary, Description: description}, body, handle)
+}
+
+// bodied registers an operation whose body is read by the strict decoder, so huma must
+// not see it.
+func bodied[O any](a *api, op huma.Operation, body any, handle func(context.Context, *struct{ Call }) (*O, error)) {
+	route(a, op, handle)
+	a.huma.OpenAPI().Paths[op.Path].Post.RequestBody = a.body(body)
+}
+
+// body documents a body that a route reads itself.
+func (a *api) body(body any) *huma.RequestBody {
+	return &huma.RequestBody{
 		Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(body), true, "")}},
 	}
 }

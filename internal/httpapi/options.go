@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,12 @@ type (
 	Flows interface {
 		Flows(ctx context.Context) ([]flow.Applied, error)
 		Flow(ctx context.Context, name string) (flow.Applied, error)
+	}
+
+	// Hooks takes what sources deliver. Without error it is committed (promise 1). Who
+	// did not prove what it sent is Unauthorized; codes are hook.….
+	Hooks interface {
+		Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, error)
 	}
 
 	// Explainer tells what happened to a business key or a run, oldest first. A
@@ -83,6 +90,13 @@ type (
 		Flows     Flows
 		Explainer Explainer
 		Dead      Dead
+		Hooks     Hooks     // nil: no flow reacts to events
+		Troubles  Troubles  // the events that wait for a person; nil as Hooks
+		Schedules Schedules // nil: no flow has a schedule
+		Keeper    Keeper    // nil as Schedules
+		Pictures  Pictures  // of consolidations; nil: no flow is one
+		Plans     ActionPlans
+		Regions   Synchronizations // nil: no flow is one
 		Readiness Readiness
 		Doctor    Doctor
 
@@ -97,6 +111,9 @@ type (
 		// Hosts are the Host headers to serve, for example "patchbay.example.com".
 		// Empty serves any, unless Dev.
 		Hosts []string
+		// Proxies are networks of proxies of this installation: what they say in
+		// X-Forwarded-For counts, and nobody else's word does.
+		Proxies []netip.Prefix
 
 		Version string        // of this build, for the OpenAPI document
 		Drain   time.Duration // how long Run waits for requests when it ends; 10 s

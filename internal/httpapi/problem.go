@@ -47,17 +47,20 @@ const retryAfter = 2 * time.Second
 
 // byCode holds the faults whose code says more about the status than their class.
 var byCode = map[string]int{
-	"auth.forbidden":      http.StatusForbidden,
-	"body.encoding":       http.StatusUnsupportedMediaType,
-	"body.expands":        http.StatusRequestEntityTooLarge,
-	"body.media_type":     http.StatusUnsupportedMediaType,
-	"body.too_large":      http.StatusRequestEntityTooLarge,
-	"body.too_slow":       http.StatusRequestTimeout,
-	"host.unknown":        http.StatusMisdirectedRequest,
-	"method.not_allowed":  http.StatusMethodNotAllowed,
-	"origin.foreign":      http.StatusForbidden,
-	"params.invalid":      http.StatusUnprocessableEntity,
-	"request.interrupted": http.StatusBadRequest,
+	"auth.forbidden":       http.StatusForbidden,
+	"body.encoding":        http.StatusUnsupportedMediaType,
+	"body.expands":         http.StatusRequestEntityTooLarge,
+	"body.media_type":      http.StatusUnsupportedMediaType,
+	"body.too_large":       http.StatusRequestEntityTooLarge,
+	"body.too_slow":        http.StatusRequestTimeout,
+	"host.unknown":         http.StatusMisdirectedRequest,
+	"hook.batch_too_large": http.StatusRequestEntityTooLarge,
+	"hook.media":           http.StatusUnsupportedMediaType,
+	"hook.source":          http.StatusForbidden,
+	"method.not_allowed":   http.StatusMethodNotAllowed,
+	"origin.foreign":       http.StatusForbidden,
+	"params.invalid":       http.StatusUnprocessableEntity,
+	"request.interrupted":  http.StatusBadRequest,
 }
 
 // statusOf is the one place that knows which failure is which HTTP status.
@@ -121,7 +124,10 @@ func seconds(d, otherwise time.Duration) string {
 
 // writeProblem answers a request that never reached a route of huma's.
 func writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	p := problemOf(err, requestID(r.Context()))
+	p, known := err.(*Problem) //nolint:errorlint // it is never wrapped
+	if !known {
+		p = problemOf(err, requestID(r.Context()))
+	}
 	for name, values := range p.header {
 		w.Header()[name] = values
 	}

@@ -54,6 +54,11 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.explainRoute()
 	a.doctorRoute()
 	a.deadRoutes()
+	a.troubleRoutes()
+	a.pictureRoutes()
+	a.regionRoutes()
+	a.scheduleRoutes()
+	a.hookRoute(mux)
 
 	mux.HandleFunc("GET /healthz", health)
 	mux.HandleFunc("GET /readyz", ready(s.o.Readiness))

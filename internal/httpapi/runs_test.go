@@ -225,7 +225,7 @@ func TestTheOpenAPIDocumentIsValidAndComplete(t *testing.T) {
 		"POST /v1/flows/{flow}/runs", "GET /v1/runs", "GET /v1/runs/{id}", "GET /v1/runs/{id}/events",
 		"GET /v1/runs/{id}/progress", "GET /v1/runs/{id}/rows", "GET /connector.json",
 		"POST /v1/runs/{id}/cancel", "GET /v1/flows", "GET /v1/flows/{flow}", "GET /v1/explain/{key}", "GET /v1/doctor", "GET /v1/changes",
-		"GET /v1/dead", "GET /v1/dead/{id}", "POST /v1/dead/redrive", "POST /v1/dead/dismiss",
+		"GET /v1/dead", "GET /v1/dead/{id}", "POST /v1/dead/redrive", "POST /v1/dead/dismiss", "POST /v1/hooks/{flow}",
 	}, got)
 
 	page := b.do(http.MethodGet, "/docs", "")

@@ -16,6 +16,7 @@ const (
 	Parked      Reason = "parked"       // waits for a person
 	Redriven    Reason = "redriven"     // a dead letter, accepted again
 	Dismissed   Reason = "dismissed"    // a dead letter that a person has put aside
+	Spike       Reason = "spike"        // a flow gets more than it expects, or no longer
 )
 
 // Final reasons: each run, event, record and slot gets exactly one.

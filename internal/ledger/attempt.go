@@ -48,7 +48,9 @@ type (
 
 // Begin records that the members of the calls are about to be sent, in the
 // caller's transaction; only after its commit may anything be sent. Confirmed,
-// refused and settled members are left out of Open. The caller holds each cause:
+// refused and settled members are left out of Open. Members that are to leave Later
+// are only intended: nothing of them may be sent before a Begin without that word,
+// and until then whoever comes next knows that nothing was. The caller holds each cause:
 // it has locked the row that the seal of the cause locks too, so that nobody else
 // begins, settles or seals meanwhile, and no cause comes twice.
 //
@@ -142,6 +144,10 @@ func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]be
 	}
 	for _, e := range rows {
 		at := begun{e.cause, e.step, e.ordinal}
+		if e.state == flow.Intent && c.later() {
+			fences[at] = beginning{fence: e.fence}
+			continue
+		}
 		if p := e.take(wanted[e]); len(p) < len(e.members) {
 			e.split(batch, []part{p})
 			at.ordinal = p[0].ordinal
@@ -166,6 +172,9 @@ func (c *Call) again(batch *pgx.Batch, there map[place]spot, fences map[begun]be
 	}
 }
 
+// later reports whether the members of the call are only intended now.
+func (c *Call) later() bool { return len(c.Members) > 0 && c.Members[0].Later }
+
 // decided reports whether nothing of the row is to be sent any more.
 func (e *effects) decided() bool {
 	return e.state != flow.Intent && e.state != flow.Attempt && e.state != flow.Doubtful
@@ -176,6 +185,7 @@ func (e *effects) decided() bool {
 type freshRows struct {
 	causes, steps, targets, calls []string
 	ordinals, sizes               []int32
+	laters                        []bool
 	members                       part
 }
 
@@ -195,7 +205,7 @@ func (f *freshRows) add(c *Call, there map[place]spot, last int32) {
 	}
 	f.causes, f.steps, f.targets, f.calls = append(f.causes, c.Cause), append(f.steps, c.Step), append(f.targets, c.Target), append(f.calls, c.CallID)
 	f.ordinals, f.sizes = append(f.ordinals, row.ordinal), append(f.sizes, int32(len(row.members)))
-	f.members = append(f.members, row.members...)
+	f.laters, f.members = append(f.laters, c.later()), append(f.members, row.members...)
 }
 
 func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]beginning) {
@@ -210,10 +220,12 @@ func (f *freshRows) queue(batch *pgx.Batch, fences map[begun]beginning) {
 	batch.Queue(`
 		insert into effect (cause, step, ordinal, target, call_id, ordinals, keys, labels, sums, state, fence, attempts, attempted_at)
 		select cause, step, ordinal, target, call_id, ($7::int[])[till-size+1:till], ($8::text[])[till-size+1:till], ($9::text[])[till-size+1:till],
-		       ($10::bytea[])[till-size+1:till], 'attempt', nextval('effect_fence'), 1, now()
-		from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $11::int[]) as c(cause, step, ordinal, target, call_id, size, till)
+		       ($10::bytea[])[till-size+1:till], case when later then 'intent' else 'attempt' end, nextval('effect_fence'),
+		       case when later then 0 else 1 end, case when not later then now() end
+		from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $11::int[], $12::bool[])
+		as c(cause, step, ordinal, target, call_id, size, till, later)
 		returning cause, step, ordinal, fence`,
-		append(append([]any{f.causes, f.steps, f.ordinals, f.targets, f.calls, f.sizes}, f.members.columns()...), ends)...).Query(func(rows pgx.Rows) error {
+		append(append([]any{f.causes, f.steps, f.ordinals, f.targets, f.calls, f.sizes}, f.members.columns()...), ends, f.laters)...).Query(func(rows pgx.Rows) error {
 		var at begun
 		var fence int64
 		_, err := pgx.ForEachRow(rows, []any{&at.cause, &at.step, &at.ordinal, &fence}, func() error { fences[at] = beginning{fence: fence}; return nil })

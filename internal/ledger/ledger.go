@@ -12,6 +12,7 @@ type (
 		Key    string // canonical JSON array of the key's values; distinct within a call
 		Label  string // the key in words, safe to show: "AS54888, Weight"
 		SHA256 []byte // of the row that will be sent; frozen from the first intent on
+		Later  bool   // intended only, it begins right before it leaves; of all members of a call or of none
 	}
 
 	// Open is a member that this attempt has to send.

@@ -113,6 +113,29 @@ func TestARetryIsToldWhatToReadBackAndWhatIsDone(t *testing.T) {
 	}, b.effects("c"), "in the order of the first intent")
 }
 
+func TestWhatIsOnlyIntendedWasNotSent(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	later := member("a", "1")
+	later.Later = true
+	for range 2 { // whoever intended it first has died
+		open := b.attempt("c", later)
+		require.Len(t, open, 1)
+		require.False(t, open[0].Retried)
+		require.Equal(t, flow.Intent, b.effects("c")[0].State)
+		require.Zero(t, b.record("c", ledger.Outcome{Key: "a", Fence: open[0].Fence, State: flow.Confirmed}), "only an attempt has an outcome")
+	}
+	begun := b.attempt("c", member("a", "1"))
+	require.Len(t, begun, 1)
+	require.False(t, begun[0].Retried)
+	require.Equal(t, flow.Attempt, b.effects("c")[0].State)
+	again := b.attempt("c", later)
+	require.Len(t, again, 1)
+	require.True(t, again[0].Retried, "now it may have been sent")
+	require.Equal(t, flow.Attempt, b.effects("c")[0].State, "whatever comes next")
+	require.Equal(t, 1, b.record("c", ledger.Outcome{Key: "a", Fence: again[0].Fence, State: flow.Confirmed}))
+}
+
 func TestAnOldFenceChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -36,7 +36,7 @@ const determinism = "determinism"
 var mutants = []mutant{
 	{
 		bug: "ack before commit", pkg: "./internal/run", suite: "TestAcceptKeepsARowThatClaimsItself",
-		edits: []edit{{"internal/run/accept.go", "	got, err := b.accepts.do(ctx, e)\n", `	go func() { _, _ = b.accepts.do(context.WithoutCancel(ctx), e) }()
+		edits: []edit{{"internal/run/accept.go", "	got, err := b.accepts.Do(ctx, e)\n", `	go func() { _, _ = b.accepts.Do(context.WithoutCancel(ctx), e) }()
 	got, err := accepted{run: flow.Run{RunID: e.runID}, batchID: e.runID, made: true}, error(nil)
 `}},
 	},
@@ -67,6 +67,10 @@ var mutants = []mutant{
 		edits: []edit{{"activities/pulse.go", "	if a.lost {", "	if a.lost && false {"}},
 	},
 	{
+		bug: "no fencing, of a worker that stood still between two requests", pkg: "./internal/connector/dataverse", suite: "TestAWriterThatMayNotSendAnyMoreSendsNoFurtherRequest",
+		edits: []edit{{"internal/connector/held.go", "	if held == nil {", "	if true {"}},
+	},
+	{
 		bug: "heartbeat off", pkg: "./internal/crash", suite: "TestNoPointOfACrashLosesOrRepeatsAPress",
 		args:  []string{"-point", "temporal.RecordActivityTaskHeartbeat/before"},
 		edits: []edit{{"activities/pulse.go", "				activity.RecordHeartbeat(beat)", "				_ = beat"}},
@@ -82,7 +86,7 @@ var mutants = []mutant{
 	},
 	{
 		bug: "recovery overwrites success", pkg: "./internal/run", suite: "TestCloseIsIdempotentAndAFinalRunKeepsItsStatus", cheap: true,
-		edits: []edit{{"internal/run/outcome.go", "r.err != nil || row.state.Final() {", "r.err != nil {"}},
+		edits: []edit{{"internal/run/outcome.go", "r.Err != nil || row.state.Final() {", "r.Err != nil {"}},
 	},
 	{
 		bug: "error text with row", pkg: "./internal/store", suite: "TestNoTextHoldsTheRowOrTheMessageOfPostgreSQL", cheap: true,
@@ -94,16 +98,74 @@ var mutants = []mutant{
 			`attribute.String("flow", flow), attribute.String("outcome", outcome), attribute.String("account", "DE-4711")`}},
 	},
 	{
+		bug: "ack before commit, of a delivery", pkg: "./internal/inbox", suite: "TestNoDeliveryIsAcknowledgedBeforeItIsCommitted",
+		edits: []edit{{"internal/inbox/inbox.go", "	receipt, err := x.accepts.Do(limited, d)\n", `	go func() { _, _ = x.accepts.Do(context.WithoutCancel(ctx), d) }()
+	receipt, err := flow.Receipt{Accepted: len(d.entries)}, limited.Err()
+`}},
+	},
+	{
+		bug: "dedupe check-then-insert, of events", pkg: "./internal/inbox", suite: "TestProcessesSideBySideTakeAnEventOnce", times: 3,
+		edits: []edit{ // nothing but the look before the insert keeps a second one out
+			{"internal/store/migrations/0008_events.sql", "create unique index event_dedupe on event", "create index event_dedupe on event"},
+			{"internal/inbox/accept.go", "unnest($1::text[]) as f order by f) as f`", "unnest($1::text[]) as f order by f) as f where false`"},
+		},
+	},
+	{
+		bug: "window frozen without its events merged", pkg: "./internal/inbox", suite: "TestAnEventIsInTheWindowThatIsFrozenOrInTheNext", times: 3,
+		edits: []edit{{"internal/inbox/accept.go", "unnest($1::text[]) as f order by f) as f`", "unnest($1::text[]) as f order by f) as f where false`"}},
+	},
+	{
+		bug: "sweep that does not compare with last seen", pkg: "./internal/inbox", suite: "TestASweepFindsWhatNobodyToldAndNothingElse",
+		edits: []edit{{"internal/inbox/accept.go", "	known := s.records[at]\n", "	known := s.records[at]\n	if d.swept {\n		known = nil\n	}\n"}},
+	},
+	{
+		bug: "echo not cut", pkg: "./internal/inbox", suite: "TestOurOwnWriteIsCutAtItsFirstReturn",
+		edits: []edit{{"internal/inbox/accept.go", "	case flow.ParseChain(n.Origin).Cuts(d.plan.Flow):", "	case flow.ParseChain(n.Origin).Cuts(d.plan.Flow) && false:"}},
+	},
+	{
+		bug: "event decided twice, by a reader that stood still", pkg: "./internal/inbox", suite: "TestAReaderThatWakesUpLateDecidesNothingAnew",
+		edits: []edit{{"internal/inbox/accept.go", "			n.known = !s.unread[n.row]", "			n.known = false"}},
+	},
+	{
+		bug: "mail begun before its turn", pkg: "./internal/e2e", suite: "TestAWorkerThatDiesBetweenTheDotAndItsAnswerLeavesOneMailInDoubtAndNoOther",
+		edits: []edit{{"activities/write.go", "			members[i].Later = true", "			members[i].Later = false"}},
+	},
+	{
+		bug: "loop by way of a consolidation", pkg: "./internal/check", suite: "TestAConsolidationIsPartOfALoop|TestEveryLoopOfGeneratedFlowsIsFoundAndNoOther",
+		edits: []edit{{"internal/check/loops.go", "|| f.Plan.Gather != nil {", "|| f.Plan.Gather != nil && false {"}},
+	},
+	{
+		bug: "target key of a source that may be missing", pkg: "./internal/flowfile", suite: "TestEveryMistakeIsReportedAtItsPlace",
+		edits: []edit{{"internal/flowfile/gather.go", "if s.OnMissing == flow.Partial && slices.Contains(uses, s.Name) {", "if s.OnMissing == flow.Partial && slices.Contains(uses, s.Name) && false {"}},
+	},
+	{
+		bug: "sum that wraps around", pkg: "./internal/expr", suite: "TestASumIsExactWhateverTheOrder|TestFunctionsOnListsGiveTheSameTypedAndUntyped",
+		edits: []edit{{"internal/expr/lists.go", "if s := small + int64(i); (s > small) == (i > 0) {", "if s := small + int64(i); s != small || i == 0 {"}},
+	},
+	{
 		bug: "map iteration in a workflow", pkg: determinism,
 		edits: []edit{{"workflows/batch.go", "	b := &batch{in: in}\n", "	b := &batch{in: in}\n	for range map[string]int{in.Flow: 1, in.BatchID: 2} {\n		b.count.Left++\n	}\n"}},
+	},
+	{
+		bug: "evidence of a model not looked up", pkg: "./internal/advice", suite: "TestAnAnswerIsRefusedForANamedReason|TestNoAnswerIsAcceptedWhoseEvidenceOrNumbersAreNotInTheRows",
+		edits: []edit{{"internal/advice/answer.go", "		if _, ok := a.evidence.shown[id]; !ok {", "		if _, ok := a.evidence.shown[id]; !ok && false {"}},
+	},
+	{
+		bug: "numbers of all rows count, cited or not", pkg: "./internal/advice", suite: "TestAnAnswerIsRefusedForANamedReason",
+		edits: []edit{{"internal/advice/answer.go", "s.grounds(a, out.evidence)", "s.grounds(a, a.evidence.order)"}},
+	},
+	{
+		bug: "a rule that is not known is skipped", pkg: "./internal/advice", suite: "TestAPlanThatNeedsAStaleSourceIsWithheldAndSaysSo",
+		edits: []edit{{"internal/advice/plan.go", "			s.withhold(p, r.action, why)\n			return nil\n		}\n		yes, err", "			continue\n		}\n		yes, err"}},
 	},
 }
 
 // Not planted, because there is nothing yet that could have them:
-//   - "> max(updated_at)", "column wildcard" and "before-image on": no flow reads changes
-//     yet. Residency and change detection come with the patterns event and synchronization.
-//   - "outbox by id": rows are claimed by their state, and no position is kept that a late
-//     commit could fall behind; the inbox and its windows come with the pattern event.
+//   - "> max(updated_at)", "column wildcard" and "before-image on": changes are read by the
+//     cursor of a source and by named columns. What polls a table comes with the pattern
+//     synchronization.
+//   - "outbox by id": rows and windows are claimed by their state, and no position is kept
+//     that a late commit could fall behind.
 
 func TestEveryPlantedBugIsCaughtByTheSuiteThatClaimsTo(t *testing.T) { //nolint:paralleltest // each is a compilation of much of the module
 	root, err := filepath.Abs("../..")

@@ -9,6 +9,7 @@ import (
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/store/group"
 )
 
 type (
@@ -28,8 +29,8 @@ type (
 
 	// door is where presses come in and their callers ask how they stand.
 	door struct {
-		accepts *group[*entry, accepted]
-		reads   *group[string, flow.Run]
+		accepts *group.Group[*entry, accepted]
+		reads   *group.Group[string, flow.Run]
 		turns   *turns
 	}
 
@@ -60,11 +61,11 @@ const (
 
 func newDoor(b *Book) door {
 	d := door{
-		accepts: newGroup(mostPresses, pressesInFlight, b.acceptAll),
-		reads:   newGroup(mostReads, readsInFlight, b.getAll),
+		accepts: group.New(mostPresses, pressesInFlight, b.acceptAll),
+		reads:   group.New(mostReads, readsInFlight, b.getAll),
 		turns:   newTurns(),
 	}
-	d.accepts.hurried, d.reads.hurried = true, true
+	d.accepts.Hurried, d.reads.Hurried = true, true
 	return d
 }
 
@@ -93,7 +94,7 @@ func (b *Book) Accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	switch {
 	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 		return run, start, err
-	case errors.Is(err, errUnheard):
+	case errors.Is(err, group.ErrUnheard):
 		return flow.Run{}, Start{}, fault.New(fault.InDoubt, "store.commit_unknown",
 			"the database did not answer in time; whether the press was accepted is not known, the same Idempotency-Key finds out", err)
 	}
@@ -121,7 +122,7 @@ func (b *Book) accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	}
 	who, perUser := turn{e.press.Flow, e.press.Principal}, e.perUser()
 	e.lead = b.turns.take(who, perUser, time.Now())
-	got, err := b.accepts.do(ctx, e)
+	got, err := b.accepts.Do(ctx, e)
 	if err != nil || !got.made || got.batchID != "" && !got.others || got.run.Shared != "" {
 		b.turns.back(who, perUser)
 	}
@@ -147,6 +148,12 @@ func (b *Book) entry(ctx context.Context, press flow.Press) (*entry, error) {
 	plan, digest, err := b.plans.Current(ctx, press.Flow)
 	if err != nil {
 		return nil, err
+	}
+	if plan.Reaction != nil && press.Principal != EventPrincipal {
+		return nil, fault.Invalidf("flow.started_by_events", "%s is started by events; they come by POST /v1/hooks/%s", press.Flow, press.Flow)
+	}
+	if plan.Sync != nil {
+		return nil, fault.Invalidf("flow.started_by_regions", "%s stands as long as it is in force, in each region that shares records; nobody starts it", press.Flow)
 	}
 	if press.Params == nil {
 		press.Params = flow.Row{} // the same press as one with an empty object
@@ -196,10 +203,10 @@ func (e *entry) start() Start {
 }
 
 // acceptAll commits presses in one transaction.
-func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], error) {
+func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]group.Reply[accepted], error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	replies := make([]reply[accepted], len(in))
+	replies := make([]group.Reply[accepted], len(in))
 	// Of presses with one key the first makes the run, the others find it.
 	var todo, repeats []int
 	first := map[string]int{}
@@ -232,7 +239,7 @@ func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], e
 		var left []int
 		for n, i := range todo {
 			replies[i] = made[n]
-			if made[n].err == nil && !made[n].out.made {
+			if made[n].Err == nil && !made[n].Out.made {
 				left = append(left, i)
 			}
 		}
@@ -242,7 +249,7 @@ func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], e
 		}
 		if round == mostRounds {
 			for _, i := range todo {
-				replies[i].err = fault.New(fault.Unavailable, "store.contended", "the database is too contended at the moment", nil)
+				replies[i].Err = fault.New(fault.Unavailable, "store.contended", "the database is too contended at the moment", nil)
 			}
 			break
 		}
@@ -251,8 +258,8 @@ func (b *Book) acceptAll(ctx context.Context, in []*entry) ([]reply[accepted], e
 	if lost, err := b.find(ctx, in, replies, repeats, false); err != nil || len(lost) > 0 {
 		// The rows of the others are committed. These fared as the first of their key.
 		for _, i := range repeats {
-			if replies[i].err = replies[first[in[i].runID]].err; replies[i].err == nil {
-				replies[i].err = err
+			if replies[i].Err = replies[first[in[i].runID]].Err; replies[i].Err == nil {
+				replies[i].Err = err
 			}
 		}
 	}
@@ -273,7 +280,7 @@ func pick(in []*entry, places []int) []*entry {
 // find gives presses that made no row the one that is there, and the places of
 // those that have none. After a commit in doubt a row that nobody has begun is what
 // the press made, or an equal one that waits like it.
-func (b *Book) find(ctx context.Context, in []*entry, replies []reply[accepted], places []int, doubtful bool) (none []int, err error) {
+func (b *Book) find(ctx context.Context, in []*entry, replies []group.Reply[accepted], places []int, doubtful bool) (none []int, err error) {
 	if len(places) == 0 {
 		return nil, nil
 	}
@@ -301,7 +308,7 @@ func (b *Book) find(ctx context.Context, in []*entry, replies []reply[accepted],
 				got.batchID = row.batchID
 			}
 		}
-		replies[i] = reply[accepted]{out: got}
+		replies[i] = group.Reply[accepted]{Out: got}
 	}
 	return none, nil
 }

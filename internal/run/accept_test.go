@@ -42,6 +42,13 @@ func TestAcceptKeepsARowThatClaimsItself(t *testing.T) {
 	require.Empty(t, due, "the relay leaves a row alone while its lease holds")
 }
 
+func TestASynchronizationIsStartedByNobody(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Sync = &flow.Sync{} })
+	_, _, err := b.book.Accept(t.Context(), press("k1"))
+	require.Equal(t, "flow.started_by_regions", fault.Of(err).Code)
+}
+
 func TestTheSameKeyIsTheSameRunAndNothingIsStartedTwice(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -81,6 +81,9 @@ type (
 	}
 )
 
+// EventPrincipal is who asks for the runs of event flows; nobody else may.
+const EventPrincipal = "events"
+
 const (
 	defaultLease = 15 * time.Second
 	defaultSlots = 200

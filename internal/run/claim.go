@@ -21,7 +21,8 @@ import (
 //
 // A flow has at most four batches in flight, and besides them sixteen runs of one
 // that have to be alone and what claimed itself ahead of others; batches of several take at most three quarters of what the
-// workers carry at a time. What a batch holds does not change until it has been put
+// workers carry at a time. Flows of events have one after the other, see
+// room.unhurried. What a batch holds does not change until it has been put
 // back or settled. An error may come beside starts, as for Due.
 func (b *Book) Claim(ctx context.Context) ([]Start, error) {
 	expired := b.expire(ctx)
@@ -66,13 +67,14 @@ func (b *Book) flowsWaiting(ctx context.Context) ([]string, error) {
 
 // candidates are the first rows of a flow that may be claimed, in the order of
 // their index, see hold. A row whose order key is held by a batch, or by one that was
-// accepted before it, has to wait.
+// accepted before it, has to wait; the flow of those is written so that no index of all
+// that is open in a flow seems as good as that of the key.
 const candidates = `
 	select run_id, digest, class, tries, coalesce(order_key, ''), deadline_at <= now() and answered_at is null, order_at > now()
 	from work w
 	where flow = $1 and ` + waits + ` and (due_at is null or due_at <= now())
 	  and (order_key is null or not exists (
-		select from work o where o.flow = w.flow and o.order_key = w.order_key and o.closed_at is null
+		select from work o where o.order_key = w.order_key and o.flow || '' = w.flow and o.closed_at is null
 		and o.leader is null and (o.batch_id is not null or (o.accepted_at, o.run_id) < (w.accepted_at, w.run_id))))
 	order by flow, class, order_at limit $2`
 
@@ -99,6 +101,13 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 		}
 		if r.most, err = b.share(ctx, tx, name, rows[0].digest, contested); err != nil {
 			return err
+		}
+		if r.pattern == flow.Event {
+			p, err := pacing(ctx, tx, name)
+			if err != nil {
+				return err
+			}
+			r = r.unhurried(p, rows)
 		}
 		batches, err := hold(ctx, tx, pack(rows, r))
 		if err != nil {
@@ -138,6 +147,26 @@ func (b *Book) room(ctx context.Context, tx pgx.Tx, name string) (room, error) {
 		r.rate = int(rate) + 1
 	}
 	return r, err
+}
+
+// pacing measures what room counts by batches for one flow as a whole. Runs of one tell
+// of its rate only where there were no others.
+func pacing(ctx context.Context, tx pgx.Tx, name string) (p pace, err error) {
+	var rate float64
+	err = tx.QueryRow(ctx, `
+		select (select count(*) from batch b join work w using (batch_id)
+				where b.flow = $1 and b.settled_at is null and b.claimed_at > now() - $3::interval and w.closed_at is null),
+		       (select coalesce(max(claimed_at) > now() - $4::interval, false) from batch where flow = $1 and settled_at is null and tier < $2),
+		       (select coalesce(sum(done) / nullif(extract(epoch from max(settled_at) - min(claimed_at)), 0), 0)::float8 from (
+				select * from (
+					select size, done, claimed_at, settled_at from batch
+					where flow = $1 and settled_at > now() - $5::interval and done > 0 order by settled_at desc limit 24) as last
+				order by size > 1 desc, settled_at desc limit 8) as lately)`,
+		name, alone, inFlightFor, gathering, rateRemembered).Scan(&p.under, &p.recent, &rate)
+	if rate > 0 {
+		p.rate = int(rate) + 1
+	}
+	return p, err
 }
 
 // waitingRows reads candidates. early reports that the first has no right to a place

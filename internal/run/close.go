@@ -149,7 +149,8 @@ func orLost(why *fault.Fault) *fault.Fault {
 
 // PutBackAll puts back what a lost batch left open, whoever holds it, counting a
 // try of each, and settles the batch. Those whose cancel was asked are cancelled.
-// It gives how many were put back; again it finds none.
+// It gives how many were put back; again it finds none. One that has no answer has
+// its whole time again: that of a lost worker is ours.
 func (b *Book) PutBackAll(ctx context.Context, batchID string, why *fault.Fault) (int, error) {
 	lost := orLost(why)
 	lost = fault.New(fault.Unavailable, lost.Code, lost.Text, nil) // never later: a try is counted
@@ -206,14 +207,14 @@ func (b *Book) concludeEach(ctx context.Context, in []conclusion) ([]concluded, 
 			return all, err
 		}
 		for i, r := range replies {
-			if r.err != nil {
+			if r.Err != nil {
 				continue
 			}
-			if r.out.ended {
-				b.ended(r.out.row.flow, r.out.status, time.Since(r.out.row.acceptedAt))
+			if r.Out.ended {
+				b.ended(r.Out.row.flow, r.Out.status, time.Since(r.Out.row.acceptedAt))
 			}
 			b.hub.publish(turn[i].item.RunID)
-			all = append(all, r.out)
+			all = append(all, r.Out)
 		}
 	}
 	return all, nil
@@ -233,6 +234,31 @@ func (b *Book) Settle(ctx context.Context, batchID string) error {
 		b.hub.rowsWait()
 	}
 	return err
+}
+
+// SettleEmpty settles batches that were claimed longer ago than age and carry
+// nothing any more, as of when the last of their runs ended: who carried them died,
+// or lost the database, before it could say so. It gives how many there were.
+func (b *Book) SettleEmpty(ctx context.Context, age time.Duration) (n int, err error) {
+	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		tag, err := c.Exec(ctx, quick+`
+			, empty as (
+				select batch_id from batch
+				where settled_at is null and claimed_at < now() - $1::interval
+				  and not exists (select from work where work.batch_id = batch.batch_id and closed_at is null)
+				order by claimed_at limit 1000 for update skip locked
+			), carried as (
+				select batch_id, count(run_id) as done, max(closed_at) as last from empty left join work using (batch_id) group by batch_id
+			)
+			update batch set settled_at = coalesce(carried.last, now()), done = carried.done
+			from quick, carried where batch.batch_id = carried.batch_id and settled_at is null`, age)
+		n = int(tag.RowsAffected())
+		return err
+	})
+	if n > 0 {
+		b.hub.rowsWait()
+	}
+	return n, err
 }
 
 // Sealed gives the open items of a batch whose cancel was asked.

@@ -179,6 +179,15 @@ func TestARedriveKeepsThePlanOfItsRunAndANewRunGetsTheOneInForce(t *testing.T) {
 
 }
 
+func TestALetterOfAConsolidationIsRedrivenAsANewRun(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(p *flow.Plan) { p.Pattern = flow.Consolidation })
+	letter := b.dead("picture", flow.Refused)
+	got := b.redrive(flow.Redrive{RunID: letter.RunID})
+	require.True(t, got.New, "what it read then is older than what the target has by now")
+	require.NotEqual(t, letter.RunID, got.Into)
+}
+
 func TestWhoSharedTheWorkOfADeadLetterIsRedrivenWithIt(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, sharing)

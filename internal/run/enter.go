@@ -12,6 +12,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
+	"patchbay/internal/store/group"
 )
 
 // standing is what a press has to know of the row that is there already.
@@ -51,13 +52,13 @@ func (b *Book) standings(ctx context.Context, runIDs []string) (map[string]stand
 // its run_id exists, or when another transaction was quicker with its share or its
 // order key. wait keeps all from claiming themselves; doubtful reports that some of
 // those left out may have been made.
-func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []reply[accepted], doubtful bool, err error) {
+func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []group.Reply[accepted], doubtful bool, err error) {
 	rows, err := b.rowsOf(entries)
 	if err != nil {
 		return nil, false, err
 	}
 	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
-		replies = make([]reply[accepted], len(entries))
+		replies = make([]group.Reply[accepted], len(entries))
 		r, err := c.Query(ctx, enter, rows.args(b.lease, wait)...)
 		if err != nil {
 			return err
@@ -71,7 +72,7 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 	waiting := false
 	for i := range replies {
 		got := &replies[i]
-		waiting = waiting || got.out.made && got.out.batchID == "" && got.out.run.Shared == ""
+		waiting = waiting || got.Out.made && got.Out.batchID == "" && got.Out.run.Shared == ""
 	}
 	if waiting {
 		b.hub.rowsWait()
@@ -82,10 +83,11 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 
 // enter makes rows that are nobody's followers. A press claims itself when it is
 // next: nobody who waits stands before it, and nobody else here beside it; fewer than
-// four batches are in flight, or six when others wait to be claimed; and no open run has
-// its order key. One that went ahead of others is express: claims leave room for the
-// next. What waits is counted per transaction, so several
-// processes together may exceed a queue by what each of them was adding.
+// four batches are in flight, or six when others wait to be claimed, and none where
+// nobody waits at a button; and no open run has its order key. One that went ahead of
+// others is express: claims leave room for the next. What waits is counted per
+// transaction, so several processes together may exceed a queue by what each of them was
+// adding.
 const enter = `
 	with p as materialized (
 		select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::smallint[], $9::bigint[],
@@ -113,11 +115,11 @@ const enter = `
 	), entered as materialized (
 		select *, workflow_id = '' and waiting + nth > queue as crowded, case
 			when workflow_id <> '' then workflow_id
-			when first and not $17 and flying < case when others then 6 else 4 end and (not others or not exists (
+			when first and not $17 and flying < case when class > 0 then 1 when others then 6 else 4 end and (not others or not exists (
 				select from work w where w.flow = fresh.flow and w.batch_id is null and w.leader is null and w.closed_at is null
 				and (w.class, w.order_at) <= (fresh.class, now() + fresh.lead * interval '1 microsecond')))
 			and (order_key = '' or not exists (
-				select from work w where w.flow = fresh.flow and w.order_key = fresh.order_key
+				select from work w where w.order_key = fresh.order_key and w.flow || '' = fresh.flow
 				and w.leader is null and w.closed_at is null)) then run_id end as batch_id
 		from fresh join room using (flow)
 	), made as (
@@ -207,7 +209,7 @@ func (e *entry) made(at, deadline time.Time, progress []byte) (flow.Run, error) 
 // errFull marks a press that found its queue full, until refuse words it.
 var errFull = fault.New(fault.Throttled, "queue.full", "too many runs of this flow are waiting", nil)
 
-func scanEntered(rows pgx.Rows, entries []*entry, replies []reply[accepted]) error {
+func scanEntered(rows pgx.Rows, entries []*entry, replies []group.Reply[accepted]) error {
 	var i int
 	var there, full, others bool
 	var batchID string
@@ -220,10 +222,10 @@ func scanEntered(rows pgx.Rows, entries []*entry, replies []reply[accepted]) err
 			if batchID != "" {
 				run.WorkflowID = entries[i].start().WorkflowID()
 			}
-			replies[i].out = accepted{run: run, batchID: batchID, made: true, others: others}
+			replies[i].Out = accepted{run: run, batchID: batchID, made: true, others: others}
 			return err
 		case full:
-			replies[i].err = errFull
+			replies[i].Err = errFull
 		}
 		return nil
 	})
@@ -240,10 +242,10 @@ const (
 
 // join makes followers of the presses that found their share taken. When others were
 // in the way, or nobody knows whether it did, they are left out, to be tried again.
-func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accepted]) (doubtful bool) {
+func (b *Book) join(ctx context.Context, entries []*entry, replies []group.Reply[accepted]) (doubtful bool) {
 	var places []int
 	for i, e := range entries {
-		if e.share != "" && replies[i].err == nil && !replies[i].out.made {
+		if e.share != "" && replies[i].Err == nil && !replies[i].Out.made {
 			places = append(places, i)
 		}
 	}
@@ -252,7 +254,7 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accep
 	}
 	sharing := pick(entries, places)
 	rows, err := b.rowsOf(sharing)
-	joined := make([]reply[accepted], len(sharing))
+	joined := make([]group.Reply[accepted], len(sharing))
 	if err == nil {
 		err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
 			r, err := c.Query(ctx, follow, rows.followers()...)
@@ -267,7 +269,7 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accep
 		case err == nil:
 			replies[i] = joined[n]
 		case !fault.Is(err, fault.InDoubt) && fault.Of(err).Code != "store.contended":
-			replies[i].err = err
+			replies[i].Err = err
 		}
 	}
 	return fault.Is(err, fault.InDoubt)
@@ -275,10 +277,10 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []reply[accep
 
 // refuse tells presses that found their queue full when to come again: after the
 // time in which the flow, as fast as lately, works off what waits now.
-func (b *Book) refuse(ctx context.Context, entries []*entry, replies []reply[accepted]) {
+func (b *Book) refuse(ctx context.Context, entries []*entry, replies []group.Reply[accepted]) {
 	after := map[string]time.Duration{}
 	for i, e := range entries {
-		if replies[i].err != errFull { //nolint:errorlint // the mark itself
+		if replies[i].Err != errFull { //nolint:errorlint // the mark itself
 			continue
 		}
 		wait, known := after[e.press.Flow]
@@ -286,7 +288,7 @@ func (b *Book) refuse(ctx context.Context, entries []*entry, replies []reply[acc
 			wait = b.drain(ctx, e)
 			after[e.press.Flow] = wait
 		}
-		replies[i].err = fault.ThrottledFor(wait, errFull.Code, fmt.Sprintf(
+		replies[i].Err = fault.ThrottledFor(wait, errFull.Code, fmt.Sprintf(
 			"as many runs of %s wait as its limits.queue allows; try again after the time that Retry-After names", e.press.Flow), nil)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
+	"patchbay/internal/store/group"
 )
 
 const (
@@ -60,18 +61,18 @@ type (
 
 // desk are the groups in which outcomes are committed.
 type desk struct {
-	answers  *group[given, []ledger.Open]
-	attempts *group[intended, []ledger.Open]
-	records  *group[learned, struct{}]
-	ends     *group[conclusion, concluded]
+	answers  *group.Group[given, []ledger.Open]
+	attempts *group.Group[intended, []ledger.Open]
+	records  *group.Group[learned, struct{}]
+	ends     *group.Group[conclusion, concluded]
 }
 
 func newDesk(b *Book) desk {
 	return desk{
-		answers:  newGroup(inOne, sideBySide, b.answerAll),
-		attempts: newGroup(inOne, sideBySide, b.attemptAll),
-		records:  newGroup(inOne, sideBySide, b.recordAll),
-		ends:     newGroup(inOne, sideBySide, b.concludeAll),
+		answers:  group.New(inOne, sideBySide, b.answerAll),
+		attempts: group.New(inOne, sideBySide, b.attemptAll),
+		records:  group.New(inOne, sideBySide, b.recordAll),
+		ends:     group.New(inOne, sideBySide, b.concludeAll),
 	}
 }
 
@@ -117,13 +118,13 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // answerAll keeps answers, those of one transaction.
-func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[[]ledger.Open], error) {
+func (b *Book) answerAll(ctx context.Context, in []given) ([]group.Reply[[]ledger.Open], error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var replies []reply[[]ledger.Open]
+	var replies []group.Reply[[]ledger.Open]
 	var others []sharing
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-		replies, others = make([]reply[[]ledger.Open], len(in)), nil
+		replies, others = make([]group.Reply[[]ledger.Open], len(in)), nil
 		ids := make([]string, len(in))
 		for i, g := range in {
 			ids[i] = g.item.RunID
@@ -137,12 +138,12 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[[]ledger.Open
 		var calls []*ledger.Call
 		var callers []int
 		for i, g := range in {
-			if replies[i].err = rows.refuse(g.item); replies[i].err != nil {
+			if replies[i].Err = rows.refuse(g.item); replies[i].Err != nil {
 				continue
 			}
 			h := rows[g.item.RunID]
 			if h.state != flow.Running || slices.Contains(keep.ids, g.item.RunID) {
-				replies[i].err = fenced() // as one who came a moment later would be told
+				replies[i].Err = fenced() // as one who came a moment later would be told
 				continue
 			}
 			keep.add(g)
@@ -159,7 +160,7 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]reply[[]ledger.Open
 		}
 		err = ledger.Begin(ctx, tx, calls)
 		for k, i := range callers {
-			replies[i] = reply[[]ledger.Open]{out: calls[k].Open, err: calls[k].Err}
+			replies[i] = group.Reply[[]ledger.Open]{Out: calls[k].Open, Err: calls[k].Err}
 		}
 		return err
 	})
@@ -250,12 +251,12 @@ func settleSingles(batch *pgx.Batch, ids []string) {
 }
 
 // attemptAll begins the attempts of one transaction.
-func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.Open], error) {
+func (b *Book) attemptAll(ctx context.Context, in []intended) ([]group.Reply[[]ledger.Open], error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var replies []reply[[]ledger.Open]
+	var replies []group.Reply[[]ledger.Open]
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-		replies = make([]reply[[]ledger.Open], len(in))
+		replies = make([]group.Reply[[]ledger.Open], len(in))
 		ids := make([]string, len(in))
 		for i, n := range in {
 			ids[i] = n.item.RunID
@@ -266,7 +267,7 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.
 		}
 		left := make([]int, 0, len(in))
 		for i, n := range in {
-			if replies[i].err = rows.refuse(n.item); replies[i].err == nil {
+			if replies[i].Err = rows.refuse(n.item); replies[i].Err == nil {
 				left = append(left, i)
 			}
 		}
@@ -288,7 +289,7 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]reply[[]ledger.
 				return err
 			}
 			for k, i := range of {
-				replies[i] = reply[[]ledger.Open]{out: calls[k].Open, err: calls[k].Err}
+				replies[i] = group.Reply[[]ledger.Open]{Out: calls[k].Open, Err: calls[k].Err}
 			}
 			left = later
 		}
@@ -302,12 +303,12 @@ func (n *intended) call() *ledger.Call {
 }
 
 // recordAll keeps the outcomes of one transaction.
-func (b *Book) recordAll(ctx context.Context, in []learned) ([]reply[struct{}], error) {
+func (b *Book) recordAll(ctx context.Context, in []learned) ([]group.Reply[struct{}], error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var replies []reply[struct{}]
+	var replies []group.Reply[struct{}]
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
-		replies = make([]reply[struct{}], len(in))
+		replies = make([]group.Reply[struct{}], len(in))
 		ids := make([]string, len(in))
 		for i, l := range in {
 			ids[i] = l.item.RunID
@@ -318,11 +319,11 @@ func (b *Book) recordAll(ctx context.Context, in []learned) ([]reply[struct{}], 
 		}
 		var news []ledger.News
 		for i, l := range in {
-			if replies[i].err = rows.refuse(l.item); replies[i].err != nil {
+			if replies[i].Err = rows.refuse(l.item); replies[i].Err != nil {
 				continue
 			}
 			if err := l.news.Valid(); err != nil {
-				replies[i].err = fault.Of(err)
+				replies[i].Err = fault.Of(err)
 				continue
 			}
 			news = append(news, l.news)

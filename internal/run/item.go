@@ -18,6 +18,9 @@ import (
 // holder is fenced off. Conflict "run.closed" when all are final or have left the
 // batch for good; NotFound "run.not_found" when no row carries the batch.
 //
+// What had no time left was not claimed, and a batch of several is taken once: one
+// that has none now had an outage in between, and has its whole time again.
+//
 // The fence follows the clock, so that it does not repeat even when a crash of
 // PostgreSQL takes this commit back.
 func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
@@ -37,6 +40,8 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 			update work w set
 				state = 'running', waiting = null,
 				fence = greatest(w.fence + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint),
+				deadline_at = case when w.answered_at is null and w.deadline_at < now() + interval '1 second'
+					and (select size > 1 from batch where batch_id = $1) then now() + w.timeout else w.deadline_at end,
 				progress = work_step(w.progress, $2, '')
 			from quick, open where w.run_id = open.run_id and w.batch_id = $1
 			returning w.run_id, w.flow, w.digest, w.principal, w.params, w.accepted_at, w.deadline_at, w.fence, w.tries, w.answer,
@@ -116,7 +121,7 @@ func (b *Book) answer(ctx context.Context, g given, answer flow.Result) (open []
 	if g.body, err = encode(answer); err != nil {
 		return nil, err
 	}
-	if open, err = b.answers.do(ctx, g); err != nil && g.next == nil {
+	if open, err = b.answers.Do(ctx, g); err != nil && g.next == nil {
 		return nil, err
 	}
 	b.hub.publish(g.item.RunID)
@@ -128,13 +133,13 @@ func (b *Book) answer(ctx context.Context, g given, answer flow.Result) (open []
 // what it refuses. It is committed when Attempt returns. Only who holds the item
 // may attempt: it fails as Answer does.
 func (b *Book) Attempt(ctx context.Context, item Item, step, target string, members []ledger.Member) ([]ledger.Open, error) {
-	return b.attempts.do(ctx, intended{item: item, step: step, target: target, members: members})
+	return b.attempts.Do(ctx, intended{item: item, step: step, target: target, members: members})
 }
 
 // Record commits outcomes by themselves, for an attempt that ends without closing
 // its run. It fails as Answer does.
 func (b *Book) Record(ctx context.Context, item Item, step string, outcomes []ledger.Outcome) error {
-	_, err := b.records.do(ctx, learned{item: item, news: ledger.News{Cause: item.RunID, Step: step, Outcomes: outcomes}})
+	_, err := b.records.Do(ctx, learned{item: item, news: ledger.News{Cause: item.RunID, Step: step, Outcomes: outcomes}})
 	return err
 }
 

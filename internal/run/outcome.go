@@ -11,6 +11,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
+	"patchbay/internal/store/group"
 )
 
 // wish is what becomes of an item.
@@ -50,6 +51,7 @@ type (
 		row   locked
 		tries int
 		after time.Duration // 0: it keeps its place
+		lost  bool          // with who carried it, which costs the caller no time
 		why   string
 	}
 )
@@ -63,7 +65,7 @@ const (
 
 // conclude has a wish carried out, together with those of others.
 func (b *Book) conclude(ctx context.Context, c conclusion) (concluded, error) {
-	got, err := b.ends.do(ctx, c)
+	got, err := b.ends.Do(ctx, c)
 	if err != nil {
 		return got, err
 	}
@@ -76,10 +78,10 @@ func (b *Book) conclude(ctx context.Context, c conclusion) (concluded, error) {
 
 // concludeAll carries out the wishes of one transaction, each by compare-and-set
 // on the batch and the fence of its item (promise 2).
-func (b *Book) concludeAll(ctx context.Context, in []conclusion) ([]reply[concluded], error) {
+func (b *Book) concludeAll(ctx context.Context, in []conclusion) ([]group.Reply[concluded], error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var replies []reply[concluded]
+	var replies []group.Reply[concluded]
 	var others []sharing
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
 		var err error
@@ -98,8 +100,8 @@ func (b *Book) concludeAll(ctx context.Context, in []conclusion) ([]reply[conclu
 }
 
 // concludeTx gives, besides the replies, those that ended and that others shared.
-func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []reply[concluded], shared []string, err error) {
-	replies = make([]reply[concluded], len(in))
+func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []group.Reply[concluded], shared []string, err error) {
+	replies = make([]group.Reply[concluded], len(in))
 	ids := make([]string, len(in))
 	for i, c := range in {
 		ids[i] = c.item.RunID
@@ -117,16 +119,16 @@ func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []repl
 		id := c.item.RunID
 		row, found := rows[id]
 		r := &replies[i]
-		r.out = concluded{row: row, status: row.state}
-		if r.err = c.allowed(row, found); r.err != nil || row.state.Final() {
+		r.Out = concluded{row: row, status: row.state}
+		if r.Err = c.allowed(row, found); r.Err != nil || row.state.Final() {
 			continue
 		}
 		if _, twice := taken[id]; twice {
-			r.err = fenced()
+			r.Err = fenced()
 			continue
 		}
 		if c.wish == complete {
-			if r.err = c.news.Valid(); r.err != nil {
+			if r.Err = c.news.Valid(); r.Err != nil {
 				continue
 			}
 			news = append(news, c.news)
@@ -152,17 +154,17 @@ func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []repl
 	var backs []back
 	for _, i := range todo {
 		c, r := in[i], &replies[i]
-		end, again, err := c.verdict(r.out.row, sealed[c.item.RunID], tallies[c.item.RunID])
+		end, again, err := c.verdict(r.Out.row, sealed[c.item.RunID], tallies[c.item.RunID])
 		switch {
 		case err != nil:
-			r.err = err
+			r.Err = err
 		case again != nil:
 			backs = append(backs, *again)
-			r.out.back = true
+			r.Out.back = true
 		default:
-			end.row, end.effects = r.out.row, tallies[c.item.RunID]
+			end.row, end.effects = r.Out.row, tallies[c.item.RunID]
 			ends = append(ends, end)
-			r.out.status, r.out.ended = end.status, true
+			r.Out.status, r.Out.ended = end.status, true
 		}
 	}
 	if err := giveBack(ctx, tx, backs); err != nil {
@@ -209,7 +211,7 @@ func (c conclusion) verdict(row locked, sealed bool, effects []ledger.Tally) (en
 	case c.wish == fail:
 		return failed(row, c.why), nil, nil
 	}
-	again := &back{row: row, tries: row.tries, after: c.why.After, why: c.why.Text}
+	again := &back{row: row, tries: row.tries, after: c.why.After, lost: c.whole, why: c.why.Text}
 	if again.after <= 0 && c.why.Class == fault.Throttled {
 		again.after = time.Second
 	}
@@ -238,19 +240,20 @@ func giveBack(ctx context.Context, tx pgx.Tx, backs []back) error {
 		return nil
 	}
 	ids, why, batches := make([]string, len(backs)), make([]string, len(backs)), make([]string, len(backs))
-	tries, after := make([]int32, len(backs)), make([]int64, len(backs))
+	tries, after, lost := make([]int32, len(backs)), make([]int64, len(backs)), make([]bool, len(backs))
 	for i, r := range backs {
 		ids[i], why[i], batches[i] = r.row.runID, flow.Obstacle{Why: r.why}.String(), r.row.batchID
-		tries[i], after[i] = int32(r.tries), r.after.Microseconds()
+		tries[i], after[i], lost[i] = int32(r.tries), r.after.Microseconds(), r.lost
 	}
 	var batch pgx.Batch
 	batch.Queue(`
 		update work w set batch_id = null, workflow_id = null, tries = p.tries, waiting = p.why,
 		       due_at = case when p.after > 0 then now() + p.after * interval '1 microsecond' end,
 		       order_at = case when p.after > 0 then now() + p.after * interval '1 microsecond' else w.order_at end,
+		       deadline_at = case when p.lost and w.answered_at is null then greatest(w.deadline_at, now() + w.timeout) else w.deadline_at end,
 		       state = case when w.state = 'parked' then 'running' else w.state end
-		from unnest($1::text[], $2::int[], $3::bigint[], $4::text[]) as p(id, tries, after, why)
-		where w.run_id = p.id`, ids, tries, after, why)
+		from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::bool[]) as p(id, tries, after, why, lost)
+		where w.run_id = p.id`, ids, tries, after, why, lost)
 	settleSingles(&batch, batches)
 	return tx.SendBatch(ctx, &batch).Close()
 }

@@ -22,6 +22,15 @@ type (
 
 		express bool // somebody was ahead of those who wait, just now
 		shared  int  // batches in flight that were claimed for others
+		large   bool // no batch is smaller than it has to be
+	}
+
+	// pace is how a flow is claimed that nobody waits for at a button: batches as large as
+	// they may be, one behind the other, instead of several small ones beside each other.
+	pace struct {
+		under  int  // rows of its batches that have no end yet
+		recent bool // the newest batch was claimed just now, and is in flight
+		rate   int  // rows that all its batches together finished in a second lately; 0: not known
 	}
 
 	// tier is how much trust a row has left: it bounds the batch that it may join.
@@ -64,6 +73,7 @@ const (
 	rateRemembered = "30 seconds"
 	expressFor     = "1 second" // who was ahead of others may come again
 	mostYielding   = 8          // rows that are under way, of those who have no right to a place yet
+	gathering      = "250 milliseconds"
 )
 
 // yield is the room of others while somebody comes again and again who is ahead of
@@ -90,23 +100,60 @@ func capOf(pattern flow.Pattern, t tier) int {
 	return 1
 }
 
-// pack makes batches of rows that wait, in the order of the queue. The rows of a
-// batch share plan, class and tier; an order key is taken once. The rows that wait
-// are spread over the batches that are free, so that an almost idle flow has small
-// ones; none is larger than what lately was finished in a second.
-func pack(rows []waitingRow, r room) []packed {
-	n := 0
+// unhurried is the room of a flow that nobody waits for. While a batch of it has just been
+// claimed, fewer rows than a full one are left for a moment: one event alone waits for
+// nothing, and a batch that stands still holds up nobody for longer. What its batches
+// share is what its target takes: together they have no more rows than that is in a
+// second, and the next is claimed when three quarters of those are done.
+func (r room) unhurried(p pace, rows []waitingRow) room {
+	r.rate = max(r.rate, p.rate)
+	if p.recent && unlonely(rows) < r.full() {
+		r.free = 0
+	}
+	if r.rate == 0 {
+		return r
+	}
+	r.large = true
+	if most := max(r.rate, leastByRate); 4*p.under > most {
+		r.free = 0
+	} else if left := most - p.under; r.most < 0 || left < r.most {
+		r.most = left
+	}
+	return r
+}
+
+// full is how many rows the largest batch may have: as many as lately were finished in a
+// second.
+func (r room) full() int {
+	most := capOf(r.pattern, untroubled)
+	if r.rate > 0 {
+		most = min(most, max(r.rate, leastByRate))
+	}
+	return most
+}
+
+// unlonely counts the rows that need not be alone.
+func unlonely(rows []waitingRow) (n int) {
 	for _, row := range rows {
 		if tierOf(row.tries) != alone {
 			n++
 		}
 	}
+	return n
+}
+
+// pack makes batches of rows that wait, in the order of the queue. The rows of a
+// batch share plan, class and tier; an order key is taken once. The rows that wait
+// are spread over the batches that are free, so that an almost idle flow has small
+// ones; none is larger than what lately was finished in a second.
+func pack(rows []waitingRow, r room) []packed {
+	n := unlonely(rows)
 	size := 1
-	if r.free > 0 {
-		size = (n + r.free - 1) / r.free
-	}
-	if r.rate > 0 {
-		size = min(size, max(r.rate, leastByRate))
+	switch {
+	case r.large:
+		size = max(r.full(), 1)
+	case r.free > 0:
+		size = min((n+r.free-1)/r.free, r.full())
 	}
 	if r.largest > 0 {
 		size = min(size, r.largest)

@@ -61,6 +61,38 @@ func TestRowsThatWaitAreSpreadOverTheFreeBatches(t *testing.T) {
 	}
 }
 
+// Nobody waits at a button for what an event leads to, and each batch costs the same.
+func TestEventsGoInLargeBatchesOneBehindTheOther(t *testing.T) {
+	t.Parallel()
+	events := all.with(func(r *room) { r.pattern = flow.Event })
+	for _, c := range []struct {
+		name    string
+		waiting int
+		room    room
+		pace    pace
+		want    []int
+	}{
+		{"one alone", 1, events, pace{}, []int{1}},
+		{"a few when nothing is under way", 5, events, pace{rate: 100}, []int{5}},
+		{"a few behind one that was claimed just now", 5, events, pace{rate: 100, under: 1, recent: true}, nil},
+		{"a few when that is longer ago", 5, events, pace{rate: 100, under: 1}, []int{5}},
+		{"a full one behind one that was claimed just now", 100, events, pace{rate: 100, under: 20, recent: true}, []int{80}},
+		{"a backlog", 1000, events, pace{rate: 100}, []int{100}},
+		{"a backlog while much is under way", 1000, events, pace{rate: 100, under: 26}, nil},
+		{"a backlog while little is", 1000, events, pace{rate: 100, under: 25}, []int{75}},
+		{"a backlog of a target that takes much", 1000, events, pace{rate: 500}, []int{200, 200, 100}},
+		{"a backlog when nothing is known", 1000, events, pace{}, []int{200, 200, 200, 200}},
+		{"what a single batch finished, where that is more", 1000, events.with(func(r *room) { r.rate = 150 }), pace{rate: 40}, []int{150}},
+		{"a target that takes next to nothing", 1000, events, pace{rate: 1}, []int{8}},
+		{"while the flow's share is less", 1000, events.with(func(r *room) { r.most = 30 }), pace{rate: 100}, []int{30}},
+	} {
+		rows := queue("r", c.waiting, 0)
+		require.Equal(t, c.want, sizes(pack(rows, c.room.unhurried(c.pace, rows))), c.name)
+	}
+	rows := queue("often", 3, 2)
+	require.Len(t, pack(rows, events.unhurried(pace{rate: 100, under: 90, recent: true}, rows)), 3, "those that have to be alone wait for nobody")
+}
+
 func TestTriesBoundTheBatchThatARowMayJoin(t *testing.T) {
 	t.Parallel()
 	rows := slices.Concat(queue("once", 20, 1), queue("never", 30, 0), queue("often", 3, 2), queue("always", 1, 6))

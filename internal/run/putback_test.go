@@ -173,6 +173,32 @@ func TestALostBatchIsPutBackWhoeverHoldsItsItems(t *testing.T) {
 	}
 }
 
+// Who carried a batch may die after the last outcome and before it could settle it.
+func TestABatchThatNobodySettledIsSettledAsOfItsLastEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s, items := b.one(3)
+	for _, item := range items[:2] {
+		_, err := b.book.Fail(t.Context(), item, fault.New(fault.Rejected, "crm.no", "crm says no", nil))
+		require.NoError(t, err)
+	}
+	settle := func(age time.Duration) int {
+		n, err := b.book.SettleEmpty(t.Context(), age)
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, settle(0), "one of it is open")
+	require.NoError(t, b.book.PutBack(t.Context(), items[2], away))
+	require.Zero(t, settle(time.Minute), "who carries it may be about to settle it")
+	b.exec(`update work set closed_at = closed_at + interval '3 seconds' where run_id = $1`, items[0].RunID)
+	require.Equal(t, 1, settle(0))
+	require.Zero(t, settle(0))
+	require.Equal(t, 1, b.count(`select count(*) from batch join work on run_id = $2
+		where batch.batch_id = $1 and done = 2 and settled_at = closed_at`, s.BatchID, items[0].RunID))
+	require.Equal(t, []string{items[2].RunID}, runIDs(b.claim()))
+	require.Zero(t, settle(0), "the next one carries it")
+}
+
 func TestOneWhoseCancelWasAskedIsCancelledInsteadOfPutBack(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -70,3 +70,22 @@ func (b *Book) Ahead(ctx context.Context, runIDs []string) (map[string]int, erro
 	})
 	return ahead, err
 }
+
+// Queued counts the runs of a flow that wait to be claimed, up to limit.
+func (b *Book) Queued(ctx context.Context, name string, limit int) (int, error) {
+	var n int
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select count(*) from (select from work where flow = $1 and `+waits+` limit $2) as w`, name, limit).Scan(&n)
+	})
+	return n, err
+}
+
+// Unfinished counts the open runs of flows that will act yet, waiting or claimed; one
+// that is parked acts when a person says so.
+func (b *Book) Unfinished(ctx context.Context, flows []string) (int, error) {
+	var n int
+	err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select count(*) from work where flow = any($1) and closed_at is null and state <> 'parked' and leader is null`, flows).Scan(&n)
+	})
+	return n, err
+}

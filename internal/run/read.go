@@ -16,6 +16,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
+	"patchbay/internal/store/group"
 )
 
 // Pages of List.
@@ -33,7 +34,7 @@ const columns = `run_id, flow, pattern, principal, params, digest, case when det
 	accepted_at, coalesce(detached_at, closed_at), coalesce(leader, ''), round, coalesce(redrive_of, ''), case when state in ('accepted', 'running') then due_at end, detached_at is not null,
 	closed_at is null and detached_at is null and exists (select from seal where cause = run_id),
 	case when state in ('failed', 'cancelled') and detached_at is null
-	     then (select coalesce(sum(cardinality(keys)), 0) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end `
+	     then (select coalesce(sum(cardinality(keys)), 0) from effect where cause = coalesce(work.leader, work.run_id) and state in ('attempt', 'in_doubt')) else 0 end, completeness `
 
 // record is a row of work, as far as it is shown.
 type record struct {
@@ -45,7 +46,7 @@ type record struct {
 
 func (r *record) scan(row pgx.Row) error {
 	return row.Scan(&r.RunID, &r.Flow, &r.pattern, &r.Principal, &r.params, &r.Digest, &r.Status, &r.DeadlineAt, &r.batchID, &r.door,
-		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Shared, &r.Redriven, &r.RedriveOf, &r.DueAt, &r.detached, &r.Cancelling, &r.InDoubt)
+		&r.answer, &r.AnsweredAt, &r.problem, &r.progress, &r.Waiting, &r.AcceptedAt, &r.ClosedAt, &r.Shared, &r.Redriven, &r.RedriveOf, &r.DueAt, &r.detached, &r.Cancelling, &r.InDoubt, &r.Completeness)
 }
 
 // show completes the outside view of a row. It needs no plan: a run stays
@@ -91,11 +92,11 @@ const (
 // work of another has the effects of that one. Runs that are asked for at the same
 // time are read together.
 func (b *Book) Get(ctx context.Context, runID string) (flow.Run, error) {
-	return b.reads.do(ctx, runID)
+	return b.reads.Do(ctx, runID)
 }
 
 // getAll reads runs.
-func (b *Book) getAll(ctx context.Context, runIDs []string) ([]reply[flow.Run], error) {
+func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.Run], error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	var records map[string]*record
@@ -130,12 +131,12 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]reply[flow.Run], 
 	if err != nil {
 		return nil, err
 	}
-	replies := make([]reply[flow.Run], len(runIDs))
+	replies := make([]group.Reply[flow.Run], len(runIDs))
 	for i, id := range runIDs {
 		if r, found := records[id]; found {
-			replies[i].out, replies[i].err = r.show()
+			replies[i].Out, replies[i].Err = r.show()
 		} else {
-			replies[i].err = notFound()
+			replies[i].Err = notFound()
 		}
 	}
 	return replies, nil

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"crypto/rand"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +59,65 @@ func TestAnOutageDoesNotUseUpTheDeadline(t *testing.T) {
 	b.lapse(s.BatchID)
 	require.Len(t, b.due(), 1)
 	require.WithinDuration(t, time.Now().Add(30*time.Second), b.get(r.RunID).DeadlineAt, 5*time.Second)
+}
+
+// Whoever has a run in hands when its time is over, and what has been kept of it,
+// decides whether it goes on.
+func TestARunThatAnOutageCostItsTimeGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	over := func() (flow.Run, run.Start, run.Item) {
+		r, s := b.accept(rand.Text())
+		require.NotEmpty(t, s.BatchID)
+		item := b.begin(s.BatchID, "reading")
+		b.exec(`update work set deadline_at = now() - interval '1 second' where run_id = $1`, r.RunID)
+		b.exec(`update batch set claimed_at = now() - interval '1 minute' where batch_id = $1`, s.BatchID)
+		return r, s, item
+	}
+	goesOn := func(s run.Start, reading, late bool) bool {
+		on, err := b.book.GoOn(t.Context(), s.BatchID, reading, late)
+		require.NoError(t, err)
+		return on
+	}
+	whole := func(r flow.Run) {
+		t.Helper()
+		require.WithinDuration(t, time.Now().Add(30*time.Second), b.get(r.RunID).DeadlineAt, 5*time.Second)
+	}
+
+	r, s, _ := over()
+	require.False(t, goesOn(s, true, false), "it had its time")
+	require.True(t, goesOn(s, true, true), "its workflow was told too late")
+	whole(r)
+
+	r, s, _ = over()
+	require.NoError(t, b.book.Extend(t.Context()))
+	require.True(t, goesOn(s, true, false))
+	whole(r)
+
+	_, s, item := over()
+	require.NoError(t, b.book.Answer(t.Context(), item, answer(2), "", true, false))
+	require.True(t, goesOn(s, true, false), "it was answered, and nobody heard of it")
+	require.False(t, goesOn(s, false, true), "its write has failed for good")
+
+	r, s, _ = over()
+	_, err := b.book.Seal(t.Context(), r.RunID, "test")
+	require.NoError(t, err)
+	require.False(t, goesOn(s, true, true), "it is cancelled")
+}
+
+// What has no time left is not claimed: between the claim of a batch and its first
+// moment in somebody's hands lay an outage.
+func TestABatchThatIsTakenLateHasItsWholeTime(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	s, _ := b.one(2)
+	b.exec(`update work set deadline_at = now() - interval '1 second' where batch_id = $1`, s.BatchID)
+	for _, item := range b.take(s, "reading") {
+		require.WithinDuration(t, time.Now().Add(30*time.Second), item.DeadlineAt, 5*time.Second)
+	}
+	_, alone := b.accept("alone")
+	b.exec(`update work set deadline_at = now() - interval '1 second' where batch_id = $1`, alone.BatchID)
+	require.Negative(t, time.Until(b.begin(alone.BatchID, "reading").DeadlineAt), "it may have been carried before")
 }
 
 func TestSeveralRelaysShareTheDueRows(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"patchbay/internal/flow"
 	"patchbay/internal/journal"
+	"patchbay/internal/store/group"
 )
 
 // Single flight. Identical presses of a flow with share_identical share one run's
@@ -88,7 +89,7 @@ const follow = `
 	)
 	select ord - 1, leader, answered_at is not null or state = 'completed', accepted_at, deadline_at, progress from made join p using (run_id)`
 
-func scanFollowing(rows pgx.Rows, entries []*entry, replies []reply[accepted]) error {
+func scanFollowing(rows pgx.Rows, entries []*entry, replies []group.Reply[accepted]) error {
 	var i int
 	var leader string
 	var answered bool
@@ -97,7 +98,7 @@ func scanFollowing(rows pgx.Rows, entries []*entry, replies []reply[accepted]) e
 	_, err := pgx.ForEachRow(rows, []any{&i, &leader, &answered, &at, &deadline, &progress}, func() error {
 		run, err := entries[i].made(at, deadline, progress)
 		run.Shared = leader
-		replies[i] = reply[accepted]{out: accepted{run: run, made: true, read: answered}}
+		replies[i] = group.Reply[accepted]{Out: accepted{run: run, made: true, read: answered}}
 		return err
 	})
 	return err

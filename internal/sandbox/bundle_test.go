@@ -2,12 +2,14 @@ package sandbox_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +51,10 @@ func newBundle(t testing.TB, opts sandbox.Options) *bundle {
 	s, err := sandbox.New(t.Context(), opts)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
+	ctx, stop := context.WithCancel(context.Background())
+	var delivering sync.WaitGroup
+	delivering.Go(func() { _ = s.Deliver(ctx) }) // ends with its context, never with an error
+	t.Cleanup(func() { stop(); delivering.Wait() })
 	server := httptest.NewServer(s.Handler())
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
@@ -60,7 +66,12 @@ func newBundle(t testing.TB, opts sandbox.Options) *bundle {
 
 func (b *bundle) signIn(client string) string {
 	b.t.Helper()
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "client_secret": {"sandbox-secret"},
+	return b.signInWith(client, "sandbox-secret")
+}
+
+func (b *bundle) signInWith(client, secret string) string {
+	b.t.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {client}, "client_secret": {secret},
 		"scope": {b.url + "/dataverse/.default"}}
 	res, err := b.http.PostForm(b.url+"/login/contoso/oauth2/v2.0/token", form)
 	require.NoError(b.t, err)

@@ -13,7 +13,10 @@ import (
 	"go.uber.org/zap"
 
 	"patchbay/internal/sandbox/faults"
+	"patchbay/internal/sandbox/login"
+	"patchbay/internal/sandbox/mail"
 	"patchbay/internal/sandbox/seed"
+	"patchbay/internal/sandbox/storage"
 )
 
 const (
@@ -24,7 +27,11 @@ const (
 // samples are parameters with which an example flow works at once.
 var samples = map[string]any{
 	"product-specs": map[string]any{"product_id": seed.Laptop},
+	"customer-360":  map[string]any{}, // it needs none
 }
+
+// serviceDesk is the place of the user who works on cases.
+const serviceDesk = 2
 
 // control is one route that tests, demos and people use; no system has it.
 type control struct {
@@ -42,6 +49,10 @@ func (s *Server) routes() []control {
 		{"GET /_sandbox/faults/{system}", "the faults of a system, and how often each has struck", s.named(s.getFault)},
 		{"PUT /_sandbox/faults/{system}", "set the fault of a system, or several as an array", s.named(s.putFault)},
 		{"DELETE /_sandbox/faults/{system}", "clear them", s.named(s.clearFault)},
+		{"GET /_sandbox/mail", "the mails that were taken as JSON, oldest first: ?since=&to=&limit=; as a page with Accept: text/html, newest first", s.mails},
+		{"GET /_sandbox/mail/{n}", "one mail, as a page", s.mailPage},
+		{"GET /_sandbox/mail/certificate", "what a client of the mail server trusts, in PEM form", s.mailCertificate},
+		{"PUT /_sandbox/mail/limit", "how many mails a minute are taken: {\"per_minute\": 100}; 0 is all", s.putMailLimit},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
 		{"POST /_sandbox/reset", "bring back the first rows; clear faults and calls", s.postReset},
@@ -95,14 +106,22 @@ func (s *Server) named(next func(http.ResponseWriter, *http.Request, string)) ht
 }
 
 func (s *Server) getFault(w http.ResponseWriter, _ *http.Request, name string) {
-	writeJSON(w, http.StatusOK, shown(s.faults.Get(name)))
+	writeJSON(w, http.StatusOK, s.faultsOf(name))
+}
+
+// faultsOf is the faults of a system as JSON has them.
+func (s *Server) faultsOf(name string) any {
+	if name == mail.System {
+		return shown(s.drop.Faults.Get())
+	}
+	return shown(s.faults.Get(name))
 }
 
 func (s *Server) allFaults(w http.ResponseWriter, _ *http.Request) {
 	all := map[string]any{}
 	for _, name := range s.names {
-		if list := s.faults.Get(name); len(list) > 0 {
-			all[name] = shown(list)
+		if list := s.faultsOf(name); list != any(struct{}{}) {
+			all[name] = list
 		}
 	}
 	writeJSON(w, http.StatusOK, all)
@@ -110,7 +129,7 @@ func (s *Server) allFaults(w http.ResponseWriter, _ *http.Request) {
 
 // shown is the faults of a system as JSON has them: one is an object, several are
 // an array.
-func shown(list []faults.State) any {
+func shown[T any](list []T) any {
 	switch len(list) {
 	case 0:
 		return struct{}{}
@@ -135,14 +154,24 @@ func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
 		refuse(w, http.StatusBadRequest, "the fault cannot be read: it did not arrive whole, or is larger than 64 KiB")
 		return
 	}
+	if name == mail.System {
+		s.putMailFault(w, r, body)
+		return
+	}
 	rules, err := faults.Read(body)
 	switch {
 	case errors.Is(err, faults.ErrRead):
 		refuse(w, http.StatusBadRequest, "%v", err)
 	case err != nil:
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
-	case name != "oracle" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.HasMoreLies }):
-		refuse(w, http.StatusUnprocessableEntity, "has_more_lies: pages that say hasMore are Oracle's alone")
+	case name != "oracle" && name != "sap" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.HasMoreLies }):
+		refuse(w, http.StatusUnprocessableEntity, "has_more_lies: shorter pages are for oracle and sap")
+	case name != "sap" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.RepeatPage }):
+		refuse(w, http.StatusUnprocessableEntity, "repeat_page: pages that lead to themselves are for sap")
+	case !strings.HasPrefix(name, "dataverse") && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Truncate != "" }):
+		refuse(w, http.StatusUnprocessableEntity, "truncate: only dataverse and its regions cut texts")
+	case name != "model" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Model != "" }):
+		refuse(w, http.StatusUnprocessableEntity, "model: only a model answers wrongly in these ways")
 	default:
 		s.faults.Put(name, rules...)
 		s.getFault(w, r, name)
@@ -151,6 +180,9 @@ func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
 
 func (s *Server) clearFault(w http.ResponseWriter, _ *http.Request, name string) {
 	s.faults.Clear(name)
+	if name == mail.System {
+		s.drop.Faults.Put()
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -196,12 +228,41 @@ func (s *Server) broken(w http.ResponseWriter, err error) {
 }
 
 func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("flow") == "case-notifications" {
+		s.sampleCase(w, r)
+		return
+	}
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs has them", r.PathValue("flow"))
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications and customer-360 have them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)
+}
+
+// sampleCase is a case in progress that its customer is told of, the change after
+// which the customer has to do something, and who may make it.
+func (s *Server) sampleCase(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	const inProgress, waitingForDetails = int64(1), int64(3)
+	var found storage.Row
+	err := s.store.Read(ctx, func(tx storage.Tx) (err error) {
+		found, err = storage.First(ctx, tx, s.env.Rows("incident"), storage.And{
+			storage.Compare{Column: "statuscode", Op: storage.Eq, Value: inProgress}, storage.Compare{Column: "msx_customerfacing", Op: storage.Eq, Value: true},
+			storage.Not{X: storage.Null{Column: "customer_email"}},
+		}, false)
+		return err
+	})
+	switch {
+	case err != nil:
+		s.broken(w, err)
+	case found == nil:
+		refuse(w, http.StatusNotFound, "every case of a customer has moved on; POST /_sandbox/reset brings back the first rows")
+	default:
+		user := login.Users[serviceDesk]
+		writeJSON(w, http.StatusOK, map[string]any{"incidentid": found["incidentid"], "change": map[string]any{"statuscode": waitingForDetails},
+			"client_id": user.ClientID, "client_secret": user.Secret})
+	}
 }
 
 func (s *Server) postReset(w http.ResponseWriter, r *http.Request) {

@@ -263,7 +263,7 @@ func TestBatchKeepsItsChangeSetsWhole(t *testing.T) {
 		require.Equal(t, http.StatusOK, done.status, string(done.body))
 		require.Contains(t, done.header.Get("Content-Type"), "multipart/mixed; boundary=batchresponse_")
 		require.Contains(t, string(done.body), "changesetresponse_")
-		require.Contains(t, string(done.body), "Content-Id: 3")
+		require.Contains(t, string(done.body), "Content-ID: 3")
 		require.Contains(t, string(done.body), `"telephone1":"555"`)
 		require.Equal(t, http.StatusBadRequest, send(strings.ReplaceAll(changeSet(`{}`), "\r\n", "\n")).status, "line ends are CRLF")
 	})

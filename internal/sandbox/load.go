@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
+	"patchbay/internal/sandbox/dataverse"
+	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
+	"patchbay/internal/sandbox/mail"
 	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/record"
+	"patchbay/internal/sandbox/sap"
 	"patchbay/internal/sandbox/seed"
 	"patchbay/internal/sandbox/storage"
 )
@@ -56,6 +61,13 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 	for _, t := range oracle.Tables() {
 		list = append(list, filling{t, rows[t.Name]})
 	}
+	for _, t := range ibm.Tables() {
+		list = append(list, filling{t, seed.Documents(s.opts.Seed)})
+	}
+	trade := catalogue.Trade(s.opts.Seed)
+	for _, t := range sap.Tables() {
+		list = append(list, filling{t, trade[t.Name]})
+	}
 	customers := catalogue.Customers(s.opts.Seed, users)
 	for _, t := range s.env.Stored() {
 		list = append(list, filling{t, customers[t.Name]})
@@ -68,26 +80,85 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 			return err
 		}
 	}
+	if err := loadMessages(ctx, tx, s.env); err != nil {
+		return err
+	}
 	// Numbers below belong to seeded rows.
-	_, err := tx.Versions(ctx, seed.Versions)
+	_, err := tx.Versions(ctx, "", seed.Versions)
 	return err
+}
+
+// loadMessages gives an environment the messages that steps are registered for.
+func loadMessages(ctx context.Context, tx storage.Tx, env *dataverse.Environment) error {
+	messages, filters := env.Messages()
+	if err := tx.Load(ctx, env.Rows("sdkmessage"), slices.Values(messages)); err != nil {
+		return err
+	}
+	return tx.Load(ctx, env.Rows("sdkmessagefilter"), slices.Values(filters))
+}
+
+// ready brings what an older sandbox left up to date and draws a version number:
+// whatever has a higher one is written from now on.
+func (s *Server) ready(ctx context.Context) (drawn int64, err error) {
+	err = s.store.Write(ctx, func(tx storage.Tx) error {
+		n, err := s.env.Size(ctx, tx, "sdkmessage")
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := loadMessages(ctx, tx, s.env); err != nil {
+				return err
+			}
+		}
+		if n, err = tx.Count(ctx, ibm.Tables()[0], nil); err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := tx.Load(ctx, ibm.Tables()[0], seed.Documents(s.opts.Seed)); err != nil {
+				return err
+			}
+		}
+		drawn, err = storage.Version(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("readying the sandbox: %w", err)
+	}
+	return drawn, nil
 }
 
 // reset brings every table back to its first rows, the record included, and
 // clears the faults.
 func (s *Server) reset(ctx context.Context) error {
+	var drawn int64
+	awake, drawnOf := s.awake(), map[*region]int64{}
 	err := s.store.Write(ctx, func(tx storage.Tx) error {
-		for _, t := range append(append(oracle.Tables(), s.env.Stored()...), record.Calls) {
+		for _, t := range append(s.stored(), record.Calls, mail.Box) {
 			if err := tx.Empty(ctx, t); err != nil {
 				return err
 			}
 		}
-		return s.fill(ctx, tx)
+		if err := s.fill(ctx, tx); err != nil {
+			return err
+		}
+		var err error
+		for _, r := range awake {
+			if drawnOf[r], err = r.fill(ctx, tx); err != nil {
+				return err
+			}
+		}
+		drawn, err = storage.Version(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("resetting the sandbox: %w", err)
 	}
+	s.crm.Restart(drawn)
+	for r, n := range drawnOf {
+		r.crm.Restart(n)
+	}
 	s.faults.Clear("")
+	s.drop.Restart()
 	for _, t := range s.tallies {
 		t.Restart()
 	}

@@ -241,6 +241,18 @@ func TestBasicAndTheIdentityDomainsTokenAreAccepted(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.oracle(http.MethodGet, "itemsV2?limit=1", "", "Authorization", "Bearer "+token.json(t)["access_token"].(string)).status)
 }
 
+func TestStockAtCustomersIsKeptUnderTheirNumbers(t *testing.T) {
+	t.Parallel()
+	b := newLean(t)
+	got := items(t, b.oracle(http.MethodGet, "inventoryOnhandBalances"+q("SummaryLevel='Subinventory' and OrganizationCode='M1' and SubinventoryCode='ACC-00007'"), ""))
+	require.Len(t, got, 3)
+	products := map[string]bool{}
+	for _, row := range got {
+		products[row["ItemNumber"].(string)] = true
+	}
+	require.Len(t, products, 3, "an item of a customer is one row")
+}
+
 func TestOnhandBalancesNeedTheirGrain(t *testing.T) {
 	t.Parallel()
 	b := newLean(t)

@@ -13,6 +13,7 @@ import (
 
 	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/faults"
+	"patchbay/internal/sandbox/mail"
 	"patchbay/internal/sandbox/record"
 	"patchbay/internal/sandbox/seed"
 	"patchbay/internal/sandbox/storage"
@@ -99,9 +100,11 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		Tables   []tableLine
 		Products []seed.Product
 		Fields   []faults.Field
+		States   []string // of the mail server's protocol
+		MailAt   string
 		Calls    []record.Entry
 		More     bool
-	}{frame: s.frame(r, "Sandbox"), Products: s.products, Fields: faults.Fields}
+	}{frame: s.frame(r, "Sandbox"), Products: s.products, Fields: faults.Fields, States: mail.States, MailAt: s.mailAddress()}
 	for _, name := range s.names {
 		l := line{Name: name}
 		for _, n := range s.tallies[name].Counts() {
@@ -113,6 +116,12 @@ func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 		for _, state := range s.faults.Get(name) {
 			text, _ := json.Marshal(state) // plain fields
 			l.Faults = append(l.Faults, string(text))
+		}
+		if name == mail.System {
+			for _, state := range s.drop.Faults.Get() {
+				text, _ := json.Marshal(state) // plain fields
+				l.Faults = append(l.Faults, string(text))
+			}
 		}
 		view.Systems = append(view.Systems, l)
 	}

@@ -1,6 +1,6 @@
 // Package sandbox is the stand-in for the systems that flows talk to: Oracle
-// Fusion, Dataverse and the identity provider, speaking the vendors' documented
-// wire protocols on tables of its own.
+// Fusion, SAP, IBM's content services, Dataverse, a model server, the identity provider and a mail server, speaking the vendors'
+// documented wire protocols on tables of its own.
 //
 // The command `patchbay sandbox` runs it as a process with its own database, so
 // that it survives a kill of Patchbay and can judge from outside: every call it
@@ -8,8 +8,8 @@
 // nothing of them; the two share no code.
 //
 // It composes the sub-packages: storage (rows), seed (the first rows), faults,
-// record, login, exchange (the way of a call) and one package a system. Another
-// system is one more line in systems().
+// record, login, exchange (the way of a call), mail, and one package a system of
+// HTTP. Another of those is one more line in systems().
 //
 // Invariants: an answer is sent after its entry and effects are committed; lean
 // mode has the same wire and neither limits nor record; GET /_sandbox/counts says
@@ -23,7 +23,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,9 +34,13 @@ import (
 	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/faults"
+	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
+	"patchbay/internal/sandbox/mail"
+	"patchbay/internal/sandbox/model"
 	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/record"
+	"patchbay/internal/sandbox/sap"
 	"patchbay/internal/sandbox/seed"
 	"patchbay/internal/sandbox/storage"
 )
@@ -52,7 +58,9 @@ type (
 		Speed       float64
 		Seed        uint64
 		Products    int
-		Logger      *zap.Logger
+		// WebhookHosts are the hosts that webhooks may go to, besides this machine.
+		WebhookHosts []string
+		Logger       *zap.Logger
 	}
 
 	// Server is a sandbox with its rows in place. It is safe for concurrent use;
@@ -64,10 +72,15 @@ type (
 		faults    *faults.Board
 		authority *login.Authority
 		env       *dataverse.Environment
+		crm       *dataverse.System
+		regions   []*region
+		model     *model.System
 		names     []string       // of the systems, in order
 		products  []seed.Product // to try, on the index page
 		lines     map[string]http.Handler
 		tallies   map[string]*exchange.Tally // by system
+		drop      *mail.Drop
+		mailAt    atomic.Value // string: HOST:PORT of the mail server, once it listens
 	}
 
 	system struct {
@@ -76,9 +89,9 @@ type (
 	}
 )
 
-// roots are first segments that belong to one system alone. Some client libraries
-// keep only the host of a base URL; they find the system there.
-var roots = map[string]string{"dataverse": "api", "oracle": "fscmRestApi"}
+// roots are first segments of a path, one or two, that belong to one system alone.
+// Some client libraries keep only the host of a base URL; they find the system there.
+var roots = map[string]string{"dataverse": "api", "ibm": "content-services-graphql", "oracle": "fscmRestApi", "sap": "sap/opu"}
 
 // New opens the store, makes what is missing in it and seeds it once.
 func New(ctx context.Context, opts Options) (*Server, error) {
@@ -98,6 +111,13 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		tallies: map[string]*exchange.Tally{}}
 	s.products = seed.NewCatalogue(opts.Seed, min(opts.Products, 200)).Varied(6)
 	s.env = dataverse.Build("dataverse", "883278f5-07af-45eb-a0bc-3fea67caa544", dataverse.Tables())
+	for i, env := range dataverse.Regional() {
+		s.regions = append(s.regions, &region{of: s, number: i, env: env, made: make(chan struct{})})
+	}
+	var err error
+	if s.model, err = model.New(s.authority); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := s.open(ctx); err != nil {
@@ -130,41 +150,86 @@ func (s *Server) open(ctx context.Context) error {
 func (s *Server) systems() []system {
 	return []system{
 		{"oracle", oracle.New(s.authority)},
-		{s.env.Name, dataverse.New(s.env, s.authority, s.opts.Speed, s.opts.Lean)},
+		{"sap", sap.New(s.authority, s.opts.Seed, s.opts.Speed)},
+		{s.env.Name, s.crm},
+		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},
+		{"model", s.model},
 		{"login", identity{s.authority}},
 	}
 }
 
+// stored are the tables of the systems, which the seed fills.
+func (s *Server) stored() []*storage.Table {
+	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), s.env.Stored())
+	for _, r := range s.awake() {
+		list = append(list, r.env.Stored()...)
+	}
+	return list
+}
+
 func (s *Server) prepare(ctx context.Context) error {
-	tables := append(append(oracle.Tables(), s.env.Stored()...), record.Calls, seeded)
+	tables := append(s.stored(), record.Calls, mail.Box, seeded, regionsMade)
 	if err := s.store.Create(ctx, tables...); err != nil {
 		return err
 	}
 	if err := s.seedOnce(ctx); err != nil {
 		return err
 	}
+	drawn, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	s.crm = s.organisation(s.env, drawn)
 	list := s.systems()
 	for _, x := range list {
 		s.names = append(s.names, x.name)
 	}
+	for _, r := range s.regions {
+		s.names = append(s.names, r.env.Name)
+	}
+	s.names = append(s.names, mail.System)
 	if !s.opts.Lean {
-		var err error
 		if s.book, err = record.Open(ctx, s.store, s.names); err != nil {
 			return err
 		}
 	}
+	for _, name := range s.names {
+		s.tallies[name] = &exchange.Tally{}
+	}
 	for _, x := range list {
-		s.tallies[x.name] = &exchange.Tally{}
-		line := exchange.Line{Name: x.name, Prefix: "/" + x.name, System: x.handler, Store: s.store, Book: s.book,
-			Faults: s.faults, Tally: s.tallies[x.name], Log: s.opts.Logger}
-		s.lines[x.name] = &line
+		line := s.line(x.name, x.handler)
+		s.lines[x.name] = line
 		if root, ok := roots[x.name]; ok {
-			bare := line
+			bare := *line
 			bare.Prefix = ""
 			s.lines[root] = &bare
 		}
 	}
-	return nil
+	for _, r := range s.regions {
+		s.lines[r.env.Name] = r
+	}
+	if err := s.wakeMade(ctx); err != nil {
+		return err
+	}
+	tally := s.tallies[mail.System]
+
+	s.drop, err = mail.New(ctx, mail.Options{Store: s.store, Book: s.book, Count: tally.Add, Speed: s.opts.Speed, Log: s.opts.Logger})
+	return err
+}
+
+func (s *Server) line(name string, system exchange.System) *exchange.Line {
+	return &exchange.Line{Name: name, Prefix: "/" + name, System: system, Store: s.store, Book: s.book,
+		Faults: s.faults, Tally: s.tallies[name], Log: s.opts.Logger}
+}
+
+func (s *Server) organisation(env *dataverse.Environment, drawn int64) *dataverse.System {
+	return dataverse.New(env, s.authority, s.opts.Speed, s.opts.Lean, drawn, s.opts.WebhookHosts)
+}
+
+// Mail takes mail on the listener until ctx ends.
+func (s *Server) Mail(ctx context.Context, listener net.Listener) error {
+	s.mailAt.Store(listener.Addr().String())
+	return s.drop.Serve(ctx, listener)
 }
 
 // Handler serves every system under its prefix, and the controls under
@@ -172,8 +237,13 @@ func (s *Server) prepare(ctx context.Context) error {
 func (s *Server) Handler() http.Handler {
 	controls := s.controls()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		switch line := s.lines[first]; {
+		first, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		second, _, _ := strings.Cut(rest, "/")
+		line := s.lines[first+"/"+second]
+		if line == nil {
+			line = s.lines[first]
+		}
+		switch {
 		case line != nil:
 			line.ServeHTTP(w, r)
 		case first == "_sandbox":
@@ -199,6 +269,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		}
 		return nil
 	})
+	group.Go(func() error { return s.Deliver(running) })
 	group.Go(func() error {
 		<-running.Done()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -208,6 +279,27 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		}
 		return nil
 	})
+	return group.Wait()
+}
+
+// Deliver sends the webhooks that are due until ctx ends; Run does so by itself.
+func (s *Server) Deliver(ctx context.Context) error {
+	group, running := errgroup.WithContext(ctx)
+	deliver := func(crm *dataverse.System) error {
+		d := &dataverse.Deliverer{System: crm, Store: s.store, Book: s.book, Faults: s.faults, Log: s.opts.Logger}
+		return d.Run(running)
+	}
+	group.Go(func() error { return deliver(s.crm) })
+	for _, r := range s.regions {
+		group.Go(func() error {
+			select {
+			case <-r.made:
+				return deliver(r.crm)
+			case <-running.Done():
+				return nil
+			}
+		})
+	}
 	return group.Wait()
 }
 

@@ -4,8 +4,8 @@
 // through it; nobody else imports pgx. It may import fault, pgx and goose.
 //
 // Two roles. Migrate connects as the owner of the database and leaves behind an
-// application role that owns nothing, passes no row security, deletes nothing
-// and may only insert into plan, seal and journal. Open is meant for that role.
+// application role that owns nothing but the tables it makes in schema stage, passes no row security, deletes
+// nothing but what events and consolidations leave behind, and may only insert into plan, seal and journal. Open is meant for that role.
 // A managed database often grants no right to create roles: Migrate then leaves
 // the roles alone and the application works as the role of the URL it was given.
 //

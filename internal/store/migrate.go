@@ -36,16 +36,11 @@ const DefaultRole = "patchbay_app"
 // application role, or ownerURL itself when no password is given or the owner
 // has no right to create roles. Concurrent calls wait for each other.
 func Migrate(ctx context.Context, ownerURL string, o MigrateOptions) (appURL string, err error) {
-	cfg, err := pgx.ParseConfig(ownerURL)
+	conn, err := Connect(ctx, ownerURL, "patchbay migrate")
 	if err != nil {
-		return "", malformedURL()
+		return "", err
 	}
-	cfg.ConnectTimeout = connectTimeout
-	cfg.RuntimeParams["application_name"] = "patchbay migrate"
-	conn, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return "", Classify(err)
-	}
+	cfg := conn.Config()
 	// The lock lives as long as this connection.
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if _, err := conn.Exec(ctx, `select pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
@@ -68,6 +63,22 @@ func Migrate(ctx context.Context, ownerURL string, o MigrateOptions) (appURL str
 		return ownerURL, nil
 	}
 	return withUser(ownerURL, o)
+}
+
+// Connect opens one connection of an owner, for what makes tables and roles. The caller
+// closes it; its errors are classified, those of what is done with it are not.
+func Connect(ctx context.Context, ownerURL, application string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(ownerURL)
+	if err != nil {
+		return nil, malformedURL()
+	}
+	cfg.ConnectTimeout = connectTimeout
+	cfg.RuntimeParams["application_name"] = application
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, Classify(err)
+	}
+	return conn, nil
 }
 
 func up(ctx context.Context, cfg *pgx.ConnConfig) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,6 +71,45 @@ func (s *Store) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 	return s.ends(ctx, at, err)
 }
 
+// Long runs fn in one transaction of its own kind: copies, sorts and merges of
+// millions of rows, for which a whole table is the right thing to read. It lasts at
+// most limit, is not begun again, and commits unless fn fails; a commit whose outcome
+// is unknown is InDoubt, as of Tx.
+func (s *Store) Long(ctx context.Context, limit time.Duration, fn func(pgx.Tx) error) error {
+	at := failpoint.Caller()
+	at.Before()
+	err := s.within(ctx, limit, func(c *pgxpool.Conn) error {
+		tx, err := c.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err = tx.Exec(ctx, `select set_config(name, value, true) from unnest($1::text[], $2::text[]) as s(name, value)`,
+			longNames, longValues(limit)); err == nil {
+			err = fn(tx)
+		}
+		if err != nil {
+			_ = tx.Rollback(ctx)
+			return err
+		}
+		err = tx.Commit(ctx)
+		if ambiguous(err) {
+			return s.unknown(ctx, err)
+		}
+		return err
+	})
+	return s.ends(ctx, at, Classify(err))
+}
+
+// longNames are the settings of Long. The memory is for sorts, of which a join has one
+// a source.
+var longNames = []string{"statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "enable_seqscan", "plan_cache_mode",
+	"work_mem", "maintenance_work_mem", "synchronize_seqscans"}
+
+func longValues(limit time.Duration) []string {
+	most := strconv.FormatInt(limit.Milliseconds(), 10)
+	return []string{most, most, "5s", "on", "auto", "64MB", "128MB", "off"}
+}
+
 // ends is the end of a transaction: err, unless a failpoint knows better.
 func (s *Store) ends(ctx context.Context, at failpoint.Point, err error) error {
 	if err == nil && at.Lost() {
@@ -82,6 +122,10 @@ func (s *Store) ends(ctx context.Context, at failpoint.Point, err error) error {
 }
 
 func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
+	return s.within(ctx, longest, fn)
+}
+
+func (s *Store) within(ctx context.Context, most time.Duration, fn func(*pgxpool.Conn) error) error {
 	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
@@ -90,7 +134,7 @@ func (s *Store) with(ctx context.Context, fn func(*pgxpool.Conn) error) error {
 	// A caller without a deadline does not wait for ever either. In a process that was
 	// frozen the answer and the limit come at once.
 	wire := conn.Conn().PgConn().Conn()
-	limit := time.AfterFunc(longest, func() { _ = wire.Close() })
+	limit := time.AfterFunc(most, func() { _ = wire.Close() })
 	defer func() {
 		if !limit.Stop() { // it is closed, or will be: nobody else gets it
 			over, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -58,12 +58,14 @@ type parser struct {
 	depth int
 	left  int // values that may still come
 	root  string
-	path  []step // from the root to at
+	path  []step            // from the root to at
+	keys  map[string]string // that were read, as they stand in the input
 }
 
 // step is a key of an object or, without one, an index of a list.
 type step struct {
-	key   *string
+	key   string
+	named bool // it is a key
 	index int
 }
 
@@ -127,11 +129,11 @@ func (p *parser) object() (any, error) {
 		if p.at == len(p.in) || p.in[p.at] != '"' {
 			return nil, p.syntax(p.at, "a key in double quotes is due")
 		}
-		key, err := p.text()
+		key, err := p.key()
 		if err != nil {
 			return nil, err
 		}
-		p.path = append(p.path, step{key: &key})
+		p.path = append(p.path, step{key: key, named: true})
 		if _, twice := out[key]; twice {
 			return nil, p.fail(CodeDuplicateKey, start, "the key "+p.where()+" is given twice", "leave one of the two")
 		}
@@ -187,6 +189,27 @@ func (p *parser) list() (any, error) {
 	}
 }
 
+// key reads a key that begins at the quote under at. The objects of a list have the
+// same ones: each is made once. One with an escape is none of those that are known,
+// because what is known holds no backslash.
+func (p *parser) key() (string, error) {
+	start := p.at + 1
+	if end := bytes.IndexByte(p.in[start:], '"'); end >= 0 {
+		if known, ok := p.keys[string(p.in[start:start+end])]; ok {
+			p.at = start + end + 1
+			return known, nil
+		}
+	}
+	key, err := p.text()
+	if err == nil && len(key) == p.at-1-start && !strings.Contains(key, "\\") {
+		if p.keys == nil {
+			p.keys = map[string]string{}
+		}
+		p.keys[key] = key
+	}
+	return key, err
+}
+
 // text reads a string that begins at the quote under at.
 func (p *parser) text() (string, error) {
 	p.at++
@@ -226,7 +249,7 @@ func (p *parser) escaped(start int) (string, error) {
 		default:
 			r, size := utf8.DecodeRune(p.in[p.at:])
 			if r == utf8.RuneError && size == 1 {
-				return "", p.syntax(p.at, "the text is not UTF-8")
+				return "", p.fail(CodeSyntax, p.at, "the text is not UTF-8", "send it in UTF-8")
 			}
 			out = append(out, p.in[p.at:p.at+size]...)
 			p.at += size
@@ -385,8 +408,8 @@ func (p *parser) fail(code string, at int, text, fix string) error {
 func (p *parser) where() string {
 	path := p.root
 	for _, s := range p.path {
-		if s.key != nil {
-			path = fault.At(path, *s.key)
+		if s.named {
+			path = fault.At(path, s.key)
 		} else {
 			path = fault.AtIndex(path, s.index)
 		}

@@ -36,6 +36,7 @@ type (
 		requests metric.Float64Histogram
 		backlog  atomic.Pointer[func(context.Context) (Backlog, error)]
 		canary   atomic.Pointer[func() Canary]
+		slots    atomic.Pointer[func(context.Context) ([]Slots, error)]
 	}
 
 	// Canary is what the canaries told, read at each scrape.
@@ -77,7 +78,7 @@ func New() (*Metrics, error) {
 		metric.WithExplicitBucketBoundaries(callBuckets...)); err != nil {
 		return nil, err
 	}
-	return m, errors.Join(m.registerBacklog(meter), m.registerCanary(meter))
+	return m, errors.Join(m.registerBacklog(meter), m.registerCanary(meter), m.registerSlots(meter))
 }
 
 func (m *Metrics) registerCanary(meter metric.Meter) error {

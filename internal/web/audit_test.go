@@ -73,8 +73,15 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 		rows = 120
 	}
 	many.trouble(rows)
+	many.storm()
 	one := newWorld(t)
+	one.calm()
+	empty.plans = append(empty.plans, cases())
 	one.put(completed("refused", time.Now().Add(-time.Minute), 1))
+	painting, painted := painted(t)
+	sharing, apart := bordering(t), bordering(t)
+	apart.borders = []flow.SyncStanding{{Flow: "account-sync", Regions: []string{"ch", "de", "fr"}}}
+	apart.clashes = nil
 	type page struct {
 		w          *world
 		name, path string
@@ -82,9 +89,17 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 	pages := []page{
 		{many, "home", "/"}, {many, "flows", "/flows"}, {many, "form", form}, {many, "runs", "/runs"}, {many, "runs-none", "/runs?key=none"},
 		{many, "run-refused", "/runs/refused"}, {many, "run-doubt", "/runs/doubt"}, {many, "run-parked", "/runs/parked"}, {many, "run-open", "/runs/open"},
-		{many, "dead", "/dead"}, {many, "dead-letter", "/dead/refused"}, {many, "explain", "/explain?key=AS54888"}, {many, "error", "/nothing"},
+		{many, "dead", "/dead"}, {many, "dead-letter", "/dead/refused"}, {many, "explain", "/explain?key=AS54888"}, {many, "explain-case", "/explain?key=CAS-1"}, {many, "pulse", "/flows/case-notifications"}, {many, "dead-events", "/dead/events"}, {many, "run-event", "/runs/told"}, {many, "run-event-doubt", "/runs/perhaps"},
+		{one, "one-pulse", "/flows/case-notifications"}, {empty, "empty-pulse", "/flows/case-notifications"}, {empty, "empty-events", "/dead/events"}, {many, "error", "/nothing"},
+		{painting, "run-rows", "/runs/" + painted.RunID}, {painting, "rows", "/flows/customer-360/rows"}, {painting, "schedules", "/schedules"}, {painting, "plans", "/plans"},
+		{sharing, "regions", "/regions"}, {sharing, "conflicts", "/regions/account-sync/conflicts"},
+		{apart, "no-region", "/regions"}, {apart, "no-conflicts", "/regions/account-sync/conflicts"},
+		{empty, "empty-schedules", "/schedules"}, {empty, "empty-plans", "/plans"}, {painting, "form-rows", "/flows/customer-360"},
 		{one, "one-home", "/"}, {one, "one-runs", "/runs"}, {one, "one-run", "/runs/refused"},
 		{empty, "empty-home", "/"}, {empty, "empty-runs", "/runs"}, {empty, "empty-dead", "/dead"}, {empty, "empty-explain", "/explain"},
+	}
+	if *shots != "" { // made of what others are
+		pages = append(pages, page{sharing, "regions-home", "/"}, page{empty, "empty-regions", "/regions"})
 	}
 	for _, scheme := range []string{"light", "dark"} {
 		for name, size := range map[string][2]int64{"desktop": {1280, 800}, "phone": {390, 844}} {
@@ -93,7 +108,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 				tab := browser.New(t)
 				tab.Look(size[0], size[1], scheme)
 				for _, p := range pages {
-					if p.w == one && name == "phone" && *shots == "" {
+					if (p.w == one || p.w == apart) && name == "phone" && *shots == "" {
 						continue // what one row is made of, many are
 					}
 					tab.Go(p.w.URL + p.path)
@@ -125,8 +140,9 @@ func TestEveryPageFitsAtTwiceItsSizeAndIsWalkedByTab(t *testing.T) {
 	t.Parallel()
 	w, tab := newWorld(t), browser.New(t)
 	w.trouble(5)
+	w.storm()
 	tab.Look(640, 400, "light") // 1280 by 800 at 200 %
-	for _, path := range []string{"/", "/flows", form, "/runs", "/runs/refused", "/dead", "/dead/refused", "/explain?key=AS54888"} {
+	for _, path := range []string{"/", "/flows", form, "/runs", "/runs/refused", "/dead", "/dead/refused", "/explain?key=AS54888", "/explain?key=CAS-1", "/flows/case-notifications", "/dead/events", "/runs/told"} {
 		tab.Go(w.URL + path)
 		require.True(t, browser.Value[bool](tab, "document.documentElement.scrollWidth <= innerWidth"), path)
 		// What can be reached by Tab is seen when it is reached, and says what it is.

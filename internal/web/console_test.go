@@ -227,6 +227,24 @@ func TestEmptyPagesSayWhatWouldAppear(t *testing.T) {
 	require.Contains(t, body, "patchbay apply flows")
 }
 
+func TestASynchronizationSaysWhatIsSharedAndThatNobodyStartsIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plan := &flow.Plan{Flow: "account-sync", Pattern: flow.Synchronization, Summary: "Accounts are the same in every region", Sync: &flow.Sync{
+		Regions: []flow.Region{{Name: "de", Connection: "dataverse-de"}, {Name: "fr", Connection: "dataverse-fr"}},
+		Tables:  []flow.SyncTable{{Name: "account", Key: []string{"accountnumber"}, Columns: []flow.SyncColumn{{Name: "name", Type: flow.String}}}},
+	}}
+	w.plans = append(w.plans, flow.Applied{Plan: plan, Digest: plan.Digest()})
+	status, _, body := w.page(t, "/flows/account-sync")
+	require.Equal(t, http.StatusOK, status)
+	for _, want := range []string{"runs for no region lists it and shares nothing", "de (dataverse-de), fr (dataverse-fr)", "<dt>account</dt><dd>accountnumber, name</dd>"} {
+		require.Contains(t, body, want)
+	}
+	for _, no := range []string{"data-press", "press Run", "Answers"} {
+		require.NotContains(t, body, no, "there is nothing to press")
+	}
+}
+
 func TestPagesThatDoNotExistSaySo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,6 +15,7 @@ type (
 	event struct {
 		At        time.Time
 		Flow, Run string
+		Window    string // that it is part of, or is
 		What      string // "12 rows confirmed"
 		Targets   []string
 		Cut       int // targets that are not shown
@@ -42,6 +43,7 @@ func gather(entries []flow.Entry) []event {
 		}
 	}
 	for i := range all {
+		all[i].Window = cell(all[i].entry.Detail["window"])
 		all[i].What = happened(all[i].entry, all[i].count)
 	}
 	return all
@@ -93,6 +95,19 @@ func happened(e flow.Entry, n int) string {
 	words := func(s string) string { return strings.NewReplacer("_", " ", "-", " ").Replace(s) }
 	reason := words(e.Reason)
 	switch e.What {
+	case "event":
+		change := map[string]string{"create": "Created", "update": "Updated", "delete": "Deleted"}[cell(e.Detail["change"])]
+		if change == "" {
+			change = "Event"
+		}
+		return change + ": " + reason
+	case "window":
+		return "Window of " + count(number(e.Detail["events"]), "event") + ": " + map[string]string{"run": "became a run", "digest": "part of another message"}[e.Reason] +
+			map[bool]string{true: reason}[e.Reason != "run" && e.Reason != "digest"]
+	case "plan":
+		return strings.TrimSuffix(sentence("action plan "+reason), ".")
+	case "row":
+		return "Row " + reason
 	case "effect":
 		if e.Reason == "undone" {
 			reason = "never sent"
@@ -118,11 +133,38 @@ func happened(e flow.Entry, n int) string {
 // first is the order of details; others follow by name.
 var first = []string{"rows", "problem", "why", "code"}
 
+// path is the way of a window as its page shows it.
+type path struct {
+	flow.Path
+	Events string
+}
+
+func pathsOf(entries []flow.Entry) []path {
+	var all []path
+	for _, p := range flow.PathsOf(entries) {
+		all = append(all, path{p, count(p.Events, "event")})
+	}
+	return all
+}
+
+// number is a count of an entry.
+func number(v any) int {
+	n, _ := strconv.Atoi(cell(v))
+	return n
+}
+
 // details are what an entry holds besides what its words say already.
 func details(e flow.Entry) []fact {
 	var all []fact
+	told := map[string]bool{}
+	switch e.What { // its words and links say them
+	case "event":
+		told = map[string]bool{"change": true, "window": true, "detail": true, "clause": true}
+	case "window":
+		told = map[string]bool{"window": true, "events": true}
+	}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(e.Detail)), func(name string) bool {
-		return slices.Contains(first, name) || slices.Contains(one, name) || name == "status" || name == "step" && e.Detail[name] == "write" // the only one
+		return told[name] || slices.Contains(first, name) || slices.Contains(one, name) || name == "status" || name == "step" && e.Detail[name] == "write" // the only one
 	})
 	for _, name := range slices.Concat(first, names) {
 		if text := cell(e.Detail[name]); text != "" {

@@ -59,6 +59,44 @@ type (
 		Changes(ctx context.Context, limit int) ([]flow.Change, error)
 	}
 
+	// Events knows the event flows: how each stands, and the events that were rejected
+	// or are dead.
+	Events interface {
+		Pulse(ctx context.Context, plan *flow.Plan) (flow.Pulse, error)
+		Troubles(ctx context.Context, choose flow.TroubleFilter) ([]flow.Trouble, error)
+	}
+
+	// Alerts knows what is wrong now.
+	Alerts interface {
+		Open(ctx context.Context) ([]flow.Alert, error)
+	}
+
+	// Pictures knows what consolidations have of their sources.
+	Pictures interface {
+		Sources(ctx context.Context, flow string) ([]flow.SourceStanding, error)
+		Drifts(ctx context.Context, flow string) ([]flow.ColumnDrift, error)
+		Rejects(ctx context.Context, f flow.RejectFilter) ([]flow.Reject, error)
+	}
+
+	// Plans knows the action plans that models and rules proposed.
+	Plans interface {
+		List(ctx context.Context, f flow.PlanFilter) ([]flow.ActionPlan, error)
+	}
+
+	// Schedules knows when flows start by themselves, and what became of each time.
+	Schedules interface {
+		Rhythms(ctx context.Context) ([]flow.Rhythm, error)
+		Newest(ctx context.Context, flow string, limit int) ([]flow.Slot, error)
+	}
+
+	// Synchronizations knows what regions share, as ours sees it. A flow that is none is
+	// a NotFound fault; conflicts come newest first.
+	Synchronizations interface {
+		Synchronizations(ctx context.Context) ([]flow.SyncStanding, error)
+		Synchronization(ctx context.Context, name string) (flow.SyncStanding, error)
+		Conflicts(ctx context.Context, f flow.SyncFilter) ([]flow.SyncConflict, error)
+	}
+
 	// Options assemble a console.
 	Options struct {
 		Runs      Runs
@@ -66,10 +104,16 @@ type (
 		Explainer Explainer
 		Samples   Samples // nil offers none
 
-		Queue        Queue        // nil: nothing is told of the queue
-		Certificates Certificates // nil: a cancelled run is told from its effects alone
-		Dead         Dead         // nil: there is no page of dead letters
-		Overview     Overview     // nil: nothing is told of either
+		Queue        Queue            // nil: nothing is told of the queue
+		Certificates Certificates     // nil: a cancelled run is told from its effects alone
+		Dead         Dead             // nil: there is no page of dead letters
+		Overview     Overview         // nil: nothing is told of either
+		Events       Events           // nil: no flow reacts to events
+		Alerts       Alerts           // nil: there are none
+		Pictures     Pictures         // nil: no flow is a consolidation
+		Plans        Plans            // nil: as Pictures
+		Schedules    Schedules        // nil: no flow has a schedule
+		Syncs        Synchronizations // nil: no flow is a synchronization
 
 		// Principal is who looks, as the gate in front has found out.
 		Principal func(*http.Request) flow.Principal
@@ -77,7 +121,14 @@ type (
 		UIBase      string // of the Temporal Web UI, "http://127.0.0.1:8233"; empty shows no links
 		Namespace   string // of the workflows there; empty: "default"
 		Environment string // shown in the top bar: "dev", "test", "production"
+		Regions     []Region
 		Version     string
 		Now         func() time.Time // nil: time.Now
+	}
+
+	// Region is the console of a region that runs beside.
+	Region struct {
+		Name    string
+		Address string // http://HOST:PORT
 	}
 )

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"patchbay/internal/fault"
@@ -30,6 +32,9 @@ type (
 		At, Clock time.Time
 		What      string
 	}
+
+	// shared is a table that regions share, and what of it crosses.
+	shared struct{ Table, Columns string }
 
 	// field is an input with its words: Missing and Malformed are what is said at
 	// it when the API refuses its value.
@@ -67,6 +72,15 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	alerts, err := c.alerts(r)
+	if err != nil {
+		return err
+	}
+	borders, err := c.bordersInNeed(r, plans)
+	if err != nil {
+		return err
+	}
+	alerts = append(alerts, borders...)
 	waits, err := c.waits(r, plans)
 	if err != nil {
 		return err
@@ -76,15 +90,16 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.render(w, r, http.StatusOK, "home", frame{Title: "Home", Nav: "home", Page: struct {
-		Cards []card
-		Needs []story
-		More  int
-		Waits []wait
-		Runs  []story
-		News  []change
-		Dead  bool
-		Now   time.Time
-	}{cards, needs, more, waits, others(runs.List, needs), changes, c.Dead != nil && c.operates(r), now}})
+		Cards  []card
+		Alerts []alert
+		Needs  []story
+		More   int
+		Waits  []wait
+		Runs   []story
+		News   []change
+		Dead   bool
+		Now    time.Time
+	}{cards, alerts, needs, more, waits, others(runs.List, needs), changes, c.Dead != nil && c.operates(r), now}})
 	return nil
 }
 
@@ -123,20 +138,62 @@ func (c *console) flow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	beat, err := c.pulseOf(r, applied.Plan)
+	if err != nil {
+		return err
+	}
 	c.render(w, r, http.StatusOK, "flow", frame{Title: applied.Plan.Flow, Nav: "flows", Page: struct {
 		flow.Applied
+		Pulse   *pulse
 		Fields  []field
 		Samples bool
 		Runs    []story
 		Reads   string
 		Writes  string
+		Shares  string
+		Tables  []shared
 		Now     time.Time
-	}{applied, fields(applied.Plan, values), c.Samples != nil, runs.List,
-		source(applied.Plan), target(applied.Plan), c.Now()}})
+	}{applied, beat, fields(applied.Plan, values), c.Samples != nil && applied.Plan.Gather == nil, runs.List,
+		source(applied.Plan), target(applied.Plan), shares(applied.Plan), tables(applied.Plan), c.Now()}})
 	return nil
 }
 
+// shares are the regions of a synchronization, with their systems.
+func shares(p *flow.Plan) string {
+	if p.Sync == nil {
+		return ""
+	}
+	names := make([]string, len(p.Sync.Regions))
+	for i, r := range p.Sync.Regions {
+		names[i] = r.Name + " (" + r.Connection + ")"
+	}
+	return strings.Join(names, ", ")
+}
+
+// tables are what a synchronization shares: each table with its key and columns.
+func tables(p *flow.Plan) []shared {
+	if p.Sync == nil {
+		return nil
+	}
+	out := make([]shared, len(p.Sync.Tables))
+	for i, t := range p.Sync.Tables {
+		columns := slices.Clone(t.Key)
+		for _, c := range t.Columns {
+			columns = append(columns, c.Name)
+		}
+		out[i] = shared{t.Name, strings.Join(columns, ", ")}
+	}
+	return out
+}
+
 func source(p *flow.Plan) string {
+	if p.Gather != nil {
+		names := make([]string, len(p.Gather.Sources))
+		for i, s := range p.Gather.Sources {
+			names[i] = s.Name + " of " + system(s.Connection)
+		}
+		return strings.Join(names, ", ")
+	}
 	if p.Read == nil {
 		return ""
 	}
@@ -290,8 +347,9 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request) error {
 		Key     string
 		API     string
 		Entries int
+		Paths   []path
 		Events  []event
 		Runs    []story
-	}{key, "/v1/explain/" + url.PathEscape(key), len(entries), gather(entries), told}})
+	}{key, "/v1/explain/" + url.PathEscape(key), len(entries), pathsOf(entries), gather(entries), told}})
 	return nil
 }

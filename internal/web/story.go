@@ -52,6 +52,10 @@ type (
 		At       time.Time
 		Clock    time.Time // now, for relative times
 		Facts    []fact
+		News     *news    // of a run of an event flow
+		Figures  *figures // of a run of a consolidation
+		// Consolidates: it has no answer of its own.
+		Consolidates bool
 	}
 
 	problem struct{ What, Retry, Done, Code string }
@@ -126,6 +130,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	if plan != nil && plan.Read != nil {
 		s.Reads = system(plan.Read.Connection)
 	}
+	if plan != nil && plan.Gather != nil {
+		s.Reads = count(len(plan.Gather.Sources), "source")
+	}
 	if plan != nil && plan.Write != nil {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
@@ -156,7 +163,23 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	}
 	s.Problem = s.problem(plan)
 	s.Detached = in.detached
+	if s.News = newsOf(run, plan); s.News != nil {
+		s.Subject = s.News.Key
+		if s.News.Recipient != "" {
+			s.Table = nil // the message says it better
+		}
+	}
+	s.Figures = figuresOf(run, plan, in.now)
+	s.Consolidates = s.Figures != nil || plan != nil && plan.Gather != nil
 	s.Sentence = s.sentence()
+	if s.Figures != nil {
+		s.Sentence = s.Figures.sentence(&s)
+	}
+	if s.News != nil {
+		if told := s.News.sentence(&s); told != "" {
+			s.Sentence = told
+		}
+	}
 	s.Brief = s.brief(plan)
 	s.Again = again(run, plan)
 	if in.uiBase != "" && run.WorkflowID != "" {
@@ -232,6 +255,10 @@ func (s *story) doing() string {
 	switch s.current() {
 	case "reading":
 		return "Reading from " + s.Reads
+	case "joining":
+		return "Joining what was read"
+	case "advising":
+		return "Proposing action plans"
 	case "answered", "writing":
 		return "Writing to " + s.Writes
 	}
@@ -258,11 +285,14 @@ func (s *story) line(end time.Time, plan *flow.Plan) []step {
 	total := max(end.Sub(s.began()), time.Millisecond)
 	names := map[string]string{
 		"accepted": "Accepted", "reading": "Read from " + s.Reads, "answered": "Answered",
-		"writing": "Written to " + s.Writes, "closed": s.State.Word,
+		"joining": "Joined", "writing": "Written to " + s.Writes, "advising": "Advised", "closed": s.State.Word,
 	}
-	open := map[string]string{"accepted": "Accepted", "reading": "Reading from " + s.Reads, "writing": "Writing to " + s.Writes}
+	open := map[string]string{"accepted": "Accepted", "reading": "Reading from " + s.Reads, "joining": "Joining", "writing": "Writing to " + s.Writes, "advising": "Advising"}
 	var line []step
 	for i, p := range s.Run.Progress {
+		if p.Name == "closing" { // a moment between the last step and the end
+			continue
+		}
 		last := i == len(s.Run.Progress)-1
 		st := step{Name: names[p.Name], Note: named(p.Note, plan), At: p.At, State: statusState(flow.Completed)}
 		if st.Name == "" {
@@ -327,8 +357,8 @@ func facts(run flow.Run) []fact {
 
 // again is the form of the flow, filled with the parameters of the run.
 func again(run flow.Run, plan *flow.Plan) string {
-	if plan == nil {
-		return ""
+	if plan == nil || plan.Reaction != nil {
+		return "" // a change starts it, and nobody else
 	}
 	values := url.Values{}
 	for _, p := range plan.Params {

@@ -21,7 +21,7 @@ var (
 	//go:embed templates static
 	files embed.FS
 
-	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "error")
+	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "error")
 	assets = load("app.css", "app.js", "letters.js", "icon.svg")
 )
 
@@ -46,11 +46,14 @@ type (
 	frame struct {
 		Title, Nav           string
 		Environment, Version string
+		Regions              []Region
 		Theme                string // "light", "dark" or "" for the system's
 		Operates             bool   // may search keys
 		Buried               bool   // there is a page of dead letters that the viewer may see
 		Dead                 string // how many there are, "" for none
 		Key                  string // what was searched for
+		Scheduled, Advised   bool   // there are pages of schedules and of action plans
+		Shares               bool   // a flow is a synchronization
 		CSS, JS, Letters     string
 		Icon                 string
 		Page                 any
@@ -76,17 +79,25 @@ func New(o Options) http.Handler {
 	c.handle("GET /runs/{id}/live", c.live)
 	c.handle("GET /dead", c.dead)
 	c.handle("GET /dead/live", c.deadLive)
+	c.handle("GET /dead/events", c.deadEvents)
 	c.handle("GET /dead/{id}", c.letter)
 	c.handle("GET /explain", c.explain)
+	c.handle("GET /flows/{flow}/rows", c.rowsOf)
+	c.handle("GET /plans", c.plans)
+	c.handle("GET /schedules", c.schedules)
+	c.handle("GET /regions", c.regions)
+	c.handle("GET /regions/{flow}/conflicts", c.conflicts)
 	c.handle("GET /assets/{name}", c.asset)
 	c.handle("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, assets["icon.svg"].path, http.StatusFound)
 		return nil
 	})
-	c.handle("GET /", func(http.ResponseWriter, *http.Request) error {
-		return fault.NotFoundf("page.unknown", "There is no page at this address.")
-	})
+	c.handle("GET /", func(http.ResponseWriter, *http.Request) error { return c.none() })
 	return c
+}
+
+func (c *console) none() error {
+	return fault.NotFoundf("page.unknown", "There is no page at this address.")
 }
 
 // ServeHTTP serves one page under the policy of all.
@@ -132,9 +143,12 @@ func (c *console) handle(pattern string, page func(http.ResponseWriter, *http.Re
 // render executes a page whole before the first byte is sent.
 func (c *console) render(w http.ResponseWriter, r *http.Request, status int, page string, f frame) {
 	f.Environment, f.Version, f.Operates = c.Environment, c.Version, c.operates(r)
+	f.Regions = c.Regions
 	f.Buried, f.Dead = c.buried(r)
 	f.CSS, f.JS, f.Icon = assets["app.css"].path, assets["app.js"].path, assets["icon.svg"].path
-	if f.Nav == "dead" {
+	f.Scheduled, f.Advised = c.Schedules != nil && f.Operates, c.Plans != nil && f.Operates
+	f.Shares = f.Nav == "regions" || c.shared(r)
+	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || page == "rows" {
 		f.Letters = assets["letters.js"].path
 	}
 	if theme, err := r.Cookie("theme"); err == nil && (theme.Value == "light" || theme.Value == "dark") {
@@ -208,7 +222,9 @@ func (c *console) plan(r *http.Request, name string) (*flow.Plan, error) {
 func parse(names ...string) map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(template.FuncMap{
 		"icon": icon, "ago": ago, "absolute": absolute, "duration": duration, "count": count, "grouped": grouped,
-		"cell": cell, "system": system, "sentence": sentence, "edition": edition, "again": doAgain, "places": places,
+		"cell": cell, "system": system, "sentence": sentence, "edition": edition, "minute": func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05 UTC") }, "states": func() []string {
+			return []string{"review", "due", "approved", "written", "rejected", "refused", "superseded"}
+		}, "many": func(n int64) string { return grouped(int(n)) }, "again": doAgain, "places": places,
 	}).ParseFS(files, "templates/layout.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	for _, name := range names {

@@ -38,6 +38,18 @@ type world struct {
 	letters  map[string]flow.Letter // decided ones
 	decided  []flow.Redrive
 	rates    []flow.Rate
+	pulse    flow.Pulse
+	causes   []flow.Trouble
+	alarms   []flow.Alert
+	proposed []flow.ActionPlan
+	chosen   []flow.PlanDecision
+	rhythms  []flow.Rhythm
+	slots    []flow.Slot
+	rejects  []flow.Reject
+	drifts   []flow.ColumnDrift
+	borders  []flow.SyncStanding
+	clashes  []flow.SyncConflict
+	settled  []string // what people decided of borders, as frontier tells it
 	URL      string
 }
 
@@ -58,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, letters: map[string]flow.Letter{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
 	console := web.New(web.Options{
-		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, Events: events{w}, Alerts: w, Pictures: gallery{w}, Plans: gallery{w}, Schedules: gallery{w}, Syncs: frontier{w}, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +78,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	server := httpapi.NewServer(httpapi.Options{
-		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Dead: w, Readiness: w, Console: console, Dev: true, Drain: time.Second,
+		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Dead: w, Troubles: events{w}, Pictures: gallery{w}, Plans: gallery{w}, Regions: frontier{w}, Readiness: w, Console: console, Dev: true, Drain: time.Second,
 	})
 	go func() { ended <- server.Run(ctx, ln) }()
 	t.Cleanup(func() {
@@ -222,6 +234,9 @@ func (w *world) Flow(_ context.Context, name string) (flow.Applied, error) {
 }
 
 func (w *world) Explain(_ context.Context, key string) ([]flow.Entry, error) {
+	if key == "CAS-1" {
+		return w.story(), nil
+	}
 	if key != "AS54888" {
 		return nil, nil
 	}

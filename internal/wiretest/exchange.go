@@ -18,7 +18,7 @@ type (
 	// "# fault: {…}" says which fault a stand-in needs before it answers so.
 	//
 	// Headers that a file does not name are not compared; queries and forms
-	// compare decoded and without order. All else is exact, except where a
+	// compare decoded and without order; lines of a multipart body end with CRLF. All else is exact, except where a
 	// placeholder stands:
 	//
 	//	<any EXAMPLE>       anything; EXAMPLE is what Answer sends, JSON where it parses

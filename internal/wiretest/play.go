@@ -67,14 +67,14 @@ func (x Exchange) CheckRequest(r *http.Request, body []byte, v Vars) []string {
 
 // Answer writes the noted answer.
 func (x Exchange) Answer(w http.ResponseWriter, v Vars) error {
-	body, err := v.body(x.Given)
-	if err != nil {
-		return fmt.Errorf("%s: %w", x.Name, err)
-	}
-	for name, values := range x.Given.Header {
+	for name, values := range x.Given.Header { // first: a body may use what they let
 		for _, value := range values {
 			w.Header().Add(name, v.fill(value))
 		}
+	}
+	body, err := v.body(x.Given)
+	if err != nil {
+		return fmt.Errorf("%s: %w", x.Name, err)
 	}
 	w.WriteHeader(x.Status)
 	if _, err := w.Write(body); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
@@ -96,6 +96,9 @@ func (v Vars) body(m Message) ([]byte, error) {
 	if m.Body == "" {
 		return nil, nil
 	}
+	if m.multipart() {
+		return []byte(strings.ReplaceAll(v.fill(m.Body), "\n", "\r\n") + "\r\n"), nil
+	}
 	if !m.json() {
 		return []byte(v.fill(m.Body)), nil
 	}
@@ -113,6 +116,9 @@ func (m Message) kind() string {
 }
 
 func (m Message) json() bool { return strings.HasSuffix(m.kind(), "json") }
+
+// multipart says that the lines of the body end with CRLF, which a note leaves out.
+func (m Message) multipart() bool { return strings.HasPrefix(m.kind(), "multipart/") }
 
 func (v Vars) fillTree(node any) any {
 	switch n := node.(type) {
@@ -180,6 +186,12 @@ func (v Vars) checkBody(m Message, got []byte) []string {
 			return []string{fmt.Sprintf("the form is %v, noted %v", have, want)}
 		}
 		return nil
+	}
+	if m.multipart() {
+		if !bytes.HasSuffix(got, []byte("\r\n")) {
+			return []string{"the last line of the parts does not end with CRLF"}
+		}
+		got = bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n"))
 	}
 	if have := strings.TrimSpace(string(got)); !v.match(m.Body, have) {
 		return []string{fmt.Sprintf("the body is %.200q, noted %.200q", have, m.Body)}

@@ -12,10 +12,10 @@ import (
 
 func TestEveryNotedExchangeAgreesWithItself(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{"oracle", "dataverse", "login"} {
+	for _, dir := range []string{"oracle", "dataverse", "dataverse-webhook", "login", "sap"} {
 		exchanges, err := Load(dir)
 		require.NoError(t, err)
-		server, client := Vars{"token": "t"}, Vars{"token": "t"}
+		server, client := Vars{"token": "t", "id": "1"}, Vars{"token": "t", "id": "1"}
 		var current Exchange
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,10 +31,14 @@ type (
 		Page func(r *http.Request, base string, rows []connector.Row) []byte
 		// Circle answers like Page, but leads to the same page for ever.
 		Circle func(r *http.Request, base string, rows []connector.Row) []byte
+		// Aside answers what the connector asks besides, whatever goes wrong otherwise,
+		// and reports that it did; such calls are not counted. Nil: it asks nothing.
+		Aside func(w http.ResponseWriter, r *http.Request) bool
 		// Failure is the vendor's own error body for a status; nil when it has none.
 		Failure func(status int) []byte
 		// Upserts are the forms a write can take, for example one row and several;
-		// none for a connector that does not write. Accepted answers one.
+		// none for a connector that does not write. Accepted answers one; nil where
+		// every request is a read, whatever its method.
 		Upserts  map[string]connector.Upsert
 		Accepted func(w http.ResponseWriter, r *http.Request)
 	}
@@ -117,13 +122,22 @@ func (v *vendor) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"token_type":"Bearer","expires_in":%d,"access_token":"token-%d"}`, expires, v.tokens.Add(1))
 		return
 	}
+	// A request whose body does not come whole is none: nothing may act on it.
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if v.h.Aside != nil && v.h.Aside(w, r) {
+		return
+	}
 	v.calls.Add(1)
 	answer(w, r)
 }
 
 // page answers well.
 func (v *vendor) page(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && v.h.Accepted != nil { // else it reads by POST
 		v.h.Accepted(w, r)
 		return
 	}

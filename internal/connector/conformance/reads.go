@@ -17,41 +17,56 @@ import (
 	"patchbay/internal/fault"
 )
 
+// pages are what a reader of pages is held to.
+var pages = map[string]func(*testing.T, Harness){
+	"every row is read once, in order, over several pages":  everyPage,
+	"a page that leads back to itself is a fault":           circle,
+	"an unknown table or column is refused before anything": unknownNames,
+	"a page token of somebody else is refused":              foreignToken,
+	"a token dying mid-run costs one call":                  dyingToken,
+}
+
+// wire is what everybody is held to who asks a system, whatever for.
+var wire = map[string]func(*testing.T, Harness){
+	"a system that asks to slow down is left alone":             throttled,
+	"a system that is not available is retryable":               unavailable,
+	"nobody at the address is retryable":                        unreachable,
+	"an answer that is no answer is never an empty page":        malformed,
+	"an answer cut off is never the last page":                  truncated,
+	"a login page is not data":                                  loginPage,
+	"a redirect is never followed":                              redirect,
+	"a caller that gives up gets its own error, at once":        cancelled,
+	"a slow answer is given up in time":                         slow,
+	"an answer above the limit is refused, expanded or not":     tooLarge,
+	"no more than the allowed requests run at once":             concurrency,
+	"a caller behind a request that hangs is told when to come": busy,
+	"what waits is told at once when the system wants silence":  silenced,
+	"a system that is away is left to rest, then tried by one":  resting,
+	"one read that fails again and again stops no other":        poisoned,
+	"a refused client is a fault that names the connection":     refusedClient,
+	"a token refused twice is a fault that names connection":    refusedTwice,
+	"a token is used until shortly before its end, and shared":  tokenReuse,
+	"a caller that gives up does not spoil the token of others": sharedSignIn,
+}
+
 // Run holds a connector to the contract.
 func Run(t *testing.T, h Harness) {
-	reads := map[string]func(*testing.T, Harness){
-		"every row is read once, in order, over several pages":      everyPage,
-		"a page that leads back to itself is a fault":               circle,
-		"a system that asks to slow down is left alone":             throttled,
-		"a system that is not available is retryable":               unavailable,
-		"nobody at the address is retryable":                        unreachable,
-		"an answer that is no answer is never an empty page":        malformed,
-		"an answer cut off is never the last page":                  truncated,
-		"a login page is not data":                                  loginPage,
-		"a redirect is never followed":                              redirect,
-		"a caller that gives up gets its own error, at once":        cancelled,
-		"a slow answer is given up in time":                         slow,
-		"an answer above the limit is refused, expanded or not":     tooLarge,
-		"no more than the allowed requests run at once":             concurrency,
-		"a caller behind a request that hangs is told when to come": busy,
-		"what waits is told at once when the system wants silence":  silenced,
-		"a system that is away is left to rest, then tried by one":  resting,
-		"one read that fails again and again stops no other":        poisoned,
-		"an unknown table or column is refused before anything":     unknownNames,
-		"a page token of somebody else is refused":                  foreignToken,
-		"a refused client is a fault that names the connection":     refusedClient,
-		"a token dying mid-run costs one call":                      dyingToken,
-		"a token refused twice is a fault that names connection":    refusedTwice,
-		"a token is used until shortly before its end, and shared":  tokenReuse,
-		"a caller that gives up does not spoil the token of others": sharedSignIn,
-	}
-	for name, test := range reads {
+	Wire(t, h)
+	for name, test := range pages {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, h) })
 	}
 	for form, upsert := range h.Upserts {
 		for name, test := range writes {
 			t.Run(form+": "+name, func(t *testing.T) { t.Parallel(); test(t, h, upsert) })
 		}
+	}
+}
+
+// Wire holds a connector that reads no pages to what is left of the contract: the test
+// gives what it does the form of a read.
+func Wire(t *testing.T, h Harness) {
+	for name, test := range wire {
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, h) })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ var writes = map[string]func(*testing.T, Harness, connector.Upsert){
 	"a write that found no slot is not in doubt":                     writeBusy,
 	"a write met by a login page is not done":                        writeLoginPage,
 	"a write after a dead token is sent again with a new one":        writeDyingToken,
+	"a write whose sender may not send any more is not sent":         writeHeld,
 	"no row is an empty result":                                      writeNothing,
 }
 
@@ -158,6 +160,42 @@ func writeDyingToken(t *testing.T, h Harness, u connector.Upsert) {
 	require.NoError(t, err)
 	require.Equal(t, make([]connector.Result, len(u.Rows)), results)
 	require.EqualValues(t, 2, v.calls.Load())
+}
+
+// The sender loses its right at once, while the connection is dialled, and after a
+// write that was sent. None of it is a fault of the system's.
+func writeHeld(t *testing.T, h Harness, u connector.Upsert) {
+	for _, allowed := range []int{0, 1} {
+		for _, warm := range []bool{false, true} {
+			v := newVendor(t, h, 0)
+			if warm {
+				_, err := v.upsert(t.Context(), u)
+				require.NoError(t, err)
+			}
+			before := v.calls.Load()
+			held := u
+			held.Held = loses(allowed)
+			for range 20 { // more than the failures that make a connection rest
+				f := v.failed(v.upsert(t.Context(), held))
+				require.Equal(t, "worker.frozen", f.Code)
+				require.Equal(t, fault.Unavailable, f.Class, "nothing is in doubt that was not sent")
+			}
+			require.Equal(t, before, v.calls.Load())
+			_, err := v.upsert(t.Context(), u)
+			require.NoError(t, err, "the connection is as good as before")
+		}
+	}
+}
+
+// loses lets its asker send so many times.
+func loses(allowed int) func() error {
+	var asked atomic.Int64
+	return func() error {
+		if asked.Add(1) <= int64(allowed) {
+			return nil
+		}
+		return fault.New(fault.Unavailable, "worker.frozen", "its worker stood still for a while", nil)
+	}
 }
 
 func writeNothing(t *testing.T, h Harness, u connector.Upsert) {

@@ -3,7 +3,9 @@ package dataverse_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,7 +30,7 @@ func TestDataverseKeepsTheContract(t *testing.T) {
 		return text
 	}
 	codes := map[int]string{429: "0x80072326", 500: "0x80044150", 401: "", 503: "0x0"}
-	conformance.Run(t, conformance.Harness{
+	h := conformance.Harness{
 		Build:  dataverse.Build,
 		Config: connector.Config{System: dataverse.System, Tables: map[string]connector.Table{"msx_specification": specifications}},
 		Query:  connector.Query{Table: "msx_specification", Select: []string{"msx_value", "msx_unit"}, Limit: 3},
@@ -53,5 +55,35 @@ func TestDataverseKeepsTheContract(t *testing.T) {
 				spec("Weight", connector.Row{"msx_value": "canary"}), spec("Height", connector.Row{"msx_value": "canary"})}},
 		},
 		Accepted: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+	}
+	t.Run("rows", func(t *testing.T) { t.Parallel(); conformance.Run(t, h) })
+	t.Run("versions", func(t *testing.T) {
+		t.Parallel()
+		h := h
+		h.Accepted, h.Aside = keeps, describesNothing
+		conformance.Run(t, conformance.Versions(h))
 	})
+	t.Run("sheets", func(t *testing.T) { t.Parallel(); conformance.Run(t, conformance.Sheets(h)) })
+}
+
+var sentRow = regexp.MustCompile(`(?m)^\{.*\}\r?$`)
+
+// keeps answers a $batch as a system that holds each row as it was sent.
+func keeps(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	w.Header().Set("Content-Type", "multipart/mixed; boundary=r")
+	for _, row := range sentRow.FindAll(body, -1) {
+		fmt.Fprintf(w, "--r\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 201 Created\r\nContent-Type: application/json\r\n\r\n%s\r\n", row)
+	}
+	fmt.Fprint(w, "--r--\r\n")
+}
+
+// describesNothing answers questions about metadata: texts have no length.
+func describesNothing(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.Contains(r.URL.Path, "/EntityDefinitions") {
+		return false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprint(w, `{"value":[]}`)
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,26 +28,28 @@ type (
 		dataverse *dataverse.Dataverse
 		mu        sync.Mutex
 		asked     []asked
+		answer    func(w http.ResponseWriter, a asked)
 	}
 
 	asked struct {
 		method, path string
 		query        url.Values
 		body         string
+		kind, prefer string
 	}
 )
 
 func newEnvironment(t *testing.T, options map[string]string, answer func(w http.ResponseWriter, a asked)) *environment {
 	t.Helper()
-	e := &environment{}
+	e := &environment{answer: answer}
 	e.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		a := asked{r.Method, strings.TrimPrefix(r.URL.Path, "/api/data/v9.2/"), r.URL.Query(), string(body)}
+		a := asked{r.Method, strings.TrimPrefix(r.URL.Path, "/api/data/v9.2/"), r.URL.Query(), string(body), r.Header.Get("Content-Type"), r.Header.Get("Prefer")}
 		e.mu.Lock()
 		e.asked = append(e.asked, a)
 		e.mu.Unlock()
 		w.Header().Set("Content-Type", "application/json")
-		answer(w, a)
+		e.answer(w, a)
 	}))
 	t.Cleanup(e.server.Close)
 	var err error
@@ -115,7 +118,7 @@ func TestARefusedBulkCallIsRepeatedRowByRow(t *testing.T) {
 	require.Len(t, e.asked, 31)
 }
 
-func TestATableWithoutUpsertMultipleIsWrittenRowByRow(t *testing.T) {
+func TestATableWithoutUpsertMultipleOrBatchIsWrittenRowByRow(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t, nil, func(w http.ResponseWriter, a asked) {
 		if a.method == http.MethodPost {
@@ -144,6 +147,54 @@ func TestKeysThatDataverseCannotAddressAreRefusedForTheirRowsAlone(t *testing.T)
 	at, err := url.PathUnescape(sent.Targets[1]["@odata.id"].(string))
 	require.NoError(t, err)
 	require.Equal(t, "msx_specifications(msx_productnumber='WIRE-1',msx_attribute='Größe (außen), 50 ’x’')", at)
+}
+
+// A worker that was frozen between two requests of one write, and was given up
+// meanwhile, sends none of the rest: neither of its chunks nor row by row.
+func TestAWriterThatMayNotSendAnyMoreSendsNoFurtherRequest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, a asked)
+		asked  int // requests before the worker was away
+		first  string
+	}{
+		"between two chunks": {func(w http.ResponseWriter, _ asked) { w.WriteHeader(http.StatusNoContent) }, 1, ""},
+		"row by row": {func(w http.ResponseWriter, a asked) {
+			if a.method == http.MethodPost {
+				refuse(w, http.StatusBadRequest, "0x80044331")
+				return
+			}
+			t.Error("a row was sent")
+		}, 1, "worker.frozen"},
+	} {
+		var away atomic.Bool
+		e := newEnvironment(t, map[string]string{"bulk": "10"}, func(w http.ResponseWriter, a asked) {
+			c.answer(w, a)
+			away.Store(true)
+		})
+		results, err := e.dataverse.Upsert(t.Context(), connector.Upsert{Table: "msx_specification", Key: key, Rows: many(30), Held: func() error {
+			if away.Load() {
+				return fault.New(fault.Unavailable, "worker.frozen", "its worker stood still for a while", nil)
+			}
+			return nil
+		}})
+		require.Len(t, e.asked, c.asked, name)
+		if c.first != "" { // no row has an outcome of its own
+			require.Equal(t, c.first, code(err), name)
+			continue
+		}
+		require.NoError(t, err, name)
+		for i, got := range codes(results) {
+			want := "dataverse.not_sent"
+			switch {
+			case i < 10:
+				want = ""
+			case i < 20:
+				want = "worker.frozen"
+			}
+			require.Equal(t, want, got, "%s: row %d", name, i)
+		}
+	}
 }
 
 func TestAfterAFailureOfTheConnectionNoFurtherRowIsSent(t *testing.T) {
@@ -196,7 +247,7 @@ func TestKeysAndValuesTravelApartAndKeepTheirTypes(t *testing.T) {
 
 func TestRowsAreReadBackByKeyInTheOrderOfTheKeys(t *testing.T) {
 	t.Parallel()
-	e := newEnvironment(t, nil, func(w http.ResponseWriter, a asked) {
+	e := newEnvironment(t, nil, batching(t, func(w http.ResponseWriter, a asked) {
 		rows := []connector.Row{}
 		for i := 44; i >= 0; i-- {
 			if name := fmt.Sprintf("a%d", i); i != 5 && strings.Contains(a.query.Get("$filter"), "'A"+name[1:]+"'") {
@@ -204,7 +255,7 @@ func TestRowsAreReadBackByKeyInTheOrderOfTheKeys(t *testing.T) {
 			}
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"value": rows})
-	})
+	}))
 	keys := many(45)
 	rows, err := e.dataverse.ReadByKey(t.Context(), "msx_specification", key, keys, []string{"msx_value", "msx_attribute"})
 	require.NoError(t, err)
@@ -216,11 +267,12 @@ func TestRowsAreReadBackByKeyInTheOrderOfTheKeys(t *testing.T) {
 		}
 		require.Equal(t, spec(fmt.Sprintf("a%d", i), connector.Row{"msx_value": fmt.Sprint(i)}), row, "Dataverse compares text without case")
 	}
-	require.Len(t, e.asked, 3, "twenty keys a request")
+	require.Len(t, e.asked, 1)
+	require.Equal(t, 3, strings.Count(e.asked[0].body, "GET "), "twenty keys a read, the reads in one $batch")
 
 	_, err = e.dataverse.ReadByKey(t.Context(), "msx_specification", key, []connector.Row{spec("in/out", nil)}, nil)
 	require.NoError(t, err)
-	require.Equal(t, "(msx_productnumber eq 'WIRE-1' and msx_attribute eq 'in/out')", e.asked[3].query.Get("$filter"),
+	require.Equal(t, "(msx_productnumber eq 'WIRE-1' and msx_attribute eq 'in/out')", e.asked[1].query.Get("$filter"),
 		"what cannot be addressed can be filtered by")
 	rows, err = e.dataverse.ReadByKey(t.Context(), "msx_specification", key, nil, nil)
 	require.NoError(t, err)
@@ -231,10 +283,10 @@ func TestRowsAreReadBackByKeyInTheOrderOfTheKeys(t *testing.T) {
 
 func TestALongKeyListIsSplitByTheLengthOfTheAddress(t *testing.T) {
 	t.Parallel()
-	e := newEnvironment(t, nil, func(w http.ResponseWriter, a asked) {
+	e := newEnvironment(t, nil, batching(t, func(w http.ResponseWriter, a asked) {
 		require.Less(t, len(a.query.Encode()), 10_000)
 		_, _ = w.Write([]byte(`{"value":[]}`))
-	})
+	}))
 	keys := make([]connector.Row, 20)
 	for i := range keys {
 		keys[i] = spec(strings.Repeat("ö", 150)+fmt.Sprint(i), nil)
@@ -242,7 +294,7 @@ func TestALongKeyListIsSplitByTheLengthOfTheAddress(t *testing.T) {
 	rows, err := e.dataverse.ReadByKey(t.Context(), "msx_specification", key, keys, nil)
 	require.NoError(t, err)
 	require.Equal(t, make([]connector.Row, 20), rows)
-	require.Greater(t, len(e.asked), 1)
+	require.Greater(t, strings.Count(e.asked[0].body, "GET "), 1)
 }
 
 func TestExpandedChildrenAreCompleteAndFreeOfAnnotations(t *testing.T) {

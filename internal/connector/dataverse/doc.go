@@ -1,20 +1,17 @@
-// Package dataverse reads and writes Microsoft Dataverse over its Web API.
+// Package dataverse reads and writes Microsoft Dataverse over its Web API, reads
+// its change tracking, and receives and registers its webhooks.
 //
-// App builds it through the registry; flows see it as a connector.PageReader,
-// Upserter, KeyReader and Prober. It imports connector and fault.
+// App builds it through the registry. It imports connector, batch, hook, sheet and
+// fault. Tables of a connection bear their logical names. Rows have the same names
+// and values whichever way they came: lookups as _name_value, choices as numbers,
+// times in UTC, decimals without zeros at their end. A lookup that the connection says
+// refers to a table has its own name instead.
 //
-// Reads always name their columns in $select, and only those leave this package:
-// annotations and the primary key that Dataverse adds are dropped (promise 5).
-// nextLink is followed verbatim, with the same Prefer, on the same host only.
+// Invariants: reads name their columns, and only those leave this package
+// (promise 5); links are followed on the connection's own host only; writes are
+// upserts by alternate key, whose columns go into the address, never the body.
 //
-// Writes are upserts by alternate key, which Dataverse makes repeatable: one row
-// is a PATCH of its key address, several are UpsertMultiple in chunks, each one
-// transaction. A chunk that is refused is repeated row by row, so that every row
-// has an outcome of its own. Key columns go into the address, never the body. A
-// key whose value holds one of / < > * % & : \ ? + cannot be addressed, as
-// Microsoft documents, and is refused for its row alone.
-//
-// Options: api_version (default v9.2), tag (text that marks our writes for
-// plug-ins and loop suppression, default "patchbay"; empty sends none), bulk
-// (rows of one UpsertMultiple, default 200; 1 writes row by row).
+// Options: api_version (v9.2), tag (marks writes that give no origin; "patchbay",
+// empty sends none), date_only (columns without a time, with commas: a webhook does
+// not say so), bulk (rows of one UpsertMultiple, 200), batch (tables without it).
 package dataverse

@@ -9,26 +9,32 @@ import (
 	"strings"
 
 	"patchbay/internal/connector"
+	"patchbay/internal/connector/batch"
 	"patchbay/internal/fault"
+	"patchbay/internal/strictjson"
 )
 
 // keysPerRead and addressLength bound one $filter over several keys; an address
 // may have 32,768 characters, gateways on the way often allow fewer.
 const (
 	keysPerRead   = 20
+	keysPerList   = 100 // of texts that are listed
 	addressLength = 8000
+	// readsPerBatch is how many such reads go into one $batch.
+	readsPerBatch = 25
 )
 
-// ReadByKey reads rows by key: one by its address, several by a filter. A row
-// holds the key and the columns asked for.
+// ReadByKey reads rows by key: one by its address, several by filters, of which many
+// go into one $batch. A row holds the key and the columns asked for.
 func (v *Dataverse) ReadByKey(ctx context.Context, table string, key []string, keys []connector.Row, columns []string) ([]connector.Row, error) {
 	t, err := v.config.Table(table)
 	if err != nil {
 		return nil, err
 	}
+	t = identified(t)
 	selected := slices.Clone(key)
 	for _, c := range columns {
-		if !slices.Contains(selected, c) {
+		if !slices.Contains(selected, c) && !strings.HasSuffix(c, "@odata.bind") { // which nobody can read
 			selected = append(selected, c)
 		}
 	}
@@ -38,22 +44,94 @@ func (v *Dataverse) ReadByKey(ctx context.Context, table string, key []string, k
 	found := make([]connector.Row, len(keys))
 	if len(keys) == 1 {
 		if at, bad := address(t, key, keys[0]); bad == nil {
-			found[0], err = v.readOne(ctx, at, selected)
+			found[0], err = v.readOne(ctx, t, at, selected)
 			return found, err
 		}
 		// What cannot be addressed can still be filtered by.
 	}
+	items, err := v.items(ctx, t, key, keys, selected)
+	if err != nil {
+		return nil, err
+	}
+	for i, item := range items {
+		if item != nil {
+			found[i] = pick(t, item, selected)
+		}
+	}
+	return found, nil
+}
+
+// items reads rows by key as they come; nil: there is none. What is selected has the key
+// in it.
+func (v *Dataverse) items(ctx context.Context, t connector.Table, key []string, keys []connector.Row, selected []string) ([]map[string]any, error) {
+	found := make([]map[string]any, len(keys))
+	reads, err := v.retrievals(t, key, selected, keys, found)
+	if err != nil {
+		return nil, err
+	}
+	for some := range slices.Chunk(reads, readsPerBatch) {
+		if err := v.readAll(ctx, some); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// retrieval is one read of the rows of several keys, which go into found.
+type retrieval struct {
+	table  connector.Table
+	target string
+	prefer string
+	key    []string
+	keys   []connector.Row
+	found  []map[string]any
+}
+
+func (v *Dataverse) retrievals(t connector.Table, key, selected []string, keys []connector.Row, found []map[string]any) ([]retrieval, error) {
+	var list []retrieval
 	for from := 0; from < len(keys); {
 		condition, n, err := keyFilter(t, key, keys[from:])
 		if err != nil {
 			return nil, err
 		}
-		if err := v.readSome(ctx, t, condition, key, selected, keys[from:from+n], found[from:from+n]); err != nil {
-			return nil, err
-		}
+		target := v.root + t.Path + "?$select=" + selection(t, selected) + "&$filter=" + connector.EscapeQuery(condition)
+		list = append(list, retrieval{t, target, pages(t, selected, maxPage), key, keys[from : from+n], found[from : from+n]})
 		from += n
 	}
-	return found, nil
+	return list, nil
+}
+
+// readAll does several retrievals by one $batch. Where that is refused, or a part of it
+// is, they are done one by one.
+func (v *Dataverse) readAll(ctx context.Context, some []retrieval) error {
+	var replies []batch.Reply
+	if len(some) > 1 {
+		operations := make([]batch.Operation, len(some))
+		for i, r := range some {
+			operations[i] = batch.Operation{Method: http.MethodGet, Address: r.target, Header: http.Header{"Accept": {"application/json"}, "Prefer": {r.prefer}}}
+		}
+		var err error
+		if replies, err = v.batch(ctx, operations, nil); err != nil && !aboutRows(err) {
+			return err
+		}
+	}
+	for i, r := range some {
+		first := list{next: r.target}
+		if replies != nil && replies[i].Status == http.StatusOK {
+			got, err := strictjson.Decode(replies[i].Body, "")
+			if err != nil {
+				return v.transport.Malformed("a part of a $batch is no JSON")
+			}
+			object, _ := got.(map[string]any)
+			if first, err = v.listed(object["value"], object[nextLink]); err != nil {
+				return err
+			}
+		}
+		if err := v.readSome(ctx, r, first); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func noKey(t connector.Table, key []string) error {
@@ -63,10 +141,14 @@ func noKey(t connector.Table, key []string) error {
 	return fault.Invalidf("connector.key", "a row of %s is asked for by no key column", t.Name)
 }
 
-func (v *Dataverse) readOne(ctx context.Context, at string, selected []string) (connector.Row, error) {
+func (v *Dataverse) readOne(ctx context.Context, t connector.Table, at string, selected []string) (connector.Row, error) {
+	h := reading()
+	if led := led(t, selected); led != "" {
+		h["Prefer"] = []string{led}
+	}
 	var item map[string]any
 	_, err := v.transport.Do(ctx, connector.Request{
-		Method: http.MethodGet, Target: v.root + at + "?$select=" + strings.Join(selected, ","), Header: reading(),
+		Method: http.MethodGet, Target: v.root + at + "?$select=" + selection(t, selected), Header: h,
 	}, &item)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
@@ -75,15 +157,21 @@ func (v *Dataverse) readOne(ctx context.Context, at string, selected []string) (
 		return nil, err
 	}
 	for _, c := range selected {
-		if _, ok := item[c]; !ok {
+		if _, ok := item[wire(t, c)]; !ok {
 			return nil, v.transport.Malformed("a column that was asked for is missing")
 		}
 	}
-	return pick(item, selected), nil
+	return pick(t, item, selected), nil
 }
 
 // keyFilter makes the condition for as many of the keys as one request takes.
 func keyFilter(t connector.Table, key []string, keys []connector.Row) (condition string, n int, err error) {
+	if len(key) == 1 {
+		if condition, n = listed(wire(t, key[0]), key[0], keys); n > 1 {
+			return condition, n, t.Check(key...)
+		}
+		condition, n = "", 0
+	}
 	for n < len(keys) && n < keysPerRead {
 		where := make([]connector.Match, len(key))
 		for i, column := range key {
@@ -106,33 +194,52 @@ func keyFilter(t connector.Table, key []string, keys []connector.Row) (condition
 	return condition, n, nil
 }
 
-// readSome fills found with the rows of keys that exist. Dataverse compares text
-// without case, so a row that differs in case is the row of the key.
-func (v *Dataverse) readSome(ctx context.Context, t connector.Table, condition string, key, selected []string, keys, found []connector.Row) error {
-	target := v.root + t.Path + "?$select=" + strings.Join(selected, ",") + "&$filter=" + connector.EscapeQuery(condition)
-	exact, folded := map[string]connector.Row{}, map[string]connector.Row{}
-	for token := ""; target != ""; {
-		got, err := v.list(ctx, target, maxPage)
-		if err != nil {
-			return err
+// listed makes the condition for as many keys of one text column as stand first and can
+// be listed: a list is looked up once, where comparisons are made one after the other.
+func listed(name, column string, keys []connector.Row) (condition string, n int) {
+	var list []string
+	length := 0
+	for n < len(keys) && n < keysPerList {
+		text, isText := keys[n][column].(string)
+		if !isText || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || strings.ContainsRune("\"'\\", r) }) {
+			break
 		}
+		if length += len(connector.EscapeQuery(`"` + text + `",`)); length > addressLength {
+			break
+		}
+		list, n = append(list, `"`+text+`"`), n+1
+	}
+	return "Microsoft.Dynamics.CRM.In(PropertyName='" + name + "',PropertyValues=[" + strings.Join(list, ",") + "])", n
+}
+
+// readSome fills found with the rows of keys that exist, of what was read already and
+// what follows. Dataverse compares text without case, so a row that differs in case is
+// the row of the key.
+func (v *Dataverse) readSome(ctx context.Context, r retrieval, got list) error {
+	exact, folded := map[string]map[string]any{}, map[string]map[string]any{}
+	for token := ""; ; {
 		for _, item := range got.rows {
-			row := pick(item, selected)
-			exact[identity(key, row)] = row
-			folded[strings.ToLower(identity(key, row))] = row
+			id := identity(r.key, pick(r.table, item, r.key))
+			exact[id], folded[strings.ToLower(id)] = item, item
 		}
+		if got.next == "" {
+			break
+		}
+		var err error
 		if token, err = v.transport.Advance(token, got.next); err != nil {
 			return err
 		}
-		target = got.next
+		if got, err = v.list(ctx, got.next, r.prefer); err != nil {
+			return err
+		}
 	}
-	for i, k := range keys {
-		id := identity(key, k)
+	for i, k := range r.keys {
+		id := identity(r.key, k)
 		row, ok := exact[id]
 		if !ok {
 			row = folded[strings.ToLower(id)]
 		}
-		found[i] = row
+		r.found[i] = row
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package dataverse
 
 import (
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"patchbay/internal/connector"
 	"patchbay/internal/fault"
@@ -16,7 +18,7 @@ const unaddressable = `/<>*%&:\?+`
 // keys are GUIDs, which stand bare; all other text is quoted.
 func literal(t connector.Table, column string, value any) (string, *fault.Fault) {
 	if s, ok := value.(string); ok && isGUID(s) &&
-		(column == t.Name+"id" || strings.HasPrefix(column, "_") && strings.HasSuffix(column, "_value")) {
+		(column == primaryOf(t) || strings.HasPrefix(column, "_") && strings.HasSuffix(column, "_value")) {
 		return s, nil
 	}
 	text, ok := connector.Literal(value)
@@ -33,14 +35,49 @@ func filter(t connector.Table, where []connector.Match) (string, error) {
 		if err := t.Check(m.Column); err != nil {
 			return "", err
 		}
-		value, bad := literal(t, m.Column, m.Value)
+		name := wire(t, m.Column)
+		value, bad := literal(t, name, m.Value)
 		if bad != nil {
 			return "", bad
 		}
-		terms[i] = m.Column + " eq " + value
+		terms[i] = name + " eq " + value
 	}
 	return strings.Join(terms, " and "), nil
 }
+
+// condition is the filter of a read; empty: it has none.
+func condition(t connector.Table, q connector.Query) (string, error) {
+	text, err := filter(t, q.Where)
+	if err != nil || q.Since == nil {
+		return text, err
+	}
+	column := q.Since.Column
+	if err := t.Check(column); err != nil {
+		return "", err
+	}
+	value, bad := literal(t, column, q.Since.Value)
+	if bad != nil {
+		return "", bad
+	}
+	if s, ok := q.Since.Value.(string); ok {
+		if at, err := time.Parse(time.RFC3339, s); err == nil { // times and dates stand bare
+			value = at.UTC().Format("2006-01-02T15:04:05.999999999Z")
+		} else if _, err := time.Parse(time.DateOnly, s); err == nil {
+			value = s
+		}
+	}
+	since := column + " ge " + value
+	if !slices.Contains(stamped, column) { // of a row without it nobody knows when it was changed
+		since = "(" + since + " or " + column + " eq null)"
+	}
+	if text != "" {
+		since = text + " and " + since
+	}
+	return since, nil
+}
+
+// stamped are the columns that the platform itself writes in every row.
+var stamped = []string{"createdon", "modifiedon", "versionnumber"}
 
 // address writes set(key='value',…), ready for a path or an @odata.id.
 func address(t connector.Table, key []string, row connector.Row) (string, *fault.Fault) {

@@ -2,10 +2,10 @@ package dataverse
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"patchbay/internal/connector"
@@ -26,12 +26,7 @@ func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token strin
 	if err != nil {
 		return connector.Page{}, err
 	}
-	var target string
-	if token != "" {
-		target, err = connector.Continuation(token)
-	} else {
-		target, err = v.target(t, q)
-	}
+	target, err := v.targetOf(q, token)
 	if err != nil {
 		return connector.Page{}, err
 	}
@@ -39,7 +34,7 @@ func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token strin
 	if size <= 0 {
 		size = defaultPage
 	}
-	got, err := v.list(ctx, target, min(size, maxPage))
+	got, err := v.list(ctx, target, pages(t, q.Select, min(size, maxPage)))
 	if err != nil {
 		return connector.Page{}, err
 	}
@@ -53,6 +48,18 @@ func (v *Dataverse) ReadPage(ctx context.Context, q connector.Query, token strin
 	return page, err
 }
 
+// targetOf is where a page is read: the first, or the one that a token continues with.
+func (v *Dataverse) targetOf(q connector.Query, token string) (string, error) {
+	t, err := v.config.Table(q.Table)
+	switch {
+	case err != nil:
+		return "", err
+	case token != "":
+		return connector.Continuation(token)
+	}
+	return v.target(t, q)
+}
+
 func (v *Dataverse) target(t connector.Table, q connector.Query) (string, error) {
 	if len(q.Select) == 0 {
 		return "", fault.Invalidf("connector.select", "a read of %s selects no column", q.Table)
@@ -60,12 +67,12 @@ func (v *Dataverse) target(t connector.Table, q connector.Query) (string, error)
 	if err := t.Check(q.Select...); err != nil {
 		return "", err
 	}
-	target := v.root + t.Path + "?$select=" + strings.Join(q.Select, ",")
-	if len(q.Where) > 0 {
-		f, err := filter(t, q.Where)
-		if err != nil {
-			return "", err
-		}
+	target := v.root + t.Path + "?$select=" + selection(t, q.Select)
+	f, err := condition(t, q)
+	if err != nil {
+		return "", err
+	}
+	if f != "" {
 		target += "&$filter=" + connector.EscapeQuery(f)
 	}
 	if len(q.Expand) > 0 {
@@ -96,9 +103,9 @@ func expansion(t connector.Table, asked string) (string, error) {
 	return wire, nil
 }
 
-func (v *Dataverse) list(ctx context.Context, target string, size int) (list, error) {
+func (v *Dataverse) list(ctx context.Context, target, prefer string) (list, error) {
 	h := reading()
-	h["Prefer"] = []string{"odata.maxpagesize=" + strconv.Itoa(size)}
+	h["Prefer"] = []string{prefer}
 	var got map[string]any
 	if _, err := v.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Header: h, Collection: true}, &got); err != nil {
 		return list{}, err
@@ -127,7 +134,7 @@ func (v *Dataverse) listed(value, link any) (list, error) {
 
 // row keeps the selected columns of an item and the children asked for.
 func (v *Dataverse) row(ctx context.Context, t connector.Table, q connector.Query, item map[string]any) (connector.Row, error) {
-	row := pick(item, q.Select)
+	row := pick(t, item, q.Select)
 	for name, asked := range q.Expand {
 		wire, err := expansion(t, asked)
 		if err != nil {
@@ -159,18 +166,28 @@ func (v *Dataverse) children(ctx context.Context, item map[string]any, property 
 			if token, err = v.transport.Advance(token, got.next); err != nil || token == "" {
 				return rows, err
 			}
-			got, err = v.list(ctx, got.next, maxPage)
+			got, err = v.list(ctx, got.next, paged(maxPage))
 		}
 		return nil, err
 	}
 	return nil, v.transport.Malformed("an expanded property is neither a list nor a row")
 }
 
-// pick keeps the columns asked for.
-func pick(item map[string]any, columns []string) connector.Row {
+// pick keeps the columns asked for. Decimals lose the zeros at their end, which
+// say nothing and differ between the ways by which a row comes. A lookup that leads to
+// another table than the connection says is not there: its ID names no record of that
+// table, and is not null either.
+func pick(t connector.Table, item map[string]any, columns []string) connector.Row {
 	row := make(connector.Row, len(columns))
 	for _, c := range columns {
-		if value, ok := item[c]; ok {
+		name := wire(t, c)
+		if to, ok := item[name+leadsTo].(string); ok && name != c && to != t.Refers[c] {
+			continue
+		}
+		if value, ok := item[name]; ok {
+			if n, isNumber := value.(json.Number); isNumber {
+				value = number(n)
+			}
 			row[c] = value
 		}
 	}

@@ -18,6 +18,8 @@ var verdicts = map[string]connector.Verdict{
 	"0x80040237": {Reason: "duplicate_key", Class: fault.Conflict, Text: "has a row with this key already"},
 	"0x80060892": {Reason: "duplicate_key", Class: fault.Conflict, Text: "has another row with this key already"},
 	"0x80060882": {Reason: "version_differs", Class: fault.Conflict, Text: "holds the row in another version"},
+	"0x80040227": {Reason: "has_children", Class: fault.Rejected, Text: "has other rows that refer to the row"},
+	"0x80044352": {Reason: "cursor_expired", Class: fault.Conflict, Text: "no longer knows the state of change tracking"},
 	"0x80040333": {Reason: "duplicate_detected", Class: fault.Conflict, Text: "found a duplicate by one of its own rules"},
 	"0x0":        {Reason: "bad_request", Class: fault.Rejected, Text: "refused the request as wrong; a column may not exist"},
 	"0x80048d19": {Reason: "bad_payload", Class: fault.Rejected, Text: "refused the row; a column may not exist or have another type"},

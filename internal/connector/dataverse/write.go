@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,21 +15,36 @@ import (
 	"patchbay/internal/fault"
 )
 
-// rowWriters is how many rows of a refused chunk are repeated at once.
-const rowWriters = 8
+const (
+	// rowWriters is how many rows of a refused chunk are repeated at once.
+	rowWriters = 8
+	// chunkWriters is how many chunks of a sheet are written at once.
+	chunkWriters = 4
+)
 
-// upsert is one call of Upsert under way.
+// upsert is one write under way. Its methods may run at once for rows of their own.
 type upsert struct {
 	v       *Dataverse
 	table   connector.Table
-	key     []string
-	rows    []connector.Row
+	held    func() error
 	at      []string // address of each row
+	tag     string   // query that marks the write, with its "?"; may be empty
 	results []connector.Result
+	sheet   bool // rows of a refused chunk are repeated by $batch, not one by one
+	// values is a row as JSON without its key, which stands in the address.
+	values func(i int) ([]byte, error)
+
+	mu      sync.Mutex
 	whole   error // set once a failure concerns the connection and not a row
+	settled bool  // a row has an outcome of its own
 }
 
-// Upsert writes rows by alternate key. See the package comment for how.
+// Upsert writes rows by alternate key, which Dataverse makes repeatable: one row
+// is a PATCH of its key address, several are UpsertMultiple in chunks, each one
+// transaction. A chunk that is refused is repeated row by row, so that every row
+// has an outcome of its own. A table without UpsertMultiple is written by $batch. A
+// key whose value holds one of the characters that Microsoft names (see
+// unaddressable) is refused for its row alone.
 func (v *Dataverse) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Result, error) {
 	t, err := v.config.Table(in.Table)
 	if err != nil {
@@ -36,74 +53,112 @@ func (v *Dataverse) Upsert(ctx context.Context, in connector.Upsert) ([]connecto
 	if err := errors.Join(noKey(t, in.Key), t.Check(in.Key...)); err != nil {
 		return nil, err
 	}
-	u := &upsert{v: v, table: t, key: in.Key, rows: in.Rows, at: make([]string, len(in.Rows)), results: make([]connector.Result, len(in.Rows))}
+	u := v.newUpsert(t, len(in.Rows), in.Held, in.Origin)
+	b, err := v.bindings(ctx, t, in.Rows)
+	if err != nil {
+		return nil, err
+	}
+	u.values = func(i int) ([]byte, error) { return b.payload(in.Key, in.Rows[i]) }
 	var open []int // rows without an outcome so far
 	for i, row := range in.Rows {
-		if bad := u.prepare(i, row); bad != nil {
-			u.results[i].Err = bad
-			continue
+		if u.prepare(i, in.Key, row) {
+			open = append(open, i)
 		}
-		open = append(open, i)
 	}
-	settled := len(open) < len(in.Rows)
 	for chunk := range slices.Chunk(open, v.bulk) {
-		if u.whole != nil {
-			u.fail(chunk, notSent(v.config.Name, u.whole))
-			continue
-		}
-		if u.write(ctx, chunk) {
-			settled = true
-		}
+		u.write(ctx, chunk)
 	}
-	if !settled && u.whole != nil {
+	return u.outcome()
+}
+
+func (v *Dataverse) newUpsert(t connector.Table, rows int, held func() error, origin string) *upsert {
+	return &upsert{v: v, table: t, held: held, tag: v.tagged(origin), at: make([]string, rows), results: make([]connector.Result, rows)}
+}
+
+func (u *upsert) outcome() ([]connector.Result, error) {
+	if !u.settled && u.whole != nil {
 		return nil, u.whole
 	}
 	return u.results, nil
 }
 
-func (u *upsert) prepare(i int, row connector.Row) (bad error) {
-	for column := range row {
+// prepare finds the address of a row; false: the row has its outcome already.
+func (u *upsert) prepare(i int, key []string, row connector.Row) bool {
+	err := u.names(slices.Collect(maps.Keys(row))...)
+	if err == nil {
+		var f *fault.Fault
+		if u.at[i], f = address(u.table, key, row); f == nil {
+			return true
+		}
+		err = f
+	}
+	u.settled, u.results[i].Err = true, err
+	return false
+}
+
+// names refuses what cannot be a column's name.
+func (u *upsert) names(columns ...string) error {
+	for _, column := range columns {
 		name, _ := strings.CutSuffix(column, "@odata.bind")
 		if err := (connector.Table{Name: u.table.Name}).Check(name); err != nil {
 			return err
 		}
 	}
-	at, f := address(u.table, u.key, row)
-	if f != nil {
-		return f
-	}
-	u.at[i] = at
 	return nil
 }
 
-// write writes one chunk and reports whether any row got an outcome of its own.
-func (u *upsert) write(ctx context.Context, chunk []int) bool {
+// write writes one chunk.
+func (u *upsert) write(ctx context.Context, chunk []int) {
+	if why := u.stopped(); why != nil {
+		u.fail(chunk, notSent(u.v.config.Name, why))
+		return
+	}
 	if len(chunk) == 1 {
-		return u.settle(chunk, u.one(ctx, chunk[0]))
+		u.settle(chunk, u.one(ctx, chunk[0]))
+		return
+	}
+	if u.v.withoutBulk(u.table.Name) {
+		u.batch(ctx, chunk)
+		return
 	}
 	err := u.many(ctx, chunk)
-	if err == nil || !aboutRows(err) {
-		return u.settle(chunk, err)
+	switch {
+	case err == nil || !aboutRows(err):
+		u.settle(chunk, err)
+	case fault.Of(err).Code == System+".unknown_operation": // of this table
+		u.v.lacksBulk(u.table.Name)
+		u.batch(ctx, chunk)
+	case u.sheet:
+		u.batch(ctx, chunk)
+	default:
+		u.rowByRow(ctx, chunk)
 	}
-	return u.rowByRow(ctx, chunk)
+}
+
+func (u *upsert) stopped() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.whole
 }
 
 // settle gives every row of the chunk the outcome of its one request.
-func (u *upsert) settle(chunk []int, err error) bool {
-	if err == nil {
-		return true
-	}
-	if len(chunk) == 1 && aboutRows(err) {
-		u.fail(chunk, err)
-		return true
-	}
-	u.whole = err
+func (u *upsert) settle(chunk []int, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	var f *fault.Fault
-	if !errors.As(err, &f) { // the caller gave up before anything was sent
-		f = notSent(u.v.config.Name, err)
+	switch {
+	case err == nil:
+		u.settled = true
+		return
+	case len(chunk) == 1 && aboutRows(err):
+		u.settled = true
+	default:
+		u.whole = err
+		if !errors.As(err, &f) { // the caller gave up before anything was sent
+			err = notSent(u.v.config.Name, err)
+		}
 	}
-	u.fail(chunk, f)
-	return false
+	u.fail(chunk, err)
 }
 
 func (u *upsert) fail(chunk []int, err error) {
@@ -114,78 +169,76 @@ func (u *upsert) fail(chunk []int, err error) {
 
 // rowByRow repeats a refused chunk. After a failure that concerns the connection
 // no further row is sent.
-func (u *upsert) rowByRow(ctx context.Context, chunk []int) (settled bool) {
-	next := make(chan int)
-	var mu sync.Mutex
-	var workers sync.WaitGroup
-	for range min(rowWriters, len(chunk)) {
-		workers.Go(func() {
-			for i := range next {
-				mu.Lock()
-				stopped := u.whole
-				mu.Unlock()
-				if stopped != nil {
-					u.results[i].Err = notSent(u.v.config.Name, stopped)
-					continue
-				}
-				err := u.one(ctx, i)
-				mu.Lock()
-				if u.settle([]int{i}, err) {
-					settled = true
-				}
-				mu.Unlock()
+func (u *upsert) rowByRow(ctx context.Context, chunk []int) {
+	u.each(rowWriters, slices.Chunk(chunk, 1), func(row []int) { u.write(ctx, row) })
+}
+
+// each has so many workers do the parts.
+func (u *upsert) each(workers int, parts iter.Seq[[]int], do func([]int)) {
+	next := make(chan []int)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for part := range next {
+				do(part)
 			}
 		})
 	}
-	for _, i := range chunk {
-		next <- i
+	for part := range parts {
+		next <- part
 	}
 	close(next)
-	workers.Wait()
-	return settled
+	all.Wait()
 }
 
 // one upserts a row at its key address.
 func (u *upsert) one(ctx context.Context, i int) error {
-	body, err := json.Marshal(u.values(i))
+	body, err := u.body(i)
 	if err != nil {
-		return fault.New(fault.Invalid, "connector.value", "a row of "+u.table.Name+" holds a value that JSON cannot carry", err)
+		return err
 	}
 	_, err = u.v.transport.Do(ctx, connector.Request{
-		Method: http.MethodPatch, Target: u.v.root + u.at[i] + u.v.tag, Header: writing(), Body: body, Write: true,
+		Method: http.MethodPatch, Target: u.v.root + u.at[i] + u.tag, Header: writing(), Body: body, Write: true, Held: u.held,
 	}, nil)
 	return err
 }
 
 // many upserts a chunk in one transaction.
 func (u *upsert) many(ctx context.Context, chunk []int) error {
-	targets := make([]map[string]any, len(chunk))
+	body := []byte(`{"Targets":[`)
 	for n, i := range chunk {
-		target := u.values(i)
-		target["@odata.type"] = "Microsoft.Dynamics.CRM." + u.table.Name
-		target["@odata.id"] = u.at[i]
-		targets[n] = target
+		values, err := u.body(i)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, `{"@odata.type":"Microsoft.Dynamics.CRM.`+u.table.Name+`","@odata.id":`...)
+		at, _ := json.Marshal(u.at[i]) // a text
+		body = append(body, at...)
+		if len(values) > len(`{}`) {
+			body = append(body, ',')
+		}
+		body = append(body, values[1:]...)
 	}
-	body, err := json.Marshal(map[string]any{"Targets": targets})
-	if err != nil {
-		return fault.New(fault.Invalid, "connector.value", "a row of "+u.table.Name+" holds a value that JSON cannot carry", err)
-	}
-	_, err = u.v.transport.Do(ctx, connector.Request{
-		Method: http.MethodPost, Target: u.v.root + u.table.Path + "/Microsoft.Dynamics.CRM.UpsertMultiple" + u.v.tag,
-		Header: writing(), Body: body, Write: true,
+	body = append(body, `]}`...)
+	_, err := u.v.transport.Do(ctx, connector.Request{
+		Method: http.MethodPost, Target: u.v.root + u.table.Path + "/Microsoft.Dynamics.CRM.UpsertMultiple" + u.tag,
+		Header: writing(), Body: body, Write: true, Held: u.held,
 	}, nil)
 	return err
 }
 
-// values is the row without its key, which stands in the address.
-func (u *upsert) values(i int) map[string]any {
-	values := make(map[string]any, len(u.rows[i])+2)
-	for column, value := range u.rows[i] {
-		if !slices.Contains(u.key, column) {
-			values[column] = value
-		}
+func (u *upsert) body(i int) ([]byte, error) {
+	body, err := u.values(i)
+	if f := new(fault.Fault); errors.As(err, &f) {
+		return nil, f
 	}
-	return values
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "connector.value", "a row of "+u.table.Name+" holds a value that JSON cannot carry", err)
+	}
+	return body, nil
 }
 
 // aboutRows reports whether a refusal may concern one row and not all that is

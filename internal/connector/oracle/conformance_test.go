@@ -24,7 +24,7 @@ func TestOracleKeepsTheContract(t *testing.T) {
 		}
 		return body
 	}
-	conformance.Run(t, conformance.Harness{
+	h := conformance.Harness{
 		Build: oracle.Build,
 		Config: connector.Config{System: oracle.System, Tables: map[string]connector.Table{
 			"items": {Path: "itemsV2", Keys: [][]string{{"ItemNumber"}}},
@@ -42,5 +42,7 @@ func TestOracleKeepsTheContract(t *testing.T) {
 			}
 			return fmt.Appendf(nil, `{"title":"t","status":"%d","o:errorDetails":[{"detail":"canary","o:errorCode":"27014","o:errorPath":"/ItemNumber"}]}`, status)
 		},
-	})
+	}
+	t.Run("rows", func(t *testing.T) { t.Parallel(); conformance.Run(t, h) })
+	t.Run("sheets", func(t *testing.T) { t.Parallel(); conformance.Run(t, conformance.Sheets(h)) })
 }

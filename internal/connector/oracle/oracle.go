@@ -30,7 +30,10 @@ type Oracle struct {
 
 var (
 	_ connector.PageReader = (*Oracle)(nil)
+	_ connector.Extractor  = (*Oracle)(nil)
+	_ connector.Describer  = (*Oracle)(nil)
 	_ connector.Prober     = (*Oracle)(nil)
+	_ connector.Expeditor  = (*Oracle)(nil)
 )
 
 // New makes the connector of one connection. Options: version of the resources
@@ -62,6 +65,13 @@ func New(c connector.Config, d connector.Deps) (*Oracle, error) {
 
 // Build is New as the registry wants it.
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
+
+// Urgent implements connector.Expeditor.
+func (o *Oracle) Urgent() any {
+	u := *o
+	u.transport = o.transport.Urgent()
+	return &u
+}
 
 // Probe asks for the description of one resource, which needs valid credentials
 // and touches no data.

@@ -41,11 +41,9 @@ func (o *Oracle) ReadPage(ctx context.Context, q connector.Query, token string) 
 	if err != nil {
 		return connector.Page{}, err
 	}
-	offset := 0
-	if token != "" {
-		if offset, err = strconv.Atoi(token); err != nil || offset <= 0 {
-			return connector.Page{}, connector.BadToken()
-		}
+	offset, err := offsetOf(token)
+	if err != nil {
+		return connector.Page{}, err
 	}
 	got, err := r.fetch(ctx, offset, "onlyData=true")
 	if err != nil {
@@ -137,8 +135,8 @@ func (r *read) target(offset int, shape string) (string, error) {
 	b.WriteString(r.o.root)
 	b.WriteString(r.table.Path)
 	b.WriteByte('?')
-	if len(r.query.Where) > 0 {
-		q, err := rowmatch(r.table, r.query.Where)
+	if len(r.query.Where) > 0 || r.query.Since != nil {
+		q, err := rowmatch(r.table, r.query.Where, r.query.Since)
 		if err != nil {
 			return "", err
 		}
@@ -197,9 +195,9 @@ func covers(where []connector.Match, key []string) bool {
 }
 
 // rowmatch writes the where clause in the q syntax of framework version 2 and
-// later.
-func rowmatch(table connector.Table, where []connector.Match) (string, error) {
-	terms := make([]string, len(where))
+// later. A watermark is compared as a text in the form that rows have.
+func rowmatch(table connector.Table, where []connector.Match, since *connector.Since) (string, error) {
+	terms := make([]string, len(where), len(where)+1)
 	for i, m := range where {
 		if err := table.Check(m.Column); err != nil {
 			return "", err
@@ -213,6 +211,16 @@ func rowmatch(table connector.Table, where []connector.Match) (string, error) {
 			return "", fault.Invalidf("connector.value", "column %s of %s cannot be compared with a list or an object", m.Column, table.Name)
 		}
 		terms[i] = m.Column + "=" + value
+	}
+	if since != nil {
+		if err := table.Check(since.Column); err != nil {
+			return "", err
+		}
+		value, ok := connector.Literal(since.Value)
+		if !ok || since.Value == nil {
+			return "", fault.Invalidf("connector.value", "table %s: a watermark of %s is one value", table.Name, since.Column)
+		}
+		terms = append(terms, since.Column+">="+value)
 	}
 	return strings.Join(terms, " and "), nil
 }

@@ -73,6 +73,26 @@ func TestConnectorSendsWhatIsNotedAndReadsWhatIsAnswered(t *testing.T) {
 			fault.Rejected, "oracle.bad_request"),
 		"oracle/13-unauthorized": fails(one, fault.Unauthorized, "oracle.unauthorized"),
 		"oracle/14-throttled":    fails(one, fault.Throttled, "oracle.throttled"),
+		"oracle/16-onhand-balances": func(t *testing.T, o *oracle.Oracle) {
+			t.Helper()
+			q := connector.Query{Table: "stock", Select: []string{"ItemNumber", "SubinventoryCode", "PrimaryQuantity", "PrimaryUOMCode", "LotNumber"}, Limit: 2,
+				Where: []connector.Match{{Column: "OrganizationCode", Value: "V1"}, {Column: "SummaryLevel", Value: "Subinventory"}}}
+			got, err := o.ExtractPage(t.Context(), q, "")
+			require.NoError(t, err)
+			require.Equal(t, "2", got.Next)
+			require.Equal(t, 2, got.Rows())
+			require.Equal(t, []connector.Cell{[]byte(`"AS54888"`), []byte(`"STORES"`), []byte(`7.125`), []byte(`"Ea"`), []byte(`null`)}, got.Row(1))
+		},
+		"oracle/17-onhand-without-level": fails(connector.Query{Table: "stock", Select: []string{"ItemNumber"}}, fault.Rejected, "oracle.bad_request"),
+		"oracle/18-since": read(connector.Query{Table: "items", Select: []string{"ItemNumber"}, Since: &connector.Since{Column: "LastUpdateDateTime", Value: "2026-01-15T09:30:00+00:00"}}, "",
+			connector.Page{Rows: []connector.Row{{"ItemNumber": "AS54888"}}}),
+		"oracle/19-describe-balances": func(t *testing.T, o *oracle.Oracle) {
+			t.Helper()
+			got, err := o.Describe(t.Context(), "stock")
+			require.NoError(t, err)
+			require.Equal(t, connector.Description{Columns: []connector.Described{
+				{Name: "OrganizationId", Type: "int", Nullable: true}, {Name: "OrganizationCode", Type: "string", Nullable: true, Length: 18}}}, got)
+		},
 		"oracle/15-describe": func(t *testing.T, o *oracle.Oracle) {
 			t.Helper()
 			require.NoError(t, o.Probe(t.Context()))
@@ -126,8 +146,9 @@ func playedBy(t *testing.T, x wiretest.Exchange) *oracle.Oracle {
 	}
 	o, err := oracle.New(connector.Config{
 		Name: "oracle-plm", System: oracle.System, URL: s.URL,
-		Auth:   connector.Auth{Kind: "oauth2", TokenURL: s.URL + "/token", ClientID: "patchbay", ClientSecret: "s"},
-		Tables: map[string]connector.Table{"items": items},
+		Auth: connector.Auth{Kind: "oauth2", TokenURL: s.URL + "/token", ClientID: "patchbay", ClientSecret: "s"},
+		Tables: map[string]connector.Table{"items": items,
+			"stock": {Path: "inventoryOnhandBalances", Keys: [][]string{{"ItemNumber", "SubinventoryCode"}}}},
 	}, connector.Deps{Client: s.Client()})
 	require.NoError(t, err)
 	return o

@@ -26,6 +26,8 @@ type bundle struct {
 	config connector.Config
 	pg     *postgres.Postgres
 	sql    *pgx.Conn // what a person at the database sees
+	// resolve gives the values of the connection's references.
+	resolve func(string) (string, error)
 }
 
 func newBundle(t *testing.T, change ...func(*connector.Config)) *bundle {
@@ -56,7 +58,8 @@ func newBundle(t *testing.T, change ...func(*connector.Config)) *bundle {
 	for _, c := range change {
 		c(&b.config)
 	}
-	b.pg = b.build(func(text string) (string, error) { return secrets.Replace(text), nil })
+	b.resolve = func(text string) (string, error) { return secrets.Replace(text), nil }
+	b.pg = b.build(b.resolve)
 	return b
 }
 
@@ -76,6 +79,18 @@ func markers(t *testing.T) string {
 	found := regexp.MustCompile("(?s)```sql\n(create table patchbay_effect.*?)```").FindSubmatch(text)
 	require.NotNil(t, found)
 	return string(found[1])
+}
+
+// connect gives one more connection of a person.
+func (b *bundle) connect() *pgx.Conn {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), b.owner)
+	if err != nil {
+		b.Error(err)
+		return nil
+	}
+	b.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
 }
 
 func (b *bundle) exec(sql string) {

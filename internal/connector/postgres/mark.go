@@ -73,21 +73,7 @@ func (u *upsert) mark(ctx context.Context, tx pgx.Tx, chunk []int, fenced map[in
 	for n, i := range chunk {
 		list[n] = u.in.Marks[i]
 	}
-	body := marks(list)
-	ours, err := scan(tx.Query(ctx, `
-		insert into `+u.p.markers+` as m (cause, step, key, fence, applied_at)
-		select cause, step, key, fence, now() from `+marked+` order by cause, step, key
-		on conflict (cause, step, key) do update set fence = excluded.fence, applied_at = excluded.applied_at
-		where m.applied_at is null and m.fence <= excluded.fence
-		returning m.cause, m.step, m.key, true`, body))
-	if err != nil {
-		return nil, u.p.missing(err)
-	}
-	if len(ours) == len(chunk) {
-		return chunk, nil
-	}
-	others, err := scan(tx.Query(ctx, `
-		select m.cause, m.step, m.key, m.applied_at is not null from `+u.p.markers+` as m join `+marked+` using (cause, step, key)`, body))
+	ours, others, err := u.p.claim(ctx, tx, list)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +87,27 @@ func (u *upsert) mark(ctx context.Context, tx pgx.Tx, chunk []int, fenced map[in
 		}
 	}
 	return write, nil
+}
+
+// claim sets marks in the transaction of what they stand for. ours are those that it
+// set; of the others it tells which are set already.
+func (p *Postgres) claim(ctx context.Context, tx pgx.Tx, list []connector.Mark) (ours, others map[place]bool, err error) {
+	body := marks(list)
+	ours, err = scan(tx.Query(ctx, `
+		insert into `+p.markers+` as m (cause, step, key, fence, applied_at)
+		select cause, step, key, fence, now() from `+marked+` order by cause, step, key
+		on conflict (cause, step, key) do update set fence = excluded.fence, applied_at = excluded.applied_at
+		where m.applied_at is null and m.fence <= excluded.fence
+		returning m.cause, m.step, m.key, true`, body))
+	if err != nil {
+		return nil, nil, p.missing(err)
+	}
+	if len(ours) == len(list) {
+		return ours, nil, nil
+	}
+	others, err = scan(tx.Query(ctx, `
+		select m.cause, m.step, m.key, m.applied_at is not null from `+p.markers+` as m join `+marked+` using (cause, step, key)`, body))
+	return ours, others, err
 }
 
 // missing says what to do where the table of the marks is not there.

@@ -113,3 +113,28 @@ func TestADatabaseWithoutTheTableOfMarksSaysWhatToDo(t *testing.T) {
 	require.Equal(t, "connector.markers", fault.Of(err).Code)
 	require.Equal(t, "0", b.text(`select count(*) from "Acc".invoice`))
 }
+
+// A worker that was frozen while it wrote commits nothing further.
+func TestAWriterThatMayNotSendAnyMoreCommitsNoFurtherChunk(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *connector.Config) { c.Options = map[string]string{"bulk": "2"} })
+	asked := 0
+	held := func() error {
+		if asked++; asked == 1 {
+			return nil
+		}
+		return fault.New(fault.Unavailable, "worker.frozen", "its worker stood still for a while", nil)
+	}
+	rows := []connector.Row{{"Number": "1"}, {"Number": "2"}, {"Number": "3"}, {"Number": "4"}, {"Number": "5"}, {"Number": "6"}}
+	results, err := b.pg.Upsert(t.Context(), connector.Upsert{Table: "invoice", Key: []string{"Number"}, Rows: rows, Marks: mark(1, "1", "2", "3", "4", "5", "6"), Held: held})
+	require.NoError(t, err)
+	for i, code := range []string{"", "", "worker.frozen", "worker.frozen", "postgres.not_sent", "postgres.not_sent"} {
+		got := ""
+		if f := fault.Of(results[i].Err); f != nil {
+			got = f.Code
+		}
+		require.Equal(t, code, got, "row %d", i)
+	}
+	require.Equal(t, "2", b.text(`select count(*) from "Acc".invoice`))
+	require.Equal(t, "2", b.text(`select count(*) from patchbay_effect`), "a mark comes with its row or not at all")
+}

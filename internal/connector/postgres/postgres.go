@@ -25,6 +25,9 @@ const (
 	maxBulk         = 5000
 	defaultPage     = 1000
 	maxPage         = 5000
+	defaultSheet    = 10_000
+	maxSheet        = 50_000
+	perTimeout      = 2_500 // rows of a sheet that may take the time of one call
 	defaultTimeout  = 30 * time.Second
 	defaultMaxBytes = 16 << 20
 	idleFor         = time.Minute // how long a connection is kept that nobody uses
@@ -39,12 +42,16 @@ type (
 		gate    *connector.Gate
 		markers string // quoted
 		bulk    int
+		origins bool // what a write is marked with, and a stream tells
 		bytes   int64
 		timeout time.Duration
 
-		mu   sync.Mutex
-		idle []idle
-		keys map[string]bool // by table: its first key is known never to be null
+		mu      sync.Mutex
+		idle    []idle
+		keys    map[string]bool   // by table: its first key is known never to be null
+		shapes  map[string]shape  // by quoted path
+		formats map[uint32]format // of types that are not PostgreSQL's own
+		streams []*stream         // that are open
 	}
 
 	idle struct {
@@ -60,6 +67,14 @@ var (
 	_ connector.Conditional = (*Postgres)(nil)
 	_ connector.Marker      = (*Postgres)(nil)
 	_ connector.Prober      = (*Postgres)(nil)
+	_ connector.Extractor   = (*Postgres)(nil)
+	_ connector.Loader      = (*Postgres)(nil)
+	_ connector.Describer   = (*Postgres)(nil)
+	_ connector.Tailer      = (*Postgres)(nil)
+	_ connector.Chunker     = (*Postgres)(nil)
+	_ connector.Versioned   = (*Postgres)(nil)
+	_ connector.Identities  = (*Postgres)(nil)
+	_ connector.FeedReader  = (*Postgres)(nil)
 )
 
 // New makes the connector of one connection.
@@ -71,11 +86,18 @@ func New(c connector.Config, d connector.Deps) (*Postgres, error) {
 		return nil, fault.Invalidf("connector.auth", "connection %s: a database takes auth kind basic, with username and password", c.Name)
 	}
 	c.System = System
-	p := &Postgres{config: c, deps: d, gate: connector.NewGate(c, d), bulk: defaultBulk, keys: map[string]bool{},
+	p := &Postgres{config: c, deps: d, gate: connector.NewGate(c, d), bulk: defaultBulk, keys: map[string]bool{}, shapes: map[string]shape{}, formats: map[uint32]format{},
 		bytes: cmp.Or(max(c.Limits.MaxBytes, 0), defaultMaxBytes), timeout: cmp.Or(max(c.Limits.Timeout, 0), defaultTimeout)}
 	var err error
 	if p.markers, err = p.relation(cmp.Or(c.Options["markers"], defaultMarkers)); err != nil {
 		return nil, err
+	}
+	switch c.Options["origin"] {
+	case "", "on":
+		p.origins = true
+	case "off":
+	default:
+		return nil, fault.Invalidf("connector.option", "connection %s: option origin is on or off", c.Name)
 	}
 	if bulk := c.Options["bulk"]; bulk != "" {
 		if p.bulk, err = strconv.Atoi(bulk); err != nil || p.bulk < 1 || p.bulk > maxBulk {
@@ -133,7 +155,11 @@ func (p *Postgres) table(name string) (connector.Table, error) {
 // with has use work on a connection when the gate lets it through. What use returns
 // is a fault already.
 func (p *Postgres) with(ctx context.Context, what string, use func(inner context.Context, c *pgx.Conn) error) error {
-	return p.gate.Pass(ctx, what, func(inner context.Context) error {
+	return p.during(ctx, p.gate, what, use)
+}
+
+func (p *Postgres) during(ctx context.Context, gate *connector.Gate, what string, use func(inner context.Context, c *pgx.Conn) error) error {
+	return gate.Pass(ctx, what, func(inner context.Context) error {
 		c := p.kept(inner)
 		if c == nil {
 			var err error
@@ -189,6 +215,15 @@ func hangUp(ctx context.Context, c *pgx.Conn) {
 
 // dial opens a connection; references are resolved anew each time (promise 9).
 func (p *Postgres) dial(ctx context.Context) (*pgx.Conn, error) {
+	c, err := p.address()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.ConnectConfig(ctx, c)
+}
+
+// address is where to dial and how.
+func (p *Postgres) address() (*pgx.ConnConfig, error) {
 	values := make([]string, 3)
 	for i, text := range []string{p.config.URL, p.config.Auth.Username, p.config.Auth.Password} {
 		var err error
@@ -217,7 +252,8 @@ func (p *Postgres) dial(ctx context.Context) (*pgx.Conn, error) {
 	c.RuntimeParams["application_name"] = "patchbay"
 	c.RuntimeParams["timezone"] = "UTC"
 	c.RuntimeParams["datestyle"] = "ISO"
-	return pgx.ConnectConfig(ctx, c)
+	c.RuntimeParams["client_encoding"] = "UTF8"
+	return c, nil
 }
 
 // noKey refuses a key without columns.

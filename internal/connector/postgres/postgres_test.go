@@ -65,7 +65,7 @@ func TestARefusedRowTakesNoOtherAlongAndShowsNothing(t *testing.T) {
 	rows[39]["amount"] = json.Number("99999999999999999999")
 	results, err := b.upsert(b.pg, nil, rows...)
 	require.NoError(t, err)
-	want := map[int]string{3: "postgres.check", 7: "postgres.too_long", 11: "postgres.duplicate_key", 19: "postgres.value", 23: "postgres.key_missing",
+	want := map[int]string{3: "postgres.check", 7: "postgres.too_long", 11: "postgres.duplicate_key", 19: "postgres.invalid_date", 23: "postgres.key_missing",
 		29: "postgres.null", 31: "postgres.unknown_column", 37: "postgres.value", 39: "postgres.out_of_range"}
 	delete(want, 31) // the schema is unknown here: the statement itself is wrong, see below
 	for i, r := range results {

@@ -18,18 +18,9 @@ import (
 
 // ReadPage reads one page, in the order of the table's first key.
 func (p *Postgres) ReadPage(ctx context.Context, q connector.Query, token string) (connector.Page, error) {
-	t, err := p.table(q.Table)
+	t, err := p.asked(q)
 	if err != nil {
 		return connector.Page{}, err
-	}
-	if len(q.Select) == 0 {
-		return connector.Page{}, fault.Invalidf("connector.select", "a read of %s selects no column", q.Table)
-	}
-	if len(q.Expand) > 0 {
-		return connector.Page{}, fault.Invalidf("connector.expand", "table %s: a table of a database has no child rows", t.Name)
-	}
-	if len(t.Keys) == 0 {
-		return connector.Page{}, fault.Invalidf("connector.key", "table %s declares no key, by which its pages could follow one another", t.Name)
 	}
 	key := t.Keys[0]
 	conditions, args, err := where(t, key, q, token)
@@ -72,17 +63,40 @@ func (p *Postgres) ReadPage(ctx context.Context, q connector.Query, token string
 	return page, nil
 }
 
+// asked refuses what is no read of a table.
+func (p *Postgres) asked(q connector.Query) (connector.Table, error) {
+	t, err := p.table(q.Table)
+	if err != nil {
+		return t, err
+	}
+	if len(q.Select) == 0 {
+		return t, fault.Invalidf("connector.select", "a read of %s selects no column", q.Table)
+	}
+	if len(q.Expand) > 0 {
+		return t, fault.Invalidf("connector.expand", "table %s: a table of a database has no child rows", t.Name)
+	}
+	if len(t.Keys) == 0 {
+		return t, fault.Invalidf("connector.key", "table %s declares no key, by which its pages could follow one another", t.Name)
+	}
+	if err := named(t, t.Keys[0], q.Select...); err != nil {
+		return t, err
+	}
+	for _, m := range q.Where {
+		if err := t.Check(m.Column); err != nil {
+			return t, err
+		}
+	}
+	if q.Since != nil {
+		err = t.Check(q.Since.Column)
+	}
+	return t, err
+}
+
 // where makes the conditions of a page and their parameters.
 func where(t connector.Table, key []string, q connector.Query, token string) (conditions string, args []string, err error) {
-	if err := named(t, key, q.Select...); err != nil {
-		return "", nil, err
-	}
 	var all []string
 	wanted := connector.Row{}
 	for _, m := range q.Where {
-		if err := t.Check(m.Column); err != nil {
-			return "", nil, err
-		}
 		column := pgx.Identifier{m.Column}.Sanitize()
 		switch m.Value.(type) {
 		case nil:
@@ -103,6 +117,15 @@ func where(t connector.Table, key []string, q connector.Query, token string) (co
 			return "", nil, err
 		}
 		args = append(args, body)
+	}
+	if q.Since != nil {
+		body, err := encode(t, connector.Row{q.Since.Column: q.Since.Value})
+		if err != nil {
+			return "", nil, err
+		}
+		args = append(args, body)
+		column := pgx.Identifier{q.Since.Column}.Sanitize() // of a row without it nobody knows when it was changed
+		all = append(all, fmt.Sprintf("(t.%s is null or t.%s >= (select r.%s from json_populate_record(null::%s, $%d::json) as r))", column, column, column, t.Path, len(args)))
 	}
 	if token != "" {
 		last, err := position(key, token)

@@ -29,6 +29,9 @@ var verdicts = map[string]verdict{
 	"23":    {fault.Rejected, "constraint", "refused the row by a constraint"},
 	"22001": {fault.Rejected, "too_long", "refused a value as too long"},
 	"22003": {fault.Rejected, "out_of_range", "refused a number as out of range"},
+	"22007": {fault.Rejected, "invalid_date", "refused a date that is none"},
+	"22008": {fault.Rejected, "invalid_date", "refused a date that is none"},
+	"22021": {fault.Rejected, "encoding", "refused a text that is not in its encoding"},
 	"22":    {fault.Rejected, "value", "refused a value of the wrong form"},
 	"21":    {fault.Rejected, "twice", "takes two of the rows for one"},
 	"44":    {fault.Rejected, "check", "refused the row by the check of a view"},
@@ -51,7 +54,7 @@ var verdicts = map[string]verdict{
 var failing = verdict{fault.Unavailable, "unavailable", "could not do its work"}
 
 // ofTheRow are the reasons that may concern one row and not all that is sent now.
-var ofTheRow = []string{"duplicate_key", "null", "reference", "check", "constraint", "too_long", "out_of_range", "value", "twice", "raised"}
+var ofTheRow = []string{"duplicate_key", "null", "reference", "check", "constraint", "too_long", "out_of_range", "invalid_date", "encoding", "value", "twice", "raised"}
 
 // fault classifies an error once; sent says that a write may have taken effect.
 func (p *Postgres) fault(outer, inner context.Context, sent bool, err error) error {

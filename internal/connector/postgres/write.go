@@ -116,8 +116,7 @@ func (u *upsert) transact(ctx context.Context, chunk []int) error {
 			return u.p.fault(ctx, inner, false, err)
 		}
 		defer func() { _ = tx.Rollback(inner) }() // of what was committed it does nothing
-		// A statement that nobody waits for any more must not hold locks.
-		_, err = tx.Exec(inner, `select set_config('statement_timeout', $1, true)`, fmt.Sprint(max(u.p.timeout.Milliseconds(), 1)))
+		err = u.p.begin(inner, tx, 1, u.in.Origin)
 		fenced := map[int]error{}
 		if err == nil && len(u.in.Marks) > 0 {
 			chunk, err = u.mark(inner, tx, chunk, fenced)
@@ -128,7 +127,7 @@ func (u *upsert) transact(ctx context.Context, chunk []int) error {
 		if err != nil {
 			return u.p.fault(ctx, inner, false, err)
 		}
-		sent, err := u.p.gate.Commit(func() (bool, error) {
+		sent, err := u.p.gate.Commit(u.in.Held, func() (bool, error) {
 			if err := inner.Err(); err != nil || c.IsClosed() {
 				return false, cmp.Or(err, pgconn.ErrConnClosed)
 			}
@@ -178,11 +177,7 @@ func (u *upsert) statement(columns []string) string {
 			sets = append(sets, fmt.Sprintf("%[1]s = excluded.%[1]s", pgx.Identifier{c}.Sanitize()))
 		}
 	}
-	then := "nothing"
-	if len(sets) > 0 {
-		then = "update set " + strings.Join(sets, ", ")
-	}
 	// In the order of the key: two who write the same rows wait and do not deadlock.
 	return fmt.Sprintf(`insert into %s (%s) select %s from json_populate_recordset(null::%s, $1::json) as r order by %s on conflict (%s) do %s`,
-		u.table.Path, quoted("", columns), quoted("r.", columns), u.table.Path, quoted("r.", u.in.Key), quoted("", u.in.Key), then)
+		u.table.Path, quoted("", columns), quoted("r.", columns), u.table.Path, quoted("r.", u.in.Key), quoted("", u.in.Key), update(sets))
 }

@@ -12,6 +12,8 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -35,6 +37,7 @@ func (s *System) batch(ctx context.Context, tx storage.Tx, r *request) (exchange
 	if !bytes.HasSuffix(r.Body, []byte("\r\n")) || bytes.Count(r.Body, []byte("\n")) != bytes.Count(r.Body, []byte("\r\n"))+loneFeeds(r.Body) {
 		return exchange.Answer{}, unreadable()
 	}
+	r.Parts = nil // of an attempt that lost a race
 	b := &batcher{System: s, tx: tx, r: r, out: multipart.NewWriter(&bytes.Buffer{})}
 	var body bytes.Buffer
 	b.out = multipart.NewWriter(&body)
@@ -244,7 +247,27 @@ func (b *batcher) aim(sub *exchange.Call, target string, references map[string]s
 		return unreadable()
 	}
 	sub.Path, sub.RawPath, sub.RawQuery = decoded, path, query
+	if text := sub.Method + " " + withoutValues(path, query); !slices.Contains(b.r.Parts, text) && len(b.r.Parts) < maxParts {
+		b.r.Parts = append(b.r.Parts, text)
+	}
 	return nil
+}
+
+// maxParts bounds the kinds of operations of one batch that the record holds.
+const maxParts = 50
+
+var (
+	inBrackets = regexp.MustCompile(`\([^)]*\)`)
+	inQuotes   = regexp.MustCompile(`'[^']*'`)
+)
+
+// withoutValues is an address that names tables and columns and no row.
+func withoutValues(path, query string) string {
+	decoded, err := url.QueryUnescape(query)
+	if err != nil {
+		decoded = query
+	}
+	return inBrackets.ReplaceAllString(path, "()") + "?" + inQuotes.ReplaceAllString(strings.ReplaceAll(decoded, "''", ""), "''")
 }
 
 func headOf(s string) string {
@@ -272,7 +295,7 @@ func bodyOf(s string) string {
 func (b *batcher) write(to *multipart.Writer, id string, a exchange.Answer) {
 	head := textproto.MIMEHeader{"Content-Type": {"application/http"}, "Content-Transfer-Encoding": {"binary"}}
 	if id != "" {
-		head.Set("Content-ID", id)
+		head["Content-ID"] = []string{id} // as it is written, not as Go writes it
 	}
 	w, _ := to.CreatePart(head)
 	_, _ = fmt.Fprintf(w, "HTTP/1.1 %d %s\r\n", a.Status, http.StatusText(a.Status))

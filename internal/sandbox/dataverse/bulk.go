@@ -21,7 +21,7 @@ type aimed struct {
 // bulk is CreateMultiple, UpdateMultiple and UpsertMultiple: one transaction,
 // and the first error undoes all.
 func (s *System) bulk(ctx context.Context, tx storage.Tx, r *request, t *Table, action string) (exchange.Answer, error) {
-	if !slices.Contains([]string{"CreateMultiple", "UpdateMultiple", "UpsertMultiple", "DeleteMultiple"}, action) {
+	if t.Single || !slices.Contains([]string{"CreateMultiple", "UpdateMultiple", "UpsertMultiple", "DeleteMultiple"}, action) {
 		return exchange.Answer{}, &problem{status: http.StatusNotFound, message: "No HTTP resource was found that matches the request URI '" + r.Base + r.Path + "'."}
 	}
 	if action == "DeleteMultiple" {
@@ -174,11 +174,12 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 	for _, row := range rows {
 		found[keyOf(row)] = row
 	}
-	versions, err := tx.Versions(ctx, len(list))
+	versions, err := s.draw(ctx, tx, len(list))
 	if err != nil {
-		return fmt.Errorf("numbering the rows of a bulk action: %w", err)
+		return err
 	}
 	var inserts, updates, after []storage.Row
+	var events []event
 	for i, a := range list {
 		old := found[keys[i]]
 		if old == nil && !upsert {
@@ -207,6 +208,7 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 				return err
 			}
 			inserts = append(inserts, made)
+			events = append(events, event{message: "Create", now: made})
 			continue
 		}
 		now, delta, err := s.changedRow(r, t, old, set, versions[i])
@@ -214,6 +216,7 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 			return err
 		}
 		updates = append(updates, delta)
+		events = append(events, event{message: "Update", old: old, now: now, set: set})
 		if t.rekeyed(set) {
 			after = append(after, now)
 		}
@@ -228,6 +231,11 @@ func (s *System) write(ctx context.Context, tx storage.Tx, r *request, t *Table,
 	}
 	if err := tx.Update(ctx, t.rows, updates...); err != nil {
 		return fmt.Errorf("changing the rows of a bulk action: %w", err)
+	}
+	for _, e := range events {
+		if err := s.raise(ctx, tx, r, t, e); err != nil {
+			return err
+		}
 	}
 	return nil
 }

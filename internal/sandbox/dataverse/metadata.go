@@ -1,6 +1,7 @@
 package dataverse
 
 import (
+	"context"
 	"encoding/xml"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/ordered"
+	"patchbay/internal/sandbox/storage"
 )
 
 // businessUnit is the one unit of every environment.
@@ -75,11 +77,15 @@ func (s *System) metadata() exchange.Answer {
 
 // definitions answers EntityDefinitions, by name or filtered by one equality,
 // with Attributes and Keys below or expanded.
-func (s *System) definitions(r *request) (exchange.Answer, error) {
+func (s *System) definitions(ctx context.Context, tx storage.Tx, r *request) (exchange.Answer, error) {
 	if r.Method != http.MethodGet {
 		return exchange.Answer{}, wrongVerb(r)
 	}
 	values, err := readQuery(r.RawQuery)
+	if err != nil {
+		return exchange.Answer{}, err
+	}
+	ids, err := s.env.identities(ctx, tx)
 	if err != nil {
 		return exchange.Answer{}, err
 	}
@@ -88,7 +94,7 @@ func (s *System) definitions(r *request) (exchange.Answer, error) {
 	if !keyed {
 		list := []*ordered.Object{}
 		for _, t := range s.env.Tables {
-			o := t.definition(only, values.Get("$expand"))
+			o := t.definition(only, values.Get("$expand"), ids)
 			if definitionMatches(t, values.Get("$filter")) {
 				list = append(list, o)
 			}
@@ -100,7 +106,7 @@ func (s *System) definitions(r *request) (exchange.Answer, error) {
 		t = s.env.byLogical[strings.Trim(v, "'")]
 	} else {
 		for _, x := range s.env.Tables {
-			if x.metadataID() == strings.ToLower(key) {
+			if ids.table(x) == strings.ToLower(key) {
 				t = x
 			}
 		}
@@ -109,7 +115,7 @@ func (s *System) definitions(r *request) (exchange.Answer, error) {
 		return exchange.Answer{}, refuse(http.StatusNotFound, "0x80060888", "Could not find an entity with the key %s.", key)
 	}
 	if len(r.segments) == 1 {
-		return reply(http.StatusOK, t.definition(only, values.Get("$expand")).First("@odata.context", r.service+"/$metadata#EntityDefinitions/$entity")), nil
+		return reply(http.StatusOK, t.definition(only, values.Get("$expand"), ids).First("@odata.context", r.service+"/$metadata#EntityDefinitions/$entity")), nil
 	}
 	context := r.service + "/$metadata#EntityDefinitions('" + t.Logical + "')/" + r.segments[1]
 	switch r.segments[1] {
@@ -118,11 +124,11 @@ func (s *System) definitions(r *request) (exchange.Answer, error) {
 		if len(r.segments) > 2 {
 			kind = strings.TrimSuffix(strings.TrimPrefix(r.segments[2], "Microsoft.Dynamics.CRM."), "AttributeMetadata")
 		}
-		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.attributes(only, kind))), nil
+		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.attributes(only, kind, ids))), nil
 	case "Keys":
-		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.keys(only))), nil
+		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.keys(only, ids))), nil
 	case "ManyToOneRelationships", "OneToManyRelationships":
-		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.relationships(r.segments[1]))), nil
+		return reply(http.StatusOK, ordered.New("@odata.context", context, "value", t.relationships(r.segments[1], only, ids))), nil
 	default:
 		return exchange.Answer{}, noSegment(r.segments[1])
 	}
@@ -161,58 +167,56 @@ func definitionMatches(t *Table, filter string) bool {
 	return false
 }
 
-func (t *Table) metadataID() string {
-	sum := uint64(14695981039346656037)
-	for _, b := range []byte(t.Logical) {
-		sum = (sum ^ uint64(b)) * 1099511628211
-	}
-	return fmt.Sprintf("70816501-edb9-4740-a16c-%012x", sum&0xffffffffffff)
-}
-
 func label(text string) *ordered.Object {
 	one := ordered.New("Label", text, "LanguageCode", 1033, "IsManaged", true)
 	return ordered.New("LocalizedLabels", []*ordered.Object{one}, "UserLocalizedLabel", one)
 }
 
-func (t *Table) definition(only func(string) bool, expand string) *ordered.Object {
+func (t *Table) definition(only func(string) bool, expand string, ids identities) *ordered.Object {
 	ownership := "OrganizationOwned"
 	if t.Owned {
 		ownership = "UserOwned"
 	}
 	o := pick(only, "LogicalName", t.Logical, "SchemaName", t.Logical, "EntitySetName", t.Set, "LogicalCollectionName", t.Set,
 		"PrimaryIdAttribute", t.Primary, "PrimaryNameAttribute", t.NameColumn, "DisplayName", label(t.Label), "OwnershipType", ownership,
-		"ChangeTrackingEnabled", true, "IsOptimisticConcurrencyEnabled", true, "IsCustomEntity", strings.HasPrefix(t.Logical, "msx_"),
-		"TableType", "Standard", "MetadataId", t.metadataID())
+		"ChangeTrackingEnabled", !t.Untracked, "IsOptimisticConcurrencyEnabled", true, "IsCustomEntity", strings.HasPrefix(t.Logical, "msx_"),
+		"TableType", "Standard", "MetadataId", ids.table(t))
 	for _, part := range splitTop(expand, ',') {
 		name, inner, _ := strings.Cut(strings.TrimSuffix(part, ")"), "(")
 		inside := selected(strings.TrimPrefix(inner, "$select="))
 		switch name {
 		case "Attributes":
-			o.Set("Attributes", t.attributes(inside, ""))
+			o.Set("Attributes", t.attributes(inside, "", ids))
 		case "Keys":
-			o.Set("Keys", t.keys(inside))
+			o.Set("Keys", t.keys(inside, ids))
 		}
 	}
 	return o
 }
 
-func (t *Table) attributes(only func(string) bool, kind string) []*ordered.Object {
+func (t *Table) attributes(only func(string) bool, kind string, ids identities) []*ordered.Object {
 	list := []*ordered.Object{}
 	for i := range t.Columns {
 		c := &t.Columns[i]
-		if kind != "" && string(c.Type) != kind {
+		if !ids.present(t, c) {
 			continue
 		}
 		kindName := string(c.Type)
 		if c.Type == DateOnly {
 			kindName = "DateTime"
 		}
+		if kind != "" && kindName != kind {
+			continue
+		}
 		o := pick(only, "LogicalName", c.Name, "SchemaName", c.Name, "AttributeType", kindName, "AttributeTypeName", ordered.New("Value", kindName+"Type"),
 			"EntityLogicalName", t.Logical, "IsPrimaryId", c.Name == t.Primary, "IsPrimaryName", c.Name == t.NameColumn,
 			"IsValidForCreate", !c.ReadOnly, "IsValidForUpdate", !c.ReadOnly && c.Name != t.Primary, "IsValidForRead", true,
-			"RequiredLevel", ordered.New("Value", requiredLevel(c)), "DisplayName", label(c.Name), "MetadataId", t.metadataID()[:24]+fmt.Sprintf("%012x", i+1))
+			"RequiredLevel", ordered.New("Value", requiredLevel(c)), "DisplayName", label(c.Name), "MetadataId", ids.column(t, i))
 		if c.Length > 0 && only("MaxLength") {
 			o.Set("MaxLength", c.Length)
+		}
+		if kindName == "DateTime" && only("Format") {
+			o.Set("Format", map[bool]string{true: "DateOnly", false: "DateAndTime"}[c.Type == DateOnly])
 		}
 		if kind != "" && len(c.Options) > 0 {
 			options := []*ordered.Object{}
@@ -237,33 +241,39 @@ func requiredLevel(c *Column) string {
 	return "None"
 }
 
-func (t *Table) keys(only func(string) bool) []*ordered.Object {
+func (t *Table) keys(only func(string) bool, ids identities) []*ordered.Object {
 	list := []*ordered.Object{}
 	for i, k := range t.Keys {
 		list = append(list, pick(only, "SchemaName", k.Name, "LogicalName", k.Name, "KeyAttributes", k.Columns, "EntityKeyIndexStatus", "Active",
-			"MetadataId", t.metadataID()[:24]+fmt.Sprintf("%012x", 0xf00+i)))
+			"MetadataId", ids.table(t)[:24]+fmt.Sprintf("%012x", 0xf00+i)))
 	}
 	return list
 }
 
-func (t *Table) relationships(side string) []*ordered.Object {
+func (t *Table) relationships(side string, only func(string) bool, ids identities) []*ordered.Object {
 	list := []*ordered.Object{}
+	add := func(pairs ...any) {
+		list = append(list, pick(only, append(pairs, "MetadataId", ids.table(t)[:24]+fmt.Sprintf("%012x", 0xe00+len(list)))...))
+	}
 	if side == "OneToManyRelationships" {
 		for _, c := range t.Collections {
-			list = append(list, ordered.New("ReferencedEntity", t.Logical, "ReferencingEntity", c.Table, "ReferencingAttribute", c.Column,
-				"ReferencedEntityNavigationPropertyName", c.Navigation))
+			add("ReferencedEntity", t.Logical, "ReferencingEntity", c.Table, "ReferencingAttribute", c.Column,
+				"ReferencedEntityNavigationPropertyName", c.Navigation)
 		}
 		return list
 	}
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		for _, x := range c.Targets {
-			name := x.Navigation
+			name, behaviour := x.Navigation, c.OnDelete
 			if name == "" {
 				name = c.Name
 			}
-			list = append(list, ordered.New("ReferencedEntity", x.Table, "ReferencingEntity", t.Logical, "ReferencingAttribute", c.Name,
-				"ReferencingEntityNavigationPropertyName", name))
+			if behaviour == "" {
+				behaviour = "NoCascade"
+			}
+			add("ReferencedEntity", x.Table, "ReferencingEntity", t.Logical, "ReferencingAttribute", c.Name,
+				"ReferencingEntityNavigationPropertyName", name, "CascadeConfiguration", ordered.New("Delete", string(behaviour)))
 		}
 	}
 	return list

@@ -49,6 +49,9 @@ func (s *System) assign(ctx context.Context, tx storage.Tx, r *request, t *Table
 			if c.ReadOnly {
 				continue // Dataverse takes and ignores what only it can set
 			}
+			if text, isText := v.(string); isText && r.Truncates != "" {
+				v = t.cut(c, text, r.Truncates)
+			}
 			value, err := t.hold(c, v)
 			if err != nil {
 				return nil, nil, err
@@ -65,6 +68,20 @@ func (s *System) assign(ctx context.Context, tx storage.Tx, r *request, t *Table
 		}
 	}
 	return set, nested, nil
+}
+
+// cut is a text without what its column has no room for, as a plug-in leaves it that
+// would rather lose something than fail. Where names the table, and perhaps a length.
+func (t *Table) cut(c *Column, text, where string) string {
+	name, length, given := strings.Cut(where, "/")
+	most := c.Length
+	if n, err := strconv.Atoi(length); given && err == nil {
+		most = n
+	}
+	if list := []rune(text); (name == t.Logical || name == "*") && most > 0 && kinds[c.Type] == storage.Text && len(list) > most {
+		return string(list[:most])
+	}
+	return text
 }
 
 func undeclared(t *Table, name string) *problem {
@@ -130,6 +147,15 @@ func (s *System) bind(ctx context.Context, tx storage.Tx, r *request, t *Table, 
 	}
 	if to.Logical != target && target != "systemuser" {
 		return badPayload(t, "A row of '%s' cannot be bound to '%s'.", to.Set, navigation)
+	}
+	if c.OnDelete != "" { // so that nobody deletes it in between
+		kept, err := tx.Find(ctx, to.rows, storage.Query{Where: storage.Compare{Column: to.Primary, Op: storage.Eq, Value: id}, Keep: true})
+		if err != nil {
+			return fmt.Errorf("keeping the row of a lookup: %w", err)
+		}
+		if len(kept) == 0 {
+			return noRow(to, id)
+		}
 	}
 	point(c, to, id, set)
 	return nil

@@ -24,6 +24,8 @@ type (
 	// preferences is what Prefer asks for, in one header or several.
 	preferences struct {
 		representation, annotations, continueOnError bool
+		asked                                        []string // the annotations; one may end in *
+		track                                        bool
 		pageSize                                     int // 0: not asked
 		applied                                      []string
 	}
@@ -66,12 +68,15 @@ func readPreferences(h http.Header) preferences {
 			}
 		case "odata.include-annotations":
 			p.annotations = true
+			p.asked = commas(v)
 			p.applied = append(p.applied, `odata.include-annotations="`+v+`"`)
 		case "odata.maxpagesize":
 			if n, err := strconv.Atoi(v); err == nil && n > 0 {
 				p.pageSize = min(n, maxPage)
 				p.applied = append(p.applied, "odata.maxpagesize="+v)
 			}
+		case "odata.track-changes":
+			p.track = true
 		case "odata.continue-on-error":
 			p.continueOnError = true
 		}
@@ -111,7 +116,7 @@ func readQuery(raw string) (url.Values, error) {
 			return nil, badQuery("Skip Clause is not supported in CRM")
 		case n == "$search" || n == "$format" || n == "$compute" || n == "$levels":
 			return nil, badQuery("The query parameter %s is not supported", n)
-		case strings.HasPrefix(n, "$") && !slices.Contains([]string{"$select", "$filter", "$expand", "$orderby", "$top", "$count", "$apply", "$skiptoken", "$id"}, n):
+		case strings.HasPrefix(n, "$") && !slices.Contains([]string{"$select", "$filter", "$expand", "$orderby", "$top", "$count", "$apply", "$skiptoken", "$deltatoken", "$id"}, n):
 			return nil, badQuery("The query parameter %s is not supported", n)
 		}
 		values.Add(n, v)

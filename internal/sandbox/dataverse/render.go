@@ -21,6 +21,7 @@ type renderer struct {
 	tx          storage.Tx
 	service     string
 	annotations bool
+	asked       []string
 	names       map[string]string // primary names of rows that lookups point to
 }
 
@@ -62,6 +63,9 @@ func (r *renderer) rows(ctx context.Context, t *Table, rows []storage.Row, o opt
 }
 
 func shown(c *Column, v any) any {
+	if c.Hidden {
+		return nil
+	}
 	if t, ok := v.(time.Time); ok {
 		return t
 	}
@@ -117,8 +121,13 @@ func (r *renderer) annotate(o *ordered.Object, c *Column, row storage.Row) {
 			formatted = r.names[v]
 		}
 	}
+	set := func(annotation, value string) {
+		if r.wants(annotation) {
+			o.Set(name+"@"+annotation, value)
+		}
+	}
 	if formatted != "" {
-		o.Set(name+"@OData.Community.Display.V1.FormattedValue", formatted)
+		set("OData.Community.Display.V1.FormattedValue", formatted)
 	}
 	if c.Type != Lookup {
 		return
@@ -126,12 +135,20 @@ func (r *renderer) annotate(o *ordered.Object, c *Column, row storage.Row) {
 	target := targetOf(c, row)
 	for _, x := range c.Targets {
 		if x.Table == target && x.Navigation != "" {
-			o.Set(name+"@Microsoft.Dynamics.CRM.associatednavigationproperty", x.Navigation)
+			set("Microsoft.Dynamics.CRM.associatednavigationproperty", x.Navigation)
 		} else if x.Table == target {
-			o.Set(name+"@Microsoft.Dynamics.CRM.associatednavigationproperty", c.Name)
+			set("Microsoft.Dynamics.CRM.associatednavigationproperty", c.Name)
 		}
 	}
-	o.Set(name+"@Microsoft.Dynamics.CRM.lookuplogicalname", target)
+	set("Microsoft.Dynamics.CRM.lookuplogicalname", target)
+}
+
+// wants reports whether an annotation was asked for.
+func (r *renderer) wants(annotation string) bool {
+	return slices.ContainsFunc(r.asked, func(asked string) bool {
+		prefix, wild := strings.CutSuffix(asked, "*")
+		return asked == annotation || wild && strings.HasPrefix(annotation, prefix)
+	})
 }
 
 func targetOf(c *Column, row storage.Row) string {

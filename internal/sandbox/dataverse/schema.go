@@ -49,7 +49,15 @@ type (
 		Options  []Option
 		Targets  []Target
 		Default  any
+		Late     bool // the metadata has it only once its row is in the table attribute
+		Hidden   bool // can be written and is never shown
+		// OnDelete is what becomes of the row when the one that its lookup points to is
+		// deleted; empty: nothing, and the lookup leads nowhere.
+		OnDelete Cascade
 	}
+
+	// Cascade is a behaviour of a relationship, by Dataverse's own name.
+	Cascade string
 
 	// Key is an alternate key over logical names.
 	Key struct {
@@ -65,6 +73,9 @@ type (
 	Table struct {
 		Logical, Set, Primary, NameColumn, Label string
 		Owned                                    bool
+		Untracked                                bool // no change tracking, and nobody is told of its rows
+		Merged                                   bool // two rows can be merged into one
+		Single                                   bool // no bulk actions, as some standard tables; which, is not documented
 		Columns                                  []Column
 		Keys                                     []Key
 		Collections                              []Collection
@@ -75,12 +86,23 @@ type (
 
 	// Environment is one organisation with its tables.
 	Environment struct {
-		Name   string // the system's name in the sandbox, and the schema of its rows
+		Name   string // the system's name in the sandbox
+		Host   string // by which the platform knows the organisation
 		ID     string
 		Tables []*Table
 
-		bySet, byLogical map[string]*Table
+		regional                     bool
+		counter                      string // of its row versions
+		bySet, byLogical             map[string]*Table
+		tombstones, jobs, attributes *storage.Table
 	}
+)
+
+// What becomes of the rows that point to one that is deleted.
+const (
+	CascadeAll Cascade = "Cascade"    // they go with it
+	Restrict   Cascade = "Restrict"   // it cannot go before them
+	RemoveLink Cascade = "RemoveLink" // they stay and point to nothing
 )
 
 // writesColumn counts the committed writes to a row since the sandbox made its
@@ -116,13 +138,19 @@ func (c *Column) option(value int64) (Option, bool) {
 }
 
 // Build readies an environment: it adds the columns every table has and makes
-// the storage tables.
+// the storage tables. Their schema is the name, with _ in place of -.
 func Build(name, id string, tables []Table) *Environment {
-	e := &Environment{Name: name, ID: id, bySet: map[string]*Table{}, byLogical: map[string]*Table{}}
+	return build(name, id, "contoso.crm.dynamics.com", tables)
+}
+
+func build(name, id, host string, tables []Table) *Environment {
+	schema := strings.ReplaceAll(name, "-", "_")
+	e := &Environment{Name: name, Host: host, ID: id, bySet: map[string]*Table{}, byLogical: map[string]*Table{},
+		tombstones: tombstones(schema), jobs: jobs(schema), attributes: attributes(schema)}
 	for _, t := range tables {
 		t.Columns = append(slices.Clone(t.Columns), common(t.Owned)...)
 		t.byProperty = map[string]*Column{}
-		def := storage.Table{Schema: name, Name: t.Logical, Primary: []string{t.Primary},
+		def := storage.Table{Schema: schema, Name: t.Logical, Primary: []string{t.Primary},
 			Columns: []storage.Column{{Name: t.Primary, Kind: storage.GUID}}}
 		t.Columns = slices.Insert(t.Columns, 0, Column{Name: t.Primary, Type: Unique})
 		for i := range t.Columns {
@@ -151,11 +179,11 @@ func Build(name, id string, tables []Table) *Environment {
 
 // Stored lists the storage tables of the environment.
 func (e *Environment) Stored() []*storage.Table {
-	list := make([]*storage.Table, len(e.Tables))
-	for i, t := range e.Tables {
-		list[i] = t.rows
+	list := make([]*storage.Table, 0, len(e.Tables)+3)
+	for _, t := range e.Tables {
+		list = append(list, t.rows)
 	}
-	return list
+	return append(list, e.tombstones, e.jobs, e.attributes)
 }
 
 // Rows is the storage table behind a logical name.

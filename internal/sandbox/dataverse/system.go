@@ -22,6 +22,9 @@ type (
 		env       *Environment
 		authority *login.Authority
 		limits    *limits // nil in the lean sandbox
+		versions  *versions
+		hooks     *hooks
+		speed     float64
 	}
 
 	// request is one operation: a call, or a part of a batch.
@@ -32,15 +35,17 @@ type (
 		segments []string
 		// references are the rows that earlier parts of a change set made.
 		references map[string]string
+		shared     string // correlation id, once one is made
 	}
 )
 
 // servicePath begins every address of the Web API.
 var servicePath = regexp.MustCompile(`^/api/data/v9\.[0-2]`)
 
-// New returns the stand-in of an environment. Lean leaves the limits out.
-func New(env *Environment, authority *login.Authority, speed float64, lean bool) *System {
-	s := &System{env: env, authority: authority}
+// New returns the stand-in of an environment, which drew its latest version number
+// before. Lean leaves the limits out. Webhooks go to this machine and to hosts.
+func New(env *Environment, authority *login.Authority, speed float64, lean bool, drawn int64, hosts []string) *System {
+	s := &System{env: env, authority: authority, versions: newVersions(drawn), hooks: newHooks(hosts), speed: speed}
 	if !lean {
 		s.limits = newLimits(speed)
 	}
@@ -49,7 +54,7 @@ func New(env *Environment, authority *login.Authority, speed float64, lean bool)
 
 // Admit asks for a bearer token, membership and room under the limits.
 func (s *System) Admit(c *exchange.Call) (*exchange.Answer, func()) {
-	user, err := s.authority.Check(c.Header.Get("Authorization"), false)
+	user, err := s.user(c.Header.Get("Authorization"))
 	if err != nil {
 		refusal := s.Refuse(c, http.StatusUnauthorized)
 		return &refusal, nil
@@ -60,15 +65,45 @@ func (s *System) Admit(c *exchange.Call) (*exchange.Answer, func()) {
 		return &refusal, nil
 	}
 	if s.limits == nil {
-		return nil, nil
+		return nil, s.writing(c)
 	}
 	if b, after := s.limits.enter(user.ClientID); b != none {
 		refusal := tooMany(b).answer(c)
 		refusal.Header.Set("Retry-After", seconds(after))
 		return &refusal, nil
 	}
-	started := time.Now()
-	return nil, func() { s.limits.leave(user.ClientID, time.Since(started)) }
+	started, written := time.Now(), s.writing(c)
+	return nil, func() {
+		s.limits.leave(user.ClientID, time.Since(started))
+		if written != nil {
+			written()
+		}
+	}
+}
+
+// user is who calls. A regional organisation knows its own users only.
+func (s *System) user(header string) (*login.User, error) {
+	if s.env.regional {
+		return s.authority.CheckAt(header, s.env.Name)
+	}
+	return s.authority.Check(header, false)
+}
+
+// writing announces a call that may write; what it returns, when not nil, is called
+// once the effect is committed or given up.
+func (s *System) writing(c *exchange.Call) func() {
+	if c.Method == http.MethodGet || c.Method == http.MethodHead {
+		return nil
+	}
+	done := s.versions.begin()
+	registers := strings.Contains(c.Path, "sdkmessage") || strings.Contains(c.Path, "serviceendpoint") || strings.HasSuffix(c.Path, "/$batch")
+	return func() {
+		done()
+		if registers {
+			s.hooks.forget()
+		}
+		s.hooks.stir()
+	}
 }
 
 // Serve answers one call.
@@ -158,7 +193,9 @@ func (s *System) dispatch(ctx context.Context, tx storage.Tx, r *request) (excha
 	case first == "RetrieveVersion" || first == "RetrieveVersion()":
 		return reply(http.StatusOK, ordered.New("@odata.context", r.service+"/$metadata#Microsoft.Dynamics.CRM.RetrieveVersionResponse", "Version", "9.2.25104.00182")), nil
 	case strings.HasPrefix(first, "EntityDefinitions"):
-		return s.definitions(r)
+		return s.definitions(ctx, tx, r)
+	case first == "Merge":
+		return s.merge(ctx, tx, r)
 	case first == "CloseIncident":
 		return s.closeIncident(ctx, tx, r)
 	}
@@ -222,7 +259,7 @@ func (s *System) onSet(ctx context.Context, tx storage.Tx, r *request, t *Table)
 }
 
 func (s *System) renderer(tx storage.Tx, r *request) *renderer {
-	return &renderer{System: s, tx: tx, service: r.service, annotations: r.prefer.annotations}
+	return &renderer{System: s, tx: tx, service: r.service, annotations: r.prefer.annotations, asked: r.prefer.asked}
 }
 
 // list answers a page of a set, or of a collection below a row.
@@ -230,6 +267,13 @@ func (s *System) list(ctx context.Context, tx storage.Tx, r *request, t *Table, 
 	values, err := readQuery(r.RawQuery)
 	if err != nil {
 		return exchange.Answer{}, err
+	}
+	if within == nil && tracked(r, values) {
+		answer, err := s.changes(ctx, tx, r, t, values)
+		if err == nil && r.prefer.track {
+			r.prefer.applied = append(r.prefer.applied, "odata.track-changes")
+		}
+		return answer, err
 	}
 	o, err := s.readOptions(t, values, r.At)
 	if err != nil {
@@ -292,7 +336,12 @@ func (s *System) countOnly(ctx context.Context, tx storage.Tx, r *request, t *Ta
 	if err != nil {
 		return exchange.Answer{}, err
 	}
-	n, err := tx.Count(ctx, t.rows, storage.And{within, o.where})
+	var n int
+	if within == nil && values.Has("$deltatoken") {
+		n, err = s.countChanges(ctx, tx, r, t, values)
+	} else {
+		n, err = tx.Count(ctx, t.rows, storage.And{within, o.where})
+	}
 	if err != nil {
 		return exchange.Answer{}, fmt.Errorf("counting: %w", err)
 	}

@@ -1,7 +1,7 @@
 package dataverse
 
 // Tables are the tables of the sandbox's environments, as documented, and
-// msx_specification as the product-specs example needs it.
+// msx_specification and msx_salesactionplan as the examples need them.
 func Tables() []Table {
 	contactOf := func(name string) Column {
 		return Column{Name: name, Type: Lookup, Targets: []Target{{Table: "contact"}}}
@@ -10,7 +10,7 @@ func Tables() []Table {
 		return Column{Name: name, Type: Lookup, Targets: []Target{{Table: "account"}}}
 	}
 	currency := Column{Name: "transactioncurrencyid", Type: Lookup, Targets: []Target{{Table: "transactioncurrency"}}, ReadOnly: true}
-	return []Table{
+	return append([]Table{
 		{
 			Logical: "account", Set: "accounts", Primary: "accountid", NameColumn: "name", Label: "Account", Owned: true,
 			Columns: append([]Column{
@@ -26,7 +26,7 @@ func Tables() []Table {
 				{Name: "address1_line1", Type: String, Length: 250}, {Name: "address1_city", Type: String, Length: 80},
 				{Name: "address1_postalcode", Type: String, Length: 20}, {Name: "address1_country", Type: String, Length: 80},
 				contactOf("primarycontactid"), accountOf("parentaccountid"), currency,
-			}, states(activity, activityStatus)...),
+			}, append(picture(), states(activity, activityStatus)...)...),
 			Keys: []Key{{Name: "msx_accountnumber_key", Columns: []string{"accountnumber"}}},
 			Collections: []Collection{
 				{Navigation: "contact_customer_accounts", Table: "contact", Column: "parentcustomerid"},
@@ -34,6 +34,7 @@ func Tables() []Table {
 				{Navigation: "Account_Tasks", Table: "task", Column: "regardingobjectid"},
 				{Navigation: "account_parent_account", Table: "account", Column: "parentaccountid"},
 				{Navigation: "Account_Annotation", Table: "annotation", Column: "objectid"},
+				{Navigation: "msx_account_salesactionplan", Table: "msx_salesactionplan", Column: "msx_account"},
 			},
 		},
 		{
@@ -67,6 +68,7 @@ func Tables() []Table {
 				{Name: "casetypecode", Type: Picklist, Options: choices("Question", "Problem", "Request")},
 				{Name: "severitycode", Type: Picklist, Options: choices("Default Value"), Default: int64(1)},
 				{Name: "isescalated", Type: Boolean, Default: false, Options: yesNo}, {Name: "msx_customerfacing", Type: Boolean, Default: false, Options: yesNo},
+				{Name: "customer_email", Type: String, Length: 100},
 				{Name: "followupby", Type: DateTime}, {Name: "resolveby", Type: DateTime}, {Name: "responseby", Type: DateTime},
 			}, states(choicesFrom(0, "Active", "Resolved", "Canceled"), []Option{
 				{1, "In Progress", 0}, {2, "On Hold", 0}, {3, "Waiting for Details", 0}, {4, "Researching", 0}, {5, "Problem Solved", 1},
@@ -75,7 +77,7 @@ func Tables() []Table {
 			Collections: []Collection{{Navigation: "Incident_Annotation", Table: "annotation", Column: "objectid"}, {Navigation: "Incident_Tasks", Table: "task", Column: "regardingobjectid"}},
 		},
 		{
-			Logical: "product", Set: "products", Primary: "productid", NameColumn: "name", Label: "Product",
+			Logical: "product", Set: "products", Primary: "productid", NameColumn: "name", Label: "Product", Single: true,
 			Columns: append([]Column{
 				{Name: "name", Type: String, Length: 100}, {Name: "productnumber", Type: String, Length: 100, Required: true},
 				{Name: "description", Type: Memo, Length: 2000}, {Name: "price", Type: Money}, {Name: "currentcost", Type: Money},
@@ -114,6 +116,7 @@ func Tables() []Table {
 			}, states(activity, activityStatus)...),
 			Keys: []Key{{Name: "msx_specification_key", Columns: []string{"msx_productnumber", "msx_attribute"}}},
 		},
+		salesActionPlan(),
 		{
 			Logical: "systemuser", Set: "systemusers", Primary: "systemuserid", NameColumn: "fullname", Label: "User",
 			Columns: []Column{
@@ -127,7 +130,7 @@ func Tables() []Table {
 				{Name: "currencyname", Type: String, Length: 100}, {Name: "isocurrencycode", Type: String, Length: 5}, {Name: "currencysymbol", Type: String, Length: 13},
 			},
 		},
-	}
+	}, registrationTables()...)
 }
 
 // The choices that several tables share.

@@ -123,10 +123,7 @@ func (s *System) remove(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if err := precondition(r.Header, t, at, found); err != nil {
 		return exchange.Answer{}, err
 	}
-	if _, err := tx.Delete(ctx, t.rows, t.rows.Key(found)); err != nil {
-		return exchange.Answer{}, fmt.Errorf("deleting a row: %w", err)
-	}
-	return exchange.Answer{Status: http.StatusNoContent}, nil
+	return exchange.Answer{Status: http.StatusNoContent}, s.erase(ctx, tx, r, t, found)
 }
 
 // written is the answer to a write: nothing, or the row when asked for.
@@ -156,12 +153,20 @@ func (s *System) insert(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if err := unused(ctx, tx, t, set); err != nil {
 		return nil, err
 	}
-	version, err := storage.Version(ctx, tx)
+	version, err := s.draw(ctx, tx, 1)
 	if err != nil {
-		return nil, fmt.Errorf("numbering a row: %w", err)
+		return nil, err
 	}
-	made, err := s.newRow(r, t, set, version)
+	if set[t.Primary] != nil {
+		if err := s.unearth(ctx, tx, t, set[t.Primary]); err != nil {
+			return nil, err
+		}
+	}
+	made, err := s.newRow(r, t, set, version[0])
 	if err != nil {
+		return nil, err
+	}
+	if err := s.endpointAllowed(t, made); err != nil {
 		return nil, err
 	}
 	if err := s.free(ctx, tx, t, made); err != nil {
@@ -169,6 +174,9 @@ func (s *System) insert(ctx context.Context, tx storage.Tx, r *request, t *Table
 	}
 	if err := tx.Insert(ctx, t.rows, made); err != nil {
 		return nil, fmt.Errorf("inserting a row: %w", err)
+	}
+	if err := s.raise(ctx, tx, r, t, event{message: "Create", now: made}); err != nil {
+		return nil, err
 	}
 	for _, n := range nested {
 		if err := s.insertNested(ctx, tx, r, t, made, n); err != nil {
@@ -215,12 +223,20 @@ func (s *System) change(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if len(nested) > 0 {
 		return nil, badPayload(t, "A deep update is not supported on a collection-valued navigation property.")
 	}
-	version, err := storage.Version(ctx, tx)
+	return s.put(ctx, tx, r, t, old, set)
+}
+
+// put writes columns to a row.
+func (s *System) put(ctx context.Context, tx storage.Tx, r *request, t *Table, old, set storage.Row) (storage.Row, error) {
+	version, err := s.draw(ctx, tx, 1)
 	if err != nil {
-		return nil, fmt.Errorf("numbering a change: %w", err)
+		return nil, err
 	}
-	now, delta, err := s.changedRow(r, t, old, set, version)
+	now, delta, err := s.changedRow(r, t, old, set, version[0])
 	if err != nil {
+		return nil, err
+	}
+	if err := s.endpointAllowed(t, now); err != nil {
 		return nil, err
 	}
 	if err := s.free(ctx, tx, t, now); err != nil {
@@ -229,7 +245,7 @@ func (s *System) change(ctx context.Context, tx storage.Tx, r *request, t *Table
 	if err := tx.Update(ctx, t.rows, delta); err != nil {
 		return nil, fmt.Errorf("changing a row: %w", err)
 	}
-	return now, nil
+	return now, s.raise(ctx, tx, r, t, event{message: "Update", old: old, now: now, set: set})
 }
 
 // newRow adds to the columns given what the platform decides.
@@ -302,6 +318,9 @@ func derive(t *Table, row storage.Row) []string {
 	text := func(name string) string { s, _ := row[name].(string); return s }
 	switch t.Logical {
 	case "contact":
+		if t.column("firstname") == nil {
+			return nil
+		}
 		row["fullname"] = strings.TrimSpace(text("firstname") + " " + text("lastname"))
 		return []string{"fullname"}
 	case "annotation":

@@ -41,14 +41,21 @@ type (
 	// Call is one request as a system sees it. Path is decoded and below the
 	// system's prefix; Base is the address of that prefix as the caller wrote it,
 	// for links. Short asks for pages that are shorter than they could be and claim
-	// that there is more; a system without such pages leaves it alone.
+	// that there is more, Repeats for pages that lead to themselves; a system without
+	// such pages leaves it alone. Expired makes the tokens of change tracking, or of a
+	// session, unknown.
 	Call struct {
 		Method, Path, RawPath, RawQuery, Base string
 		Header                                http.Header
 		Body                                  []byte
 		User                                  *login.User
 		At                                    time.Time
-		Short                                 bool
+		Short, Repeats, Expired               bool
+		Truncates                             string // the table whose long texts are cut; * is all
+		Odd                                   string // what a model does wrong
+		// Parts are what a batch asked for, for the record: each kind of operation once,
+		// with its query, without the values in it.
+		Parts []string
 	}
 
 	// Answer is what a system says. What it wrote stays when Status is below 400,
@@ -127,6 +134,18 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule.HasMoreLies:
 		c.Short = true
 		l.send(w, l.serve(ctx, c, "has_more"))
+	case rule.RepeatPage:
+		c.Repeats = true
+		l.send(w, l.serve(ctx, c, "repeat"))
+	case rule.ExpireTokens:
+		c.Expired = true
+		l.send(w, l.serve(ctx, c, "tokens"))
+	case rule.Truncate != "":
+		c.Truncates = rule.Truncate
+		l.send(w, l.serve(ctx, c, "truncate"))
+	case rule.Model != "":
+		c.Odd = rule.Model
+		l.send(w, l.serve(ctx, c, "model"))
 	case rule.LatencyMS > 0:
 		l.send(w, l.serve(ctx, c, "latency"))
 	default:
@@ -220,6 +239,9 @@ func (l *Line) write(ctx context.Context, tx storage.Tx, e *record.Entry, c *Cal
 		return nil
 	}
 	e.Status, e.BodySHA256 = a.Status, record.Digest(c.Body)
+	if len(c.Parts) > 0 {
+		e.Query = strings.Join(c.Parts, "\n")
+	}
 	if c.User != nil {
 		e.User = c.User.ClientID
 	}
@@ -275,6 +297,10 @@ func (l *Line) garble(w http.ResponseWriter, how string, a Answer) {
 		w.Header()[name] = values
 	}
 	half := a.Body[:len(a.Body)/2]
+	if how == faults.Endless {
+		l.flood(w, a.Status, half)
+		return
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(max(len(a.Body), 2)))
 	w.WriteHeader(max(a.Status, http.StatusOK))
 	_, _ = w.Write(half)
@@ -282,6 +308,15 @@ func (l *Line) garble(w http.ResponseWriter, how string, a Answer) {
 		f.Flush()
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// flood begins with the answer and goes on for as long as the caller listens.
+func (l *Line) flood(w http.ResponseWriter, status int, beginning []byte) {
+	w.WriteHeader(status)
+	more := bytes.Repeat([]byte(" and so on"), 6<<10)
+	for chunk, err := beginning, error(nil); err == nil; chunk = more {
+		_, err = w.Write(chunk)
+	}
 }
 
 // page is what stands between a client and the system on a bad day: a gateway's

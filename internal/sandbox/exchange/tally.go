@@ -20,7 +20,10 @@ type Tally struct {
 type operation struct{ method, resource string }
 
 func (t *Tally) add(method, path string) {
-	o := operation{method, resource(path)}
+	t.count(operation{method, resource(path)})
+}
+
+func (t *Tally) count(o operation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
@@ -31,6 +34,9 @@ func (t *Tally) add(method, path string) {
 	}
 	t.counts[o]++
 }
+
+// Add counts something that is no HTTP call, for example a command of another protocol.
+func (t *Tally) Add(what string) { t.count(operation{method: what}) }
 
 // Counts is the calls so far, for example "GET itemsV2": 12.
 func (t *Tally) Counts() map[string]int64 {

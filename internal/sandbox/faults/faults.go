@@ -24,14 +24,31 @@ const (
 	Truncated = "truncated" // the call is served; its answer stops half-way and the connection closes
 	HTML      = "html"      // a gateway answers with a page instead of the system
 	Login     = "login"     // a sign-in page with status 200 instead of the system
+	Endless   = "endless"   // the call is served; its answer does not end until the caller hangs up
 )
+
+// What a model can be made to do.
+const (
+	WrongSchema     = "schema"   // answer with other members than were asked for
+	InventEvidence  = "evidence" // cite rows that nobody showed it
+	InventNumbers   = "numbers"  // write a number that nobody showed it
+	Obey            = "obeys"    // do what a text in the rows tells it
+	Prose           = "prose"    // talk around its answer
+	RefuseToAnswer  = "refuses"  // say that it will not
+	StopHalfway     = "length"   // stop at a limit of tokens
+	FewerOutputs    = "fewer"    // leave out an element of its outputs
+	SwitchedVersion = "switches" // be another version than the one asked for
+)
+
+// Models are the faults of a model.
+var Models = []string{WrongSchema, InventEvidence, InventNumbers, Obey, Prose, RefuseToAnswer, StopHalfway, FewerOutputs, SwitchedVersion}
 
 type (
 	// Rule is one fault. It applies to calls with Method (empty: all) whose path or
 	// query has Path in it and whose path, query or body has Match, to the share Rate of them (0 and 1: all), at most Count
 	// times (0: no end). Status answers instead of the system; DropAfterCommit
 	// serves the call and then cuts the connection without an answer, whatever
-	// Status says; HasMoreLies shortens Oracle's pages; LatencyMS waits first.
+	// Status says; HasMoreLies shortens pages, RepeatPage has them lead to themselves; LatencyMS waits first.
 	Rule struct {
 		Status          int     `json:"status,omitempty"`
 		Rate            float64 `json:"rate,omitempty"`
@@ -40,10 +57,19 @@ type (
 		DropAfterCommit bool    `json:"drop_after_commit,omitempty"`
 		Count           int     `json:"count,omitempty"`
 		HasMoreLies     bool    `json:"has_more_lies,omitempty"`
+		RepeatPage      bool    `json:"repeat_page,omitempty"`
 		Body            string  `json:"body,omitempty"`
 		Method          string  `json:"method,omitempty"`
 		Path            string  `json:"path,omitempty"`
 		Match           string  `json:"match,omitempty"`
+		// ExpireTokens makes the tokens of change tracking, or of a session, unknown. Webhook is about
+		// what the system sends by itself; such a rule strikes no call.
+		ExpireTokens bool `json:"expire_tokens,omitempty"`
+		// Truncate has a table cut texts that are too long where it would refuse them; * is
+		// every table. With a number behind a slash, as in account/20, texts are cut there.
+		Truncate string   `json:"truncate,omitempty"`
+		Model    string   `json:"model,omitempty"` // what a model does wrong, one of Models
+		Webhook  *Webhook `json:"webhook,omitempty"`
 	}
 
 	// Call is what a rule can go by. Path is decoded, Query as it was sent.
@@ -115,7 +141,7 @@ func (b *Board) Next(system string, c Call) Rule {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, s := range b.rules[system] {
-		if s.Count > 0 && s.Struck >= s.Count || !s.matches(c) {
+		if s.Webhook != nil || s.Count > 0 && s.Struck >= s.Count || !s.matches(c) {
 			continue
 		}
 		s.Matched++

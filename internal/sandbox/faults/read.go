@@ -23,8 +23,13 @@ var Fields = []Field{
 	{"retry_after", "a whole number of seconds", "with status: say when to come again", func(r *Rule) any { return &r.RetryAfter }},
 	{"drop_after_commit", "true or false", "do what was asked, then cut the connection without an answer", func(r *Rule) any { return &r.DropAfterCommit }},
 	{"latency_ms", "a whole number of milliseconds", "wait before the call is served", func(r *Rule) any { return &r.LatencyMS }},
-	{"body", "one of malformed, truncated, html, login", "spoil the answer of a call that is served (malformed, truncated), or answer with a page in its place (html, login)", func(r *Rule) any { return &r.Body }},
-	{"has_more_lies", "true or false", "oracle: pages half as long as they could be, and hasMore true until a page is empty", func(r *Rule) any { return &r.HasMoreLies }},
+	{"body", "one of malformed, truncated, endless, html, login", "spoil the answer of a call that is served (malformed, truncated, endless), or answer with a page in its place (html, login)", func(r *Rule) any { return &r.Body }},
+	{"has_more_lies", "true or false", "oracle, sap: pages half as long as they could be; at oracle hasMore is true until a page is empty", func(r *Rule) any { return &r.HasMoreLies }},
+	{"repeat_page", "true or false", "sap: every page ends with a link to itself", func(r *Rule) any { return &r.RepeatPage }},
+	{"expire_tokens", "true or false", "dataverse: the tokens of change tracking are unknown, as after seven days; sap: the CSRF token has expired", func(r *Rule) any { return &r.ExpireTokens }},
+	{"truncate", "the logical name of a table, or *; with a length behind it, as in account/20", "dataverse: texts that are too long for their column, or longer than this, are cut and not refused", func(r *Rule) any { return &r.Truncate }},
+	{"model", "one of " + strings.Join(Models, ", "), "model: answer wrongly: with other members than asked for, invented evidence or numbers, as a text in the rows tells it, with prose around the answer, not at all, half of it, an output short, as another version", func(r *Rule) any { return &r.Model }},
+	{"webhook", `an object such as {"duplicate": 5, "reorder": true, "drop": 0.1}`, "dataverse: send each webhook so many times at once, out of order, or leave out this share of them", func(r *Rule) any { return &r.Webhook }},
 	{"method", "an HTTP method", "only calls with this method", func(r *Rule) any { return &r.Method }},
 	{"path", "some text", "only calls with this text in their path or query", func(r *Rule) any { return &r.Path }},
 	{"match", "some text", "only calls with this text in their path, query or body, for example a product's number", func(r *Rule) any { return &r.Match }},
@@ -99,10 +104,16 @@ func (r Rule) Validate() error {
 	check(r.LatencyMS >= 0 && r.LatencyMS <= 600_000, "latency_ms: %d is not between 0 and 600000", r.LatencyMS)
 	check(r.RetryAfter >= 0, "retry_after: %d is below 0", r.RetryAfter)
 	check(r.Count >= 0, "count: %d is below 0", r.Count)
-	check(r.Body == "" || slices.Contains([]string{Malformed, Truncated, HTML, Login}, r.Body),
-		"body: %q is none of malformed, truncated, html, login", r.Body)
-	check(r.Status != 0 || r.LatencyMS != 0 || r.DropAfterCommit || r.HasMoreLies || r.Body != "",
-		"the fault does nothing: give status, latency_ms, drop_after_commit, has_more_lies or body")
+	check(r.Body == "" || slices.Contains([]string{Malformed, Truncated, Endless, HTML, Login}, r.Body),
+		"body: %q is none of malformed, truncated, endless, html, login", r.Body)
+	check(r.Model == "" || slices.Contains(Models, r.Model), "model: %q is none of %s", r.Model, strings.Join(Models, ", "))
+	if w := r.Webhook; w != nil {
+		check(w.Duplicate >= 0 && w.Duplicate <= 100, "webhook.duplicate: %d is not between 0 and 100", w.Duplicate)
+		check(w.Drop >= 0 && w.Drop <= 1, "webhook.drop: %v is not between 0 and 1", w.Drop)
+		check(w.Duplicate > 0 || w.Reorder || w.Drop > 0, "webhook does nothing: give duplicate, reorder or drop")
+	}
+	check(r.Status != 0 || r.LatencyMS != 0 || r.DropAfterCommit || r.HasMoreLies || r.RepeatPage || r.Body != "" || r.ExpireTokens || r.Truncate != "" || r.Model != "" || r.Webhook != nil,
+		"the fault does nothing: give status, latency_ms, drop_after_commit, has_more_lies, repeat_page, body, expire_tokens, model or webhook")
 	if len(all) == 0 {
 		return nil
 	}

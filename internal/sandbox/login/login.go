@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,9 @@ type (
 		// Member is a user of the Dataverse organisation; Roles has data access in
 		// Oracle.
 		Member, Roles bool
+		// Home is the one regional organisation that knows the user; it is a user of
+		// no other system then. Empty: of all others.
+		Home string
 	}
 
 	// Authority issues and checks tokens.
@@ -82,6 +86,33 @@ var Users = []*User{
 	{ClientID: "stranger", Secret: "sandbox-secret", Name: "Not a member", ID: "40260000-0000-4000-8000-000000000004"},
 }
 
+// Regional are the two applications of a regional organisation: who synchronizes, and
+// who works there. Both have the region's own secret, which is nobody else's:
+// sandbox-secret-de of dataverse-de.
+func Regional(organization string) []*User {
+	var list []*User
+	for _, u := range regional {
+		if u.Home == organization {
+			list = append(list, u)
+		}
+	}
+	return list
+}
+
+// Regions are the regional organisations, and the regions they are for.
+var Regions = []struct{ Organization, Region string }{{"dataverse-de", "de"}, {"dataverse-fr", "fr"}, {"dataverse-ch", "ch"}}
+
+var regional = func() []*User {
+	var list []*User
+	for i, of := range Regions {
+		for j, role := range []struct{ id, name string }{{"patchbay", "Patchbay"}, {"service-desk", "Service desk"}} {
+			list = append(list, &User{ClientID: role.id + "-" + of.Region, Secret: "sandbox-secret-" + of.Region, Name: role.name, Home: of.Organization, Member: true,
+				ID: fmt.Sprintf("4026000%d-0000-4000-8000-00000000000%d", i+1, j+1)})
+		}
+	}
+	return list
+}()
+
 // New returns an authority whose tokens live Lifetime divided by speed.
 func New(seed uint64, speed float64) *Authority {
 	key := sha256.Sum256(fmt.Appendf(nil, "sandbox token key %d", seed))
@@ -89,7 +120,7 @@ func New(seed uint64, speed float64) *Authority {
 }
 
 func find(id string) *User {
-	for _, u := range Users {
+	for _, u := range slices.Concat(Users, regional) {
 		if strings.EqualFold(u.ClientID, id) {
 			return u
 		}
@@ -102,8 +133,26 @@ func secretFits(u *User, secret string) bool {
 }
 
 // Check reads an Authorization header. Basic is accepted only where the system
-// documents it.
+// documents it. The users of a regional organisation are nobody here.
 func (a *Authority) Check(header string, basic bool) (*User, error) {
+	u, err := a.read(header, basic)
+	if err == nil && u.Home != "" {
+		return nil, ErrUnauthorized
+	}
+	return u, err
+}
+
+// CheckAt reads the Authorization header of a call to a regional organisation: a token
+// of a user who is none of its own is not accepted.
+func (a *Authority) CheckAt(header, organization string) (*User, error) {
+	u, err := a.read(header, false)
+	if err == nil && u.Home != organization {
+		return nil, ErrUnauthorized
+	}
+	return u, err
+}
+
+func (a *Authority) read(header string, basic bool) (*User, error) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):

@@ -30,11 +30,25 @@ const (
 	notes     = 400
 )
 
+// Customer is one account as the other systems of the same company know it: they
+// call it by the same number, and have none that is not here.
+type Customer struct{ Number, Name, City, Country string }
+
+// Accounts are the customers in the order of their numbers.
+func Accounts(seed uint64) []Customer {
+	list := make([]Customer, 0, accounts)
+	for row := range accountRows(seed, "") {
+		of := func(column string) string { text, _ := row[column].(string); return text }
+		list = append(list, Customer{Number: of("accountnumber"), Name: of("name"), City: of("address1_city"), Country: of("address1_country")})
+	}
+	return list
+}
+
 // User is an application known to the environment.
 type User struct{ ID, Name, ClientID string }
 
 // Customers are the rows of an environment by the logical name of their table.
-// msx_specification begins empty: the example flow fills it.
+// msx_specification and msx_salesactionplan begin empty: the example flows fill them.
 func (c Catalogue) Customers(seed uint64, users []User) map[string]iter.Seq[storage.Row] {
 	return map[string]iter.Seq[storage.Row]{
 		"transactioncurrency": currencies(users[0].ID), "systemuser": systemUsers(users), "account": accountRows(seed, users[0].ID),
@@ -92,7 +106,7 @@ func accountRows(seed uint64, user string) iter.Seq[storage.Row] {
 	return count(accounts, func(i int) storage.Row {
 		name := fmt.Sprintf("%s %s %s", firms[i%len(firms)], trades[(i/len(firms))%len(trades)], pick(r, forms))
 		city := r.IntN(len(cities))
-		return stamp(storage.Row{"accountid": guid(accountBlock, i+1), "name": name, "accountnumber": fmt.Sprintf("ACC-%05d", i+1),
+		return stamp(storage.Row{"accountid": guid(accountBlock, i+1), "name": name, "accountnumber": AccountNumber(i + 1),
 			"telephone1": fmt.Sprintf("+41 61 555 %02d %02d", i/100, i%100), "emailaddress1": "info@" + slug(name) + ".example", "websiteurl": "https://" + slug(name) + ".example",
 			"revenue": money(r, 100_000_000), "creditlimit": money(r, 500_000), "numberofemployees": int64(5 + r.IntN(4000)), "creditonhold": r.IntN(20) == 0,
 			"customertypecode": int64(3), "industrycode": int64(1 + r.IntN(12)), "accountcategorycode": int64(1 + r.IntN(2)), "address1_city": cities[city], "address1_country": countries[city],
@@ -112,12 +126,16 @@ func contactRows(seed uint64, user string) iter.Seq[storage.Row] {
 }
 
 func incidentRows(seed uint64, user string) iter.Seq[storage.Row] {
+	addresses := make([]any, 0, contacts) // of the contacts, whom a case is about
+	for contact := range contactRows(seed, user) {
+		addresses = append(addresses, contact["emailaddress1"])
+	}
 	r := rand.New(rand.NewPCG(seed, incidentBlock))
 	return count(incidents, func(i int) storage.Row {
 		return stamp(storage.Row{"incidentid": guid(incidentBlock, i+1), "title": pick(r, titles), "ticketnumber": fmt.Sprintf("CAS-%05d-SEED", i+1),
 			"description": "Reported by the customer.", "_customerid_value": guid(accountBlock, 1+i%accounts), "_customerid_type": "account", "_primarycontactid_value": guid(contactBlock, 1+i%contacts),
 			"_productid_value": guid(productBlock, 1+r.IntN(products)), "prioritycode": int64(1 + r.IntN(3)), "caseorigincode": int64(1 + r.IntN(3)), "casetypecode": int64(1 + r.IntN(3)), "severitycode": int64(1),
-			"isescalated": r.IntN(30) == 0, "msx_customerfacing": i%2 == 0, "statecode": int64(0), "statuscode": int64(1 + r.IntN(4))}, user, 2000+i, true)
+			"isescalated": r.IntN(30) == 0, "msx_customerfacing": i%2 == 0, "customer_email": addresses[i%contacts], "statecode": int64(0), "statuscode": int64(1 + r.IntN(4))}, user, 2000+i, true)
 	})
 }
 

@@ -29,6 +29,14 @@ func (f family) name(r *rand.Rand) string {
 	return pick(r, f.traits) + " " + pick(r, f.nouns) + " " + pick(r, series) + strconv.Itoa(100+r.IntN(90)*10)
 }
 
+// unit is what members are counted in.
+func (f family) unit() string {
+	if f.prefix == "HE" {
+		return "Kilogram"
+	}
+	return "Each"
+}
+
 // specify gives a member 6 to 20 of the family's attributes, in their order.
 func (f family) specify(r *rand.Rand) []Specification {
 	all := slices.Concat(f.attributes, general)

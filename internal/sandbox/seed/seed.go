@@ -65,7 +65,7 @@ func NewCatalogue(seed uint64, n int) Catalogue {
 		made := epoch.Add(time.Duration(r.IntN(70*24*60)) * time.Minute)
 		p := Product{
 			ID: firstItem + int64(i), Number: fmt.Sprintf("%s%05d", f.prefix, 10000+counts[f.prefix]*3),
-			Name: f.name(r), Class: f.class, Status: "Active", Phase: "Production", Unit: "Each",
+			Name: f.name(r), Class: f.class, Status: "Active", Phase: "Production", Unit: f.unit(),
 			Made: made, Changed: made.Add(time.Duration(r.IntN(20*24*60)) * time.Minute), Specifications: f.specify(r),
 		}
 		switch r.IntN(20) {
@@ -186,12 +186,47 @@ func (c Catalogue) onhand(seed uint64) iter.Seq[storage.Row] {
 				return
 			}
 		}
+		for row := range c.consigned(seed, &id) {
+			if !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// consignedEach is how many products each customer keeps for us.
+const consignedEach = 3
+
+// consigned are the balances of the organisation M1: stock that lies at customers, each
+// of whom is a subinventory by the customer's number. Some of it has run out.
+func (c Catalogue) consigned(seed uint64, id *int64) iter.Seq[storage.Row] {
+	return func(yield func(storage.Row) bool) {
+		n := min(2000, len(c)) - 1 // the first product is the one that examples ask for
+		if n < 1 {
+			return
+		}
+		r := rand.New(rand.NewPCG(seed, 0xc051))
+		for i, customer := range Accounts(seed) {
+			for k := range consignedEach {
+				p := c[1+(7*i+31*k)%n]
+				*id++
+				row := balance(*id, p, "Subinventory", customer.Number, int64(max(0, r.IntN(30)-4)))
+				row["OrganizationId"], row["OrganizationCode"] = int64(207), "M1"
+				if !yield(row) {
+					return
+				}
+			}
+		}
 	}
 }
 
 func balance(id int64, p Product, level string, sub any, n int64) storage.Row {
+	quantity, unit := fmt.Sprint(n), "Ea"
+	if p.Unit != "Each" { // a piece weighs 0.337 kg
+		quantity, unit = fmt.Sprintf("%d.%03d", n*337/1000, n*337%1000), "Kg"
+	}
 	return storage.Row{"OnhandQuantityId": id, "OrganizationId": int64(204), "OrganizationCode": "V1", "InventoryItemId": p.ID, "ItemNumber": p.Number,
-		"SummaryLevel": level, "SubinventoryCode": sub, "PrimaryQuantity": json.Number(fmt.Sprint(n)), "PrimaryUOMCode": "Ea", "row_version": int64(1)}
+		"SummaryLevel": level, "SubinventoryCode": sub, "PrimaryQuantity": json.Number(quantity), "PrimaryUOMCode": unit, "row_version": int64(1)}
 }
 
 // guid is the n-th id of a table; block keeps tables apart.

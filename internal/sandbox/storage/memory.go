@@ -12,9 +12,9 @@ type (
 	// Memory keeps the tables in this process. Writers wait for each other;
 	// readers run together.
 	Memory struct {
-		mu      sync.RWMutex
-		tables  map[string]*memTable
-		version int64
+		mu       sync.RWMutex
+		tables   map[string]*memTable
+		versions map[string]int64
 	}
 
 	// memTable holds each row once, under every key it has. A stored row is never
@@ -38,7 +38,9 @@ type (
 )
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory { return &Memory{tables: map[string]*memTable{}} }
+func NewMemory() *Memory {
+	return &Memory{tables: map[string]*memTable{}, versions: map[string]int64{}}
+}
 
 // Close does nothing: the rows go with the process.
 func (m *Memory) Close() {}
@@ -101,11 +103,11 @@ func (x memTx) Nested(_ context.Context, fn func(Tx) error) error {
 	return nil
 }
 
-func (x memTx) Versions(_ context.Context, n int) ([]int64, error) {
+func (x memTx) Versions(_ context.Context, counter string, n int) ([]int64, error) {
 	list := make([]int64, n)
 	for i := range list {
-		x.m.version++
-		list[i] = x.m.version
+		x.m.versions[counter]++
+		list[i] = x.m.versions[counter]
 	}
 	return list, nil
 }

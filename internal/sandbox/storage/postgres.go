@@ -148,8 +148,11 @@ func (x pgTx) Find(ctx context.Context, t *Table, q Query) ([]Row, error) {
 	if q.Offset > 0 {
 		s.WriteString(" OFFSET " + s.bind(q.Offset))
 	}
-	if q.Lock {
+	switch {
+	case q.Lock:
 		s.WriteString(" FOR UPDATE")
+	case q.Keep:
+		s.WriteString(" FOR KEY SHARE")
 	}
 	rows, err := x.q.Query(ctx, s.String(), s.args...)
 	if err != nil {
@@ -307,8 +310,12 @@ func (x pgTx) Empty(ctx context.Context, t *Table) error {
 	return nil
 }
 
-func (x pgTx) Versions(ctx context.Context, n int) ([]int64, error) {
-	rows, err := x.q.Query(ctx, "SELECT nextval('row_version') FROM generate_series(1, $1)", n)
+func (x pgTx) Versions(ctx context.Context, counter string, n int) ([]int64, error) {
+	name := []string{"row_version"}
+	if counter != "" {
+		name = []string{counter, "row_version"}
+	}
+	rows, err := x.q.Query(ctx, "SELECT nextval($2::regclass) FROM generate_series(1, $1)", n, ident(name...))
 	if err != nil {
 		return nil, fmt.Errorf("counting row versions: %w", err)
 	}

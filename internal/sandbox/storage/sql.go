@@ -88,7 +88,7 @@ func (s *statement) where(t *Table, alias string, e Expr) {
 		c, name := col(e.Column)
 		array := s.array(c, e.Values)
 		if c.Kind == Text {
-			fmt.Fprintf(s, "%s IN (SELECT %s FROM unnest(%s) v)", side(Text, c.Fold, name), side(Text, c.Fold, "v"), array)
+			fmt.Fprintf(s, "%s = ANY(ARRAY(SELECT %s FROM unnest(%s) v))", side(Text, c.Fold, name), side(Text, c.Fold, "v"), array) // once, whatever the planner thinks
 			return
 		}
 		fmt.Fprintf(s, "%s = ANY(%s)", name, array)
@@ -201,7 +201,11 @@ func (t *Table) selectList(alias string, columns []Column) string {
 // column that came later is null in the rows that were there before.
 func (t *Table) ddl(missing []Column) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s;\nCREATE TABLE IF NOT EXISTS %s (", ident(t.Schema), t.sqlName())
+	fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s;\n", ident(t.Schema))
+	if t.Counter {
+		fmt.Fprintf(&b, "CREATE SEQUENCE IF NOT EXISTS %s;\n", ident(t.Schema, "row_version"))
+	}
+	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s (", t.sqlName())
 	for _, c := range t.Columns {
 		fmt.Fprintf(&b, "%s %s, ", ident(c.Name), sqlTypes[c.Kind])
 	}

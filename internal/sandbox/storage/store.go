@@ -40,20 +40,22 @@ type (
 		// Load inserts many rows at once; Empty removes all of them.
 		Load(ctx context.Context, t *Table, rows iter.Seq[Row]) error
 		Empty(ctx context.Context, t *Table) error
-		// Versions draws n numbers from the one counter of this store: unique and
-		// rising in the order of allocation, which is not that of commit.
-		Versions(ctx context.Context, n int) ([]int64, error)
+		// Versions draws n numbers from a counter: unique and rising in the order of
+		// allocation, which is not that of commit. "" is the counter of the store, any
+		// other that of a schema which has one (Table.Counter).
+		Versions(ctx context.Context, counter string, n int) ([]int64, error)
 		// Nested runs fn so that its error undoes what fn wrote and no more.
 		Nested(ctx context.Context, fn func(Tx) error) error
 	}
 
 	// Query is one bounded read. Limit 0 is no limit. Lock keeps the rows from
-	// other writers until the transaction ends. Omit leaves columns out.
+	// other writers until the transaction ends, Keep only from being deleted. Omit
+	// leaves columns out.
 	Query struct {
 		Where         Expr
 		Order         []Order
 		Limit, Offset int
-		Lock          bool
+		Lock, Keep    bool
 		Omit          []string
 	}
 
@@ -74,9 +76,9 @@ func First(ctx context.Context, tx Tx, t *Table, where Expr, lock bool) (Row, er
 	return rows[0], nil
 }
 
-// Version draws one number.
+// Version draws one number from the counter of the store.
 func Version(ctx context.Context, tx Tx) (int64, error) {
-	v, err := tx.Versions(ctx, 1)
+	v, err := tx.Versions(ctx, "", 1)
 	if err != nil {
 		return 0, err
 	}

@@ -35,8 +35,10 @@ type (
 
 	// Table describes one table. Primary identifies a row and is the order of
 	// rows where none is asked for; Unique keys ignore rows with a null in them.
+	// Counter gives the schema a counter of versions of its own.
 	Table struct {
 		Schema, Name string
+		Counter      bool
 		Columns      []Column
 		Primary      []string
 		Unique       [][]string

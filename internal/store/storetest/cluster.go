@@ -88,7 +88,8 @@ func initialise(bin, dir, secret string, as *syscall.Credential) error {
 		return err
 	}
 	_, err = fmt.Fprintf(conf, "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 300\nfsync = off\nfull_page_writes = off\n"+
-		"autovacuum = off\nlog_error_verbosity = terse\n")
+		"autovacuum = off\nlog_error_verbosity = terse\n"+
+		"wal_level = logical\nmax_replication_slots = 100\nmax_wal_senders = 100\ntrack_commit_timestamp = on\n")
 	return errors.Join(err, conf.Close())
 }
 

@@ -97,7 +97,7 @@ func Empty(t testing.TB) string {
 		t.Fatalf("connecting to the test database: %v", err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.Exec(t.Context(), `drop schema public cascade; create schema public`); err != nil {
+	if _, err := conn.Exec(t.Context(), `drop schema public, stage, egress cascade; create schema public`); err != nil {
 		t.Fatalf("emptying the test database: %v", err)
 	}
 	return d.Owner

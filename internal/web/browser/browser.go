@@ -27,7 +27,7 @@ import (
 
 // patience bounds a whole test in the browser; nothing waits that long when all
 // is well.
-const patience = 90 * time.Second
+const patience = 4 * time.Minute
 
 // names of the browser in the order they are looked for.
 var names = []string{"chromium", "chromium-browser", "google-chrome"}

@@ -443,7 +443,8 @@ const patchbay = (() => {
   // ---- pages ----
 
   // poll keeps a page true that is not a list.
-  const poll = () => pump(() => refresh(document));
+  // One whose figures change without a run asks each second.
+  const poll = node => pump(() => refresh(document), () => node.dataset.poll === "often");
 
   document.addEventListener("click", event => {
     const button = event.target.closest("[data-cancel]");
@@ -489,7 +490,7 @@ const patchbay = (() => {
   $("[data-help]")?.addEventListener("click", help);
 
   for (const form of all("[data-press]")) press(form);
-  if ($("[data-poll]")) poll();
+  if ($("[data-poll]")) poll($("[data-poll]"));
   for (const box of all("[data-list]")) list(box);
   const page = $("[data-run]");
   if (page && !("final" in page.dataset)) follow(page.dataset.run, page);

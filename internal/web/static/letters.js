@@ -141,4 +141,119 @@
 
   for (const box of all("[data-letter]")) letter(box);
   for (const box of all("[data-bulk]")) bulk(box);
+
+  // causes decides on the events of a cause.
+  function causes(box) {
+    const said = $("[data-causes-said]");
+    async function one(row, what, body) {
+      for (const button of all("button", row)) button.disabled = true;
+      said.textContent = "";
+      try {
+        const answer = await fetch(`/v1/dead/events/${what}`, { method: "POST", headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({ causes: [row.dataset.cause], ...body }) });
+        const got = await answer.json();
+        if (!answer.ok) throw new Error(got.detail || "Patchbay did not take it");
+        const outcomes = Object.entries(got.outcomes || {}).map(([reason, n]) => `${n} ${reason}`).join(", ");
+        said.textContent = what === "dismiss" ? `${got.dismissed} dismissed.` : `${got.events} judged again${outcomes ? `: ${outcomes}` : ""}.`;
+        row.remove();
+        $("main").focus({ preventScroll: true });
+      } catch (error) {
+        said.textContent = `${error.message.replace(/\.?$/, ".")}`;
+        for (const button of all("button", row)) button.disabled = false;
+      }
+    }
+    for (const row of all("[data-cause]", box)) {
+      $("[data-redrive-cause]", row).addEventListener("click", () => one(row, "redrive", {}));
+      $("[data-dismiss-cause]", row).addEventListener("click", async () => {
+        const reason = await ask("Dismiss these events", "Nothing more has to be done about them. They stay to be found, with your reason.", "Dismiss", true);
+        if (reason !== null) one(row, "dismiss", { reason });
+      });
+    }
+  }
+  if ($("[data-causes]")) causes($("[data-causes]"));
+
+  // post sends a decision that has no list of its own.
+  async function post(url, body) {
+    const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+    if (!answer.ok) throw new Error((await answer.json()).detail || "Patchbay did not take it");
+  }
+
+  // plan decides on an action plan that waits.
+  function plan(row) {
+    const form = $("[data-decide]", row), said = $("[data-plans-said]");
+    if (!form) return;
+    async function decide(approve) {
+      const reason = form.elements.reason;
+      if (!reason.value.trim()) { said.textContent = "Give a reason: whoever finds it later wants to know."; reason.focus(); return; }
+      for (const button of all("button", form)) button.disabled = true;
+      try {
+        await post(`/v1/plans/${row.dataset.plan}/decide`, { approve, reason: reason.value, action: approve ? form.elements.action.value : "" });
+        said.textContent = approve ? "Approved. The next run writes it." : "Rejected.";
+        row.remove();
+        $("main").focus({ preventScroll: true });
+      } catch (error) {
+        said.textContent = `${error.message.replace(/\.?$/, ".")}`;
+        for (const button of all("button", form)) button.disabled = false;
+      }
+    }
+    form.addEventListener("submit", event => { event.preventDefault(); decide(true); });
+    $("[data-reject]", form).addEventListener("click", () => decide(false));
+  }
+  for (const row of all("[data-plan]")) plan(row);
+
+  for (const row of all("[data-drift]")) $("[data-approve-drift]", row)?.addEventListener("click", async event => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try { await post(row.dataset.drift); location.reload(); } catch (error) { button.disabled = false; $("[data-drift-said]").textContent = `${error.message.replace(/\.?$/, ".")}`; }
+  });
+
+  // decided carries out what is asked of a row, with what went wrong said on the page.
+  async function decided(row, said, url, body, done) {
+    const buttons = all("button", row).filter(button => !button.disabled);
+    for (const button of buttons) button.disabled = true;
+    said.textContent = "";
+    try {
+      const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+      if (!answer.ok) throw new Error((await answer.json()).detail || "Patchbay did not take it");
+      done();
+    } catch (error) {
+      for (const button of buttons) button.disabled = false;
+      said.textContent = `${error.message.replace(/\.?$/, ".")}`;
+    }
+  }
+
+  // conflict decides on a value that regions hold several of. What is sent is the value
+  // that a person has seen, as exact as it is, and not its place: others may have come.
+  function conflict(row) {
+    const said = $("[data-conflicts-said]"), form = $("[data-another]", row);
+    const take = json => decided(row, said, row.dataset.conflict, `{"value":${json}}`, () => {
+      said.textContent = "Decided. The value goes to every region.";
+      row.remove();
+      $("main").focus({ preventScroll: true });
+    });
+    for (const button of all("[data-take]", row)) button.addEventListener("click", () => take(button.dataset.take));
+    form?.addEventListener("submit", event => {
+      event.preventDefault();
+      const field = form.elements.value, kind = form.dataset.another, text = kind === "text" ? field.value : field.value.trim();
+      const number = [/^-?(0|[1-9]\d*)(\.\d+)?$/, "Type a number, such as 12.50."]; // sent as it was typed, so that no digit is lost
+      const [shape, wrong] = { number, quoted: number, time: [/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/, "Type a time with its zone, such as 2026-01-31T14:00:00Z."] }[kind]
+        ?? [/[^]/, "Type a value, or take one of those that are held."];
+      if (!shape.test(text)) { said.textContent = wrong; field.focus(); return; }
+      take(kind === "number" || kind === "bool" ? text : JSON.stringify(text));
+    });
+  }
+  for (const row of all("[data-conflict]")) conflict(row);
+
+  // hold leaves a table or a region alone, or goes on with it.
+  function hold(button) {
+    const box = button.closest("[data-border]"), said = $("[data-border-said]", box);
+    const what = { [button.dataset.hold]: button.dataset.name };
+    button.addEventListener("click", async () => {
+      if ("resume" in button.dataset) return decided(box, said, `${box.dataset.border}/resume`, JSON.stringify(what), () => location.reload());
+      const reason = await ask(`Put ${button.dataset.hold} ${button.dataset.name} on hold`,
+        "Nothing of it comes in here until it is resumed. What changes meanwhile is kept where it is, and the others go on.", "Put on hold", true);
+      if (reason !== null) decided(box, said, `${box.dataset.border}/hold`, JSON.stringify({ ...what, reason }), () => location.reload());
+    });
+  }
+  for (const button of all("[data-hold]")) hold(button);
 })();

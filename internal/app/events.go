@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/inbox"
+)
+
+// judges gives the triggers of plans to the inbox.
+type judges struct{ mappers *mappers }
+
+// Of implements inbox.Judges.
+func (j judges) Of(plan *flow.Plan) (inbox.Judge, error) {
+	c, err := j.mappers.of(plan)
+	return c.matcher, err
+}
+
+// hooks takes deliveries: it proves who sent them, reads the events, and keeps them.
+type hooks struct {
+	flows interface {
+		Current(ctx context.Context, name string) (*flow.Plan, string, error)
+	}
+	systems *systems
+	inbox   *inbox.Inbox
+}
+
+// Receive commits the events of a delivery (promise 1). A flow that is not there and
+// one that reacts to nothing are the same to who asks.
+func (h *hooks) Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, error) {
+	plan, _, err := h.flows.Current(ctx, d.Flow)
+	if fault.Is(err, fault.NotFound) || err == nil && plan.Reaction == nil {
+		return flow.Receipt{}, fault.NotFoundf("hook.not_found", "there is no hook of this name")
+	}
+	if err != nil {
+		return flow.Receipt{}, err
+	}
+	delivery := connector.Delivery{Header: d.Header, Query: d.Query, Body: d.Body, At: d.At, From: d.From}
+	name, receiver, err := h.receiver(ctx, plan, d.Connection, delivery)
+	if err != nil {
+		return flow.Receipt{}, err
+	}
+	events, err := receiver.Receive(ctx, delivery)
+	if err != nil {
+		return flow.Receipt{}, fmt.Errorf("receiving from %s: %w", name, err)
+	}
+	list := make([]flow.Occurrence, len(events))
+	for i := range events {
+		list[i] = occurrence(name, events[i])
+	}
+	return h.inbox.Accept(ctx, d.Flow, list)
+}
+
+// receiver finds the connection of the flow that a delivery is of: the one it names,
+// the only one, or the one that recognises it.
+func (h *hooks) receiver(ctx context.Context, plan *flow.Plan, named string, d connector.Delivery) (string, connector.Receiver, error) {
+	var names []string
+	for _, t := range plan.Reaction.On {
+		if !slices.Contains(names, t.Connection) && (named == "" || t.Connection == named) {
+			names = append(names, t.Connection)
+		}
+	}
+	for _, name := range names {
+		system, err := h.systems.open(ctx, plan, name)
+		if err != nil {
+			return "", nil, err
+		}
+		receiver, ok := system.(connector.Receiver)
+		switch {
+		case !ok && len(names) == 1:
+			return "", nil, lacking(name, "deliver events")
+		case ok && (len(names) == 1 || receiver.Recognises(d)):
+			return name, receiver, nil
+		}
+	}
+	return "", nil, fault.New(fault.Unauthorized, "hook.unsigned", "nothing in this request says which source of the flow it comes from; "+
+		"sign it as one of them does, or name one with ?connection=", nil)
+}
+
+func occurrence(connection string, e connector.Event) flow.Occurrence {
+	return flow.Occurrence{
+		ID: e.ID, Connection: connection, Table: e.Table, Record: e.Record, Change: flow.ChangeType(e.Change), Version: e.Version, At: e.At,
+		After: e.After, Before: e.Before, Whole: e.Whole, Sent: e.Sent, Trimmed: e.Trimmed, Origin: e.Origin,
+	}
+}

@@ -1,0 +1,218 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/egress"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/mirror"
+	"patchbay/internal/replica"
+)
+
+type (
+	// mirrors serves activities.Mirrors: it gives package mirror the region's own system and
+	// the borders of the others.
+	mirrors struct {
+		systems *systems
+		replica *replica.Replica
+		border  *egress.Egress
+		resolve func(string) (string, error)
+		speed   float64
+		region  string // ours; empty: none
+
+		mu    sync.Mutex
+		peers map[string]*egress.Peer // by URL
+	}
+)
+
+const (
+	// mirrorRound is how long one activity of a synchronization works.
+	mirrorRound = 5 * time.Minute
+	// mirrorPoll is how often a source that does not tell of its changes is asked.
+	mirrorPoll = time.Second
+	// pruneEvery is how often what all regions have is removed from the border.
+	pruneEvery = 5 * time.Second
+)
+
+// side is our end of a synchronization.
+func (m *mirrors) side(ctx context.Context, plan *flow.Plan, in contract.SyncInput, held func() error) (*mirror.Side, error) {
+	if plan.Sync == nil || plan.Sync.Region(in.Region) == nil {
+		return nil, fault.New(fault.Bug, "sync.plan", "the plan shares nothing of region "+in.Region, nil)
+	}
+	if in.Region != m.region {
+		return nil, fault.New(fault.Conflict, "sync.region", "this process belongs to region "+m.region+", and not to "+in.Region, nil)
+	}
+	system, err := m.systems.open(ctx, plan, plan.Sync.Region(in.Region).Connection)
+	if err != nil {
+		return nil, err
+	}
+	return &mirror.Side{
+		Place: m.place(plan), System: system, Replica: m.replica, Poll: mirrorPoll, Speed: m.speed, Held: held,
+	}, nil
+}
+
+func (m *mirrors) place(plan *flow.Plan) replica.Place {
+	return replica.Place{Flow: plan.Flow, Region: m.region, Sync: plan.Sync}
+}
+
+// Export gathers what changes in our region, and removes from the border what all others
+// have.
+func (m *mirrors) Export(ctx context.Context, plan *flow.Plan, in contract.SyncInput, until time.Time, held func() error) (contract.SyncCounts, error) {
+	s, err := m.side(ctx, plan, in, held)
+	if err != nil {
+		return contract.SyncCounts{}, err
+	}
+	pruning, stop := context.WithCancel(ctx)
+	var pruned sync.WaitGroup
+	pruned.Go(func() { m.prune(pruning, plan.Flow) })
+	s.Told = m.told(ctx, plan, replica.PartExport, "")
+	done := s.Export(ctx, until)
+	stop()
+	pruned.Wait()
+	return counted(done), nil
+}
+
+// prune removes what was acknowledged, until ctx ends. What cannot be removed now is
+// removed later.
+func (m *mirrors) prune(ctx context.Context, name string) {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			for {
+				if n, err := m.border.Prune(ctx, name); err != nil || n == 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+// Import takes what another region has for ours.
+func (m *mirrors) Import(ctx context.Context, plan *flow.Plan, in contract.SyncInput, until time.Time, held func() error) (contract.SyncCounts, error) {
+	s, err := m.side(ctx, plan, in, held)
+	if err != nil {
+		return contract.SyncCounts{}, err
+	}
+	peer, err := m.peer(ctx, plan, in.From)
+	if err != nil {
+		return contract.SyncCounts{}, err
+	}
+	s.Told = m.told(ctx, plan, replica.PartImport, in.From)
+	return counted(s.Import(ctx, in.From, peer, until)), nil
+}
+
+// told keeps what tables suffer from, for the console; it is told again, so that what
+// cannot be kept now is kept later.
+func (m *mirrors) told(ctx context.Context, plan *flow.Plan, part, peer string) func(map[string]*fault.Fault) {
+	return func(trouble map[string]*fault.Fault) {
+		_ = m.replica.Report(ctx, m.place(plan), part, peer, trouble)
+	}
+}
+
+// peer connects to the border of another region, once.
+func (m *mirrors) peer(ctx context.Context, plan *flow.Plan, region string) (*egress.Peer, error) {
+	r := plan.Sync.Region(region)
+	if r == nil || r.Egress == "" {
+		return nil, fault.Invalidf("sync.no_peer", "how to reach region %s is not known; give its egress URL under regions in connections.yaml", region)
+	}
+	url, err := m.resolve(r.Egress)
+	if err != nil {
+		return nil, fmt.Errorf("the border of region %s: %w", region, err)
+	}
+	m.mu.Lock()
+	p := m.peers[url]
+	m.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	// Dialling a region that is away takes its time, and holds up no other.
+	if p, err = egress.Dial(ctx, url); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if other := m.peers[url]; other != nil {
+		p.Close()
+		return other, nil
+	}
+	if m.peers == nil {
+		m.peers = map[string]*egress.Peer{}
+	}
+	m.peers[url] = p
+	return p, nil
+}
+
+// close ends the connections to other regions.
+func (m *mirrors) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for url, p := range m.peers {
+		p.Close()
+		delete(m.peers, url)
+	}
+}
+
+// counted is what was done, as it travels.
+func counted(c mirror.Counts) contract.SyncCounts {
+	out := contract.SyncCounts{Changes: c.Changes, Batches: c.Batches, Outcomes: map[string]int64{}, Trouble: c.Trouble}
+	for outcome, n := range c.Outcomes {
+		out.Outcomes[string(outcome)] = n
+	}
+	return out
+}
+
+// Compare compares our system with what the regions agree on, as often as the flow says.
+func (m *mirrors) Compare(ctx context.Context, plan *flow.Plan, in contract.SyncInput, until time.Time, held func() error) (contract.SyncCounts, error) {
+	s, err := m.side(ctx, plan, in, held)
+	if err != nil {
+		return contract.SyncCounts{}, err
+	}
+	done := contract.SyncCounts{Outcomes: map[string]int64{}, Trouble: map[string]*fault.Fault{}}
+	for {
+		last, err := m.replica.Comparisons(ctx, s.Place)
+		if err != nil {
+			return done, err
+		}
+		wait := compareLate
+		for _, c := range last {
+			wait = max(wait, time.Until(c.At.Add(plan.Sync.Reconcile)))
+		}
+		if time.Now().Add(wait).After(until) {
+			wait = time.Until(until)
+		}
+		select {
+		case <-ctx.Done():
+			return done, nil
+		case <-time.After(wait):
+		}
+		if !time.Now().Before(until) {
+			return done, nil
+		}
+		found, err := s.Compare(ctx)
+		trouble := map[string]*fault.Fault{}
+		if err != nil && ctx.Err() == nil {
+			trouble["all tables"] = fault.Of(err)
+		}
+		_ = m.replica.Report(ctx, s.Place, replica.PartCompare, "", trouble) // told again the next time
+		for _, c := range found {
+			done.Changes += c.Records
+			done.Outcomes["drift"] += c.Drift
+			done.Outcomes["repaired"] += c.Repaired
+		}
+		done.Batches++
+		done.Trouble = trouble
+	}
+}
+
+// compareLate is how long a region that was just started is left alone before its system
+// is compared.
+const compareLate = 5 * time.Second

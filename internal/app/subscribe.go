@@ -1,0 +1,96 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/flow"
+)
+
+// subscribe has the systems that can be told so deliver the events of each flow to
+// this Patchbay, at base. What fails is said of each flow by itself, and the sweep
+// finds its events meanwhile.
+func (c *core) subscribe(ctx context.Context, base string) []error {
+	applied, err := c.plans.List(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	var failed []error
+	for _, a := range applied {
+		for _, name := range sourcesOf(a.Plan) {
+			if err := c.subscribeOne(ctx, a.Plan, name, strings.TrimRight(base, "/")+"/v1/hooks/"+a.Plan.Flow); err != nil {
+				failed = append(failed, fmt.Errorf("subscribing %s at %s: %w", a.Plan.Flow, name, err))
+			}
+		}
+	}
+	return failed
+}
+
+func (c *core) subscribeOne(ctx context.Context, plan *flow.Plan, name, url string) error {
+	system, err := c.systems.open(ctx, plan, name)
+	if err != nil {
+		return err
+	}
+	subscriber, can := system.(connector.Subscriber)
+	if !can {
+		return nil
+	}
+	return subscriber.Subscribe(ctx, url, subscriptions(plan, name))
+}
+
+// sourcesOf gives the connections that a flow reacts to.
+func sourcesOf(plan *flow.Plan) []string {
+	var names []string
+	if plan.Reaction == nil {
+		return nil
+	}
+	for _, t := range plan.Reaction.On {
+		if !slices.Contains(names, t.Connection) {
+			names = append(names, t.Connection)
+		}
+	}
+	return names
+}
+
+// subscriptions are what a flow wants to be told of by one connection: one for each
+// table, which covers all of its triggers.
+func subscriptions(plan *flow.Plan, name string) []connector.Subscription {
+	var list []connector.Subscription
+	at := map[string]int{}
+	whole := map[string]bool{} // an update of whatever column counts
+	for _, t := range plan.Reaction.On {
+		if t.Connection != name {
+			continue
+		}
+		i, there := at[t.Table]
+		if !there {
+			i = len(list)
+			at[t.Table] = i
+			list = append(list, connector.Subscription{Table: t.Table})
+		}
+		s := &list[i]
+		for _, change := range t.Change {
+			s.Changes = union(s.Changes, string(change))
+			whole[t.Table] = whole[t.Table] || change == flow.Updated && len(t.Select) == 0
+		}
+		s.Select, s.Columns = union(s.Select, t.Select...), union(s.Columns, t.Columns...)
+	}
+	for i := range list {
+		if whole[list[i].Table] {
+			list[i].Select = nil
+		}
+	}
+	return list
+}
+
+func union(list []string, more ...string) []string {
+	for _, m := range more {
+		if !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}

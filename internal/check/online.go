@@ -1,0 +1,328 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/flowfile"
+)
+
+// The codes of what the systems themselves say differently. They are stable.
+const (
+	CodeGone        = "online.column" // a column is not there
+	CodeChanged     = "online.type"
+	CodeNoKey       = "online.key"
+	CodeNoTable     = "online.table"
+	CodeUnreachable = "online.connection" // the system could not be asked
+	CodeGained      = "online.gained"     // a column that connections.yaml does not name
+	CodeElsewhere   = "online.region"     // it belongs to a region that is not asked from here
+	CodeUnsaid      = "online.unsaid"     // the system does not say what its tables look like
+)
+
+type (
+	// Describe asks the system behind a connection what one of its tables looks like
+	// now. A nil Shape means that it does not say. The text of an error is safe to show.
+	Describe func(ctx context.Context, c flow.Connection, table string) (*Shape, error)
+
+	// Shape is a table as its system has it. Type is empty where the system's type is
+	// none of flow's; Keys are nil where it does not say which there are.
+	Shape struct {
+		Columns map[string]flow.Type
+		Keys    [][]string
+	}
+
+	// use is one table that a flow needs, and where the flow says so.
+	use struct {
+		file    flowfile.File
+		columns map[string][]string // column → path of the place
+		key     []string            // that is written by; nil for a read
+		place   []string            // of the key, or of the table
+	}
+
+	// table is one table of a connection with all that flows need of it.
+	table struct {
+		name string
+		uses []use
+	}
+
+	// online compares what is declared with what is.
+	online struct {
+		report Report
+		ask    Describe
+		found  []flowfile.Diagnostic
+	}
+)
+
+// Online compares what the flows of a report use with what their systems say now, and
+// returns the report with what differs. All connections are asked at the same time;
+// one that cannot be asked is one problem, and hides nothing of the others.
+func Online(ctx context.Context, r Report, ask Describe) Report {
+	needs := map[string][]table{} // by connection
+	for _, f := range r.Flows {
+		gather(needs, f)
+	}
+	parts := make([]online, len(r.Connections))
+	var asking sync.WaitGroup
+	for i, c := range r.Connections {
+		parts[i] = online{report: r, ask: ask}
+		asking.Go(func() { parts[i].connection(ctx, c, needs[c.Name]) })
+	}
+	asking.Wait()
+	r.Problems = slices.Clone(r.Problems)
+	for _, p := range parts {
+		r.Problems = append(r.Problems, p.found...)
+	}
+	flowfile.Sort(r.Problems)
+	return r
+}
+
+// gather notes what a flow needs.
+func gather(needs map[string][]table, f Flow) {
+	add := func(connection, name string, u use) {
+		u.file = f.File
+		list := needs[connection]
+		at := slices.IndexFunc(list, func(t table) bool { return t.name == name })
+		if at < 0 {
+			at = len(list)
+			list = append(list, table{name: name})
+		}
+		list[at].uses = append(list[at].uses, u)
+		needs[connection] = list
+	}
+	p := f.Plan
+	if r := p.Read; r != nil {
+		add(r.Connection, r.Table, use{columns: columns([]string{"read", "select"}, r.Select, []string{"read", "where"}, r.Where), place: []string{"read", "from"}})
+	}
+	if p.Gather != nil {
+		for i := range p.Gather.Sources {
+			s := &p.Gather.Sources[i]
+			at := func(part string) []string { return []string{"gather", s.Name, part} }
+			u := use{columns: columns(at("select"), s.Select, at("where"), s.Where), place: at("from")}
+			if s.Changed != nil {
+				u.columns[s.Changed.Column] = append(at("changed"), "by")
+			}
+			add(s.Connection, s.Table, u)
+		}
+	}
+	if p.Reaction != nil {
+		for _, t := range p.Reaction.On {
+			add(t.Connection, t.Table, use{columns: columns([]string{"on"}, t.Columns, nil, nil), place: []string{"on"}})
+		}
+	}
+	if p.Sync != nil {
+		shared(p.Sync, add)
+	}
+	if p.Write != nil && p.Send == nil {
+		add(p.Write.Connection, p.Write.Table, mapped([]string{"map"}, p.Map, p.Write.Key, []string{"write", "key"}))
+	}
+	if p.Advise != nil {
+		w := p.Advise.Write
+		add(w.Connection, w.Table, mapped([]string{"advise", "write", "map"}, w.Map, w.Key, []string{"advise", "write", "key"}))
+	}
+}
+
+// shared notes what regions share: the key of a record has to be one in each of them.
+func shared(s *flow.Sync, add func(connection, name string, u use)) {
+	for _, r := range s.Regions {
+		for _, t := range s.Tables {
+			at := []string{"tables", t.Name}
+			names := slices.Clone(t.Key)
+			for _, c := range t.Columns {
+				names = append(names, c.Name)
+			}
+			u := use{columns: columns(append(slices.Clone(at), "allow"), names, nil, nil), key: t.Key, place: append(slices.Clone(at), "key")}
+			for _, k := range t.Key {
+				u.columns[k] = append(slices.Clone(u.place), k)
+			}
+			if t.Clock != "" {
+				u.columns[t.Clock] = append(slices.Clone(at), "clock")
+			}
+			add(r.Connection, t.Name, u)
+		}
+	}
+}
+
+func columns(selected []string, names []string, wherever []string, where []flow.Match) map[string][]string {
+	out := map[string][]string{}
+	for _, m := range where {
+		out[m.Column] = append(slices.Clone(wherever), m.Column)
+	}
+	for _, name := range names {
+		out[name] = append(slices.Clone(selected), name)
+	}
+	return out
+}
+
+func mapped(at []string, list []flow.Column, key, place []string) use {
+	u := use{columns: map[string][]string{}, key: key, place: place}
+	for _, c := range list {
+		u.columns[c.Name] = append(slices.Clone(at), c.Name)
+	}
+	return u
+}
+
+// connection asks for the tables of one connection, in order.
+func (o *online) connection(ctx context.Context, c flow.Connection, tables []table) {
+	slices.SortFunc(tables, func(a, b table) int { return cmp.Compare(a.name, b.name) })
+	for _, t := range tables {
+		shape, err := o.ask(ctx, c, t.name)
+		switch f := fault.Of(err); {
+		case err == nil && shape == nil:
+			o.declared(CodeUnsaid, flowfile.Info, "", []string{c.Name}, "%s does not say what its tables look like; nothing was compared", c.Name)
+			return
+		case err == nil:
+			o.table(c, t, *shape)
+		case f.Code == CodeElsewhere:
+			o.declared(CodeElsewhere, flowfile.Info, "", []string{c.Name}, "%s was not compared: %s", c.Name, f.Text)
+			return
+		case f.Class == fault.Rejected || f.Class == fault.NotFound:
+			u := t.uses[0]
+			o.used(u, CodeNoTable, []string{}, "look up the path of the table in "+ConnectionsFile, "table %s of %s: %s", t.name, c.Name, f.Text)
+		default:
+			// Whatever is wrong is wrong with all of its tables.
+			o.declared(CodeUnreachable, flowfile.Error, "put it right, or check without --online", []string{c.Name}, "%s could not be asked: %s", c.Name, f.Text)
+			return
+		}
+	}
+}
+
+// table compares one table.
+func (o *online) table(c flow.Connection, t table, shape Shape) {
+	declared := c.Tables[t.name]
+	used := map[string]bool{}
+	for _, u := range t.uses {
+		for _, column := range slices.Sorted(maps.Keys(u.columns)) {
+			used[column] = true
+			if _, there := shape.Columns[column]; !there {
+				o.used(u, CodeGone, u.columns[column], near(column, shape), "table %s of %s has no column %s", t.name, c.Name, column)
+			}
+		}
+		if u.key != nil && shape.Keys != nil && !slices.ContainsFunc(shape.Keys, func(k []string) bool { return same(k, u.key) }) {
+			o.used(u, CodeNoKey, u.place, "create the key there, or write by one that it has: "+listed(shape.Keys),
+				"table %s of %s has no unique key over %s", t.name, c.Name, strings.Join(u.key, ", "))
+		}
+	}
+	place := []string{c.Name, "tables", t.name}
+	for _, column := range slices.Sorted(maps.Keys(declared.Columns)) {
+		live, there := shape.Columns[column]
+		at := append(slices.Clone(place), "columns", column)
+		switch {
+		case !there && !used[column]:
+			o.declared(CodeGone, flowfile.Warning, near(column, shape), at, "table %s of %s has no column %s; no flow uses it", t.name, c.Name, column)
+		case there && used[column] && !holds(declared.Columns[column], live):
+			o.declared(CodeChanged, flowfile.Error, fmt.Sprintf("write %s: %s, and see what flows make of it", column, live), at,
+				"table %s of %s has %s as %s, not as %s", t.name, c.Name, column, live, declared.Columns[column])
+		}
+	}
+	for _, key := range declared.Keys {
+		written := slices.ContainsFunc(t.uses, func(u use) bool { return u.key != nil && same(u.key, key) })
+		if shape.Keys != nil && !written && !unique(key, declared.Where, shape.Keys) {
+			o.declared(CodeNoKey, flowfile.Warning, "declare a key that it has: "+listed(shape.Keys), append(slices.Clone(place), "keys"),
+				"table %s of %s has no unique key over %s", t.name, c.Name, strings.Join(key, ", "))
+		}
+	}
+	if len(declared.Columns) == 0 {
+		return
+	}
+	var gained []string
+	for _, column := range slices.Sorted(maps.Keys(shape.Columns)) {
+		if _, known := declared.Columns[column]; !known {
+			gained = append(gained, column)
+		}
+	}
+	if len(gained) > 0 {
+		o.declared(CodeGained, flowfile.Info, "", place, "table %s of %s has %s that %s does not name: %s", t.name, c.Name, counted(len(gained)), ConnectionsFile, some(gained))
+	}
+}
+
+// used is a problem at the place of a flow that needs what is not there.
+func (o *online) used(u use, code string, path []string, fix, format string, args ...any) {
+	line, col := flowfile.Find(u.file, path...)
+	for len(path) > 1 && line == 1 && col == 1 { // a list of columns has no place for each
+		path = path[:len(path)-1]
+		line, col = flowfile.Find(u.file, path...)
+	}
+	if len(path) == 0 {
+		line, col = flowfile.Find(u.file, u.place...)
+	}
+	o.found = append(o.found, flowfile.Diagnostic{File: u.file.Name, Line: line, Col: col, Code: code, Severity: flowfile.Error, Message: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// declared is a problem at a place of connections.yaml.
+func (o *online) declared(code string, s flowfile.Severity, fix string, path []string, format string, args ...any) {
+	at := append([]string{"connections"}, path...)
+	line, col := flowfile.Find(o.report.Declared, at...)
+	o.found = append(o.found, flowfile.Diagnostic{File: o.report.Declared.Name, Line: line, Col: col, Code: code, Severity: s, Message: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// holds reports whether values of a live type are what a column is declared as. What
+// the system does not say, and what is declared as anything, is not compared.
+func holds(declared, live flow.Type) bool {
+	switch {
+	case live == "", declared == flow.Any, declared == live:
+		return true
+	case declared == flow.Decimal:
+		return live == flow.Int
+	}
+	return false
+}
+
+// same reports whether two keys have the same columns.
+func same(a, b []string) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(c string) bool { return !slices.Contains(b, c) })
+}
+
+// unique reports whether a key that is only read by holds one of the keys there are;
+// what the table is restricted to is part of it.
+func unique(key []string, where map[string]string, keys [][]string) bool {
+	return slices.ContainsFunc(keys, func(k []string) bool {
+		return !slices.ContainsFunc(k, func(c string) bool {
+			_, fixed := where[c]
+			return !fixed && !slices.Contains(key, c)
+		})
+	})
+}
+
+func listed(keys [][]string) string {
+	if len(keys) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(keys))
+	for i, k := range keys {
+		texts[i] = "[" + strings.Join(k, ", ") + "]"
+	}
+	return some(texts)
+}
+
+// near suggests a column that differs in case, else says what to do.
+func near(column string, shape Shape) string {
+	for _, name := range slices.Sorted(maps.Keys(shape.Columns)) {
+		if strings.EqualFold(name, column) {
+			return "it is called " + name
+		}
+	}
+	return "take it out, or look whether the user of the connection may see it"
+}
+
+// some lists up to a dozen.
+func some(list []string) string {
+	const most = 12
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
+
+func counted(n int) string {
+	if n == 1 {
+		return "a column"
+	}
+	return fmt.Sprintf("%d columns", n)
+}

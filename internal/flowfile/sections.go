@@ -1,0 +1,74 @@
+package flowfile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"patchbay/internal/flow"
+)
+
+// owners are the sections that not every pattern has, and the limits of such.
+var owners = map[string][]flow.Pattern{
+	"params": {flow.Instant}, "respond": {flow.Instant}, "order": {flow.Instant},
+	"read": {flow.Instant, flow.Event}, "each": {flow.Instant, flow.Event},
+	"on": {flow.Event}, "sweep": {flow.Event}, "collapse": {flow.Event}, "throttle": {flow.Event}, "expect": {flow.Event, flow.Synchronization},
+	"spike": {flow.Event}, "explain": {flow.Event}, "send": {flow.Event}, "loop": {flow.Event},
+	"schedule": {flow.Consolidation}, "gather": {flow.Consolidation}, "base": {flow.Consolidation}, "guard": {flow.Consolidation}, "advise": {flow.Consolidation},
+	"map": {flow.Instant, flow.Event, flow.Consolidation}, "write": {flow.Instant, flow.Event, flow.Consolidation}, "limits": {flow.Instant, flow.Event, flow.Consolidation},
+	"regions": {flow.Synchronization}, "tables": {flow.Synchronization}, "restricted": {flow.Synchronization}, "conflict": {flow.Synchronization},
+	"skew": {flow.Synchronization}, "reconcile": {flow.Synchronization}, "max_row": {flow.Synchronization},
+	"expect.per_day": {flow.Event}, "expect.per_month": {flow.Event}, "expect.lag": {flow.Synchronization},
+	"limits.rows": {flow.Instant, flow.Event}, "limits.concurrent": {flow.Instant, flow.Event}, "limits.queue": {flow.Instant, flow.Event},
+	"limits.per_user": {flow.Instant}, "limits.share_identical": {flow.Instant},
+}
+
+// needed are the sections that a pattern cannot do without.
+var needed = map[flow.Pattern][]field{
+	flow.Instant:         {{key: "read", advice: "{ from: CONNECTION.TABLE, select: [COLUMN, …] }"}},
+	flow.Event:           {{key: "on", advice: "with what the flow reacts to: - { source: CONNECTION.TABLE, change: [update], key: row.COLUMN }"}},
+	flow.Consolidation:   {{key: "gather", advice: "with what is read: NAME: { from: CONNECTION.TABLE, select: [COLUMN, …], key: row.COLUMN, identity: [COLUMN] }"}, {key: "write", advice: "{ to: CONNECTION.TABLE, key: [COLUMN] }"}},
+	flow.Synchronization: {{key: "regions", advice: "with the connection of each region: { de: CONNECTION, fr: CONNECTION }"}, {key: "tables", advice: "with what they share: TABLE: { key: [COLUMN], allow: [COLUMN, …] }"}},
+}
+
+// sections refuses those of other patterns and names what is missing.
+func (c *compiler) sections() {
+	d := c.doc
+	pattern := d.pattern.value
+	if pattern == "" {
+		return
+	}
+	given := map[string]bool{}
+	check := func(prefix string, fields []field) {
+		for _, f := range fields {
+			p := *f.into.place()
+			name := joined(prefix, f.key)
+			given[name] = p.given()
+			if of, some := owners[name]; p.given() && some && !slices.Contains(of, pattern) {
+				c.add(p, CodePattern, fmt.Sprintf("%s belongs to the pattern %s, and this flow is %s", name, strings.Join(words(of), " or "), pattern), c.instead(name))
+			}
+		}
+	}
+	check("", d.fields())
+	check("limits", d.limits.fields())
+	check("expect", d.expect.fields())
+	for _, f := range needed[pattern] {
+		if !given[f.key] {
+			c.add(d.at, CodeRequired, f.key+" is missing", "add "+f.key+": "+f.advice)
+		}
+	}
+}
+
+// instead says what to write where a section is of another pattern.
+func (c *compiler) instead(name string) string {
+	if c.doc.pattern.value != flow.Consolidation {
+		return "remove it"
+	}
+	switch name {
+	case "params":
+		return fmt.Sprintf("remove it; a run of a consolidation takes %s and %s, and nothing else", flow.ParamFull, flow.ParamAccept)
+	case "read":
+		return "write gather: with a name for each table that is read"
+	}
+	return "remove it"
+}

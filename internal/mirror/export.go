@@ -1,0 +1,352 @@
+package mirror
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/replica"
+)
+
+type (
+	// load is how far the first reading of a table has come, as it is kept beside the cursor.
+	load struct {
+		After connector.Row `json:"after,omitempty"` // key that was read last
+		// Again: the source lost its place, so records that we know may be gone from it.
+		Again bool `json:"again,omitempty"`
+	}
+
+	// follower is one table of the system, followed by one attempt.
+	follower struct {
+		*sight
+		reading *replica.Reading
+		done    *tally
+		beat    time.Time         // when the replica was told last that all is observed
+		ids     map[string]string // of the columns that were allowed, by name
+		stray   []string          // columns that are not asked for: they are others than were allowed
+		looked  time.Time
+	}
+
+	// tailing is a system that tells of commits.
+	tailing interface {
+		connector.Tailer
+		connector.Chunker
+	}
+)
+
+const (
+	expired = "connector.cursor_expired"
+	// idle is how long a stream is waited for, and beats how often the replica learns that
+	// nothing happened.
+	idle = time.Second
+	// brisk is how long the stream is waited for beside a range: it is only to tell that it
+	// has come as far.
+	brisk = 10 * time.Millisecond
+	beats = 5 * time.Second
+)
+
+// Export follows the tables of the system until ctx ends or the time is over.
+func (s *Side) Export(ctx context.Context, until time.Time) Counts {
+	done := newTally()
+	s.each(ctx, until, done, func(ctx context.Context, t *flow.SyncTable) error { return s.follow(ctx, t, done) })
+	return done.counts()
+}
+
+// follow gathers what changed in one table, as long as all goes well.
+func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error {
+	reading, err := s.Replica.Begin(ctx, s.Place, t.Name)
+	if err != nil {
+		return fmt.Errorf("beginning to follow %s: %w", t.Name, err)
+	}
+	d, err := s.bound(ctx, t)
+	if err != nil {
+		return err
+	}
+	f := &follower{sight: s.look(t, d.stray), reading: reading, done: done, ids: d.ids, stray: d.stray, looked: time.Now()}
+	f.report(d)
+	switch system := s.System.(type) {
+	case tailing:
+		err = f.tail(ctx, system)
+	case connector.ChangeReader:
+		err = f.poll(ctx, system)
+	default:
+		return s.lacks("tell of changes")
+	}
+	if fault.Of(err).Code == expired {
+		return f.restart(ctx)
+	}
+	return err
+}
+
+// restart forgets the place in the source: everything is read again, and what we know and
+// it no longer has was deleted meanwhile.
+func (f *follower) restart(ctx context.Context) error {
+	if system, ok := f.System.(tailing); ok {
+		if err := system.DropFeed(ctx, f.feed().Name); err != nil {
+			return err
+		}
+	}
+	return f.observe(ctx, nil, replica.Progress{Load: kept(load{Again: true})})
+}
+
+// observe has the replica take rows, with how far we are then.
+func (f *follower) observe(ctx context.Context, rows []seen, next replica.Progress) error {
+	all, err := f.observed(ctx, rows, parentPatience)
+	if err != nil {
+		return err
+	}
+	counts, err := f.Replica.Observe(ctx, f.Place, f.reading, all, next)
+	if err != nil {
+		return fmt.Errorf("keeping what changed in %s: %w", f.table.Name, err)
+	}
+	f.reading.Progress, f.beat = next, time.Now()
+	f.done.add(1, counts)
+	f.done.trouble(f.table.Name, nil)
+	return nil
+}
+
+// alive tells the replica from time to time that all there is was observed.
+func (f *follower) alive(ctx context.Context, next replica.Progress) error {
+	if time.Since(f.beat) < f.brief(beats) {
+		return nil
+	}
+	return f.observe(ctx, nil, next)
+}
+
+// feed is what a system that tells of commits is asked to tell of.
+func (f *follower) feed() connector.Feed {
+	sum := sha256.Sum256([]byte(f.Place.Flow + "\x00" + f.Place.Region + "\x00" + f.table.Name))
+	return connector.Feed{Name: "patchbay_" + hex.EncodeToString(sum[:8]), Tables: []connector.FeedTable{f.part()}}
+}
+
+func (f *follower) part() connector.FeedTable {
+	return connector.FeedTable{Table: f.table.Name, Key: f.table.Key, Columns: f.asked, IDs: f.ids}
+}
+
+// tail follows commits. Before that, in ranges of the key, it reads what was there.
+func (f *follower) tail(ctx context.Context, system tailing) error {
+	from := f.reading.Progress.Cursor
+	stream, err := system.Tail(ctx, f.feed(), from)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = stream.Close(ctx)
+	}()
+	now, loading, err := f.progress()
+	if err != nil {
+		return err
+	}
+	if loading {
+		if err := f.load(ctx, system, stream, now); err != nil {
+			return err
+		}
+	}
+	for ctx.Err() == nil {
+		if _, err := f.commits(ctx, system, stream, idle, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progress is where the first reading stands; false: it is done.
+func (f *follower) progress() (now load, loading bool, err error) {
+	p := f.reading.Progress
+	if len(p.Load) > 0 {
+		if err := json.Unmarshal(p.Load, &now); err != nil {
+			return now, false, fault.New(fault.Bug, "sync.progress", "how far a table was read cannot be understood", err)
+		}
+		return now, true, nil
+	}
+	return now, p.Cursor == "", nil
+}
+
+// load reads the table in ranges of the key, beside the stream. What the stream told of a
+// record while its range was read is newer than the range.
+func (f *follower) load(ctx context.Context, system tailing, stream connector.Stream, now load) error {
+	for {
+		chunk, err := system.ReadChunk(ctx, f.part(), now.After, most)
+		if err != nil {
+			return err
+		}
+		touched := map[string]bool{}
+		for position := f.reading.Progress.Cursor; position == "" || !system.Reached(position, chunk.High); {
+			if position, err = f.commits(ctx, system, stream, brisk, touched); err != nil {
+				return err
+			}
+		}
+		rows := make([]seen, 0, len(chunk.Rows))
+		for i, row := range chunk.Rows {
+			key, known, err := keyOf(f.table, row)
+			if err != nil {
+				return err
+			}
+			if known && touched[fmt.Sprint(key)] {
+				continue
+			}
+			r := seen{row: row}
+			if r.version = chunk.Version; chunk.At != nil {
+				r.at = chunk.At[i]
+			}
+			rows = append(rows, r)
+		}
+		next := replica.Progress{Cursor: f.reading.Progress.Cursor}
+		if now.After = chunk.Last; now.After != nil {
+			next.Load = kept(now)
+		} else if now.Again {
+			if err := f.gone(ctx); err != nil {
+				return err
+			}
+		}
+		if err := f.observe(ctx, rows, next); err != nil || now.After == nil {
+			return err
+		}
+	}
+}
+
+// commits observes what was committed next, and lets the source forget it. touched, where
+// it is not nil, learns the keys.
+func (f *follower) commits(ctx context.Context, system tailing, stream connector.Stream, wait time.Duration, touched map[string]bool) (string, error) {
+	if err := f.watch(ctx); err != nil {
+		return "", err
+	}
+	got, err := stream.Next(ctx, most, wait)
+	if err != nil {
+		return "", err
+	}
+	next := replica.Progress{Cursor: got.Position, Load: f.reading.Progress.Load}
+	if len(got.Changes) == 0 {
+		if f.reading.Progress.Cursor == "" || time.Since(f.beat) >= f.brief(beats) {
+			if err := f.observe(ctx, nil, next); err != nil {
+				return "", err
+			}
+			return got.Position, stream.Confirm(ctx, got.Position)
+		}
+		return got.Position, nil
+	}
+	rows := make([]seen, 0, len(got.Changes))
+	for _, c := range got.Changes {
+		if c.Op == "truncate" {
+			return "", fault.New(fault.Conflict, expired, "the table was truncated: it is read anew", nil)
+		}
+		if len(c.Missing) > 0 {
+			if err := f.fill(ctx, system, c); err != nil {
+				return "", err
+			}
+		}
+		r := seen{row: c.Row, was: c.Was, deleted: c.Op == "delete", at: c.At, version: c.Version, ours: c.Origin == f.origin()}
+		rows = append(rows, r)
+		if touched == nil {
+			continue
+		}
+		for _, row := range []connector.Row{c.Row, c.Was} {
+			if key, known, err := keyOf(f.table, row); err != nil {
+				return "", err
+			} else if known {
+				touched[fmt.Sprint(key)] = true
+			}
+		}
+	}
+	if err := f.observe(ctx, rows, next); err != nil {
+		return "", err
+	}
+	return got.Position, stream.Confirm(ctx, got.Position)
+}
+
+// fill adds what the system did not send of a row: long values that a change left as they
+// were. A row that is gone by now has nothing to add; its deletion follows.
+func (f *follower) fill(ctx context.Context, system any, c connector.Tail) error {
+	reader, ok := system.(connector.FeedReader)
+	if !ok {
+		return nil
+	}
+	part := f.part()
+	part.Columns = c.Missing
+	rows, err := reader.ReadFeed(ctx, part, []connector.Row{c.Row})
+	if err != nil || rows[0].Row == nil {
+		return err
+	}
+	for _, name := range c.Missing {
+		if v, there := rows[0].Row[name]; there {
+			c.Row[name] = v
+		}
+	}
+	return nil
+}
+
+// poll asks a source that keeps what changed since a place in it.
+func (f *follower) poll(ctx context.Context, system connector.ChangeReader) error {
+	now, again, err := f.progress()
+	if err != nil {
+		return err
+	}
+	again = again && now.Again
+	for ctx.Err() == nil {
+		if err := f.watch(ctx); err != nil {
+			return err
+		}
+		p := f.reading.Progress
+		page, err := system.ReadChanges(ctx, f.table.Name, f.all(), p.Cursor)
+		if err != nil {
+			return err
+		}
+		rows := make([]seen, 0, len(page.Deleted)+len(page.Rows))
+		for _, id := range page.Deleted { // of what has no order, deletes first
+			rows = append(rows, seen{id: id, deleted: true})
+		}
+		for i, row := range page.Rows {
+			r := seen{row: row}
+			if page.Versions != nil {
+				r.version = page.Versions[i]
+			}
+			rows = append(rows, r)
+		}
+		next := replica.Progress{Cursor: page.Cursor, Load: p.Load}
+		if !page.More && again {
+			if err := f.gone(ctx); err != nil {
+				return err
+			}
+			again, next.Load = false, nil
+		}
+		if len(rows) > 0 || page.More || p.Cursor == "" {
+			err = f.observe(ctx, rows, next)
+		} else {
+			err = f.alive(ctx, next)
+		}
+		if err != nil {
+			return err
+		}
+		if !page.More {
+			f.rest(ctx)
+		}
+	}
+	return nil
+}
+
+// rest leaves a source alone until it is asked again, or something is known to have changed.
+func (f *follower) rest(ctx context.Context) {
+	timer := time.NewTimer(f.brief(f.Poll))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-f.Wake:
+	}
+}
+
+func kept(l load) []byte {
+	b, err := json.Marshal(l)
+	if err != nil {
+		panic("mirror: a key that cannot be encoded: " + err.Error()) // it came from JSON texts
+	}
+	return b
+}

@@ -1,0 +1,387 @@
+package replica
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"patchbay/internal/flow"
+)
+
+// Records are found by everything that may name them: what they were first called, are
+// called, are still called in our system, and what our system's IDs are. Each name is looked
+// up by itself ("offset 0" keeps it so): given thousands of names at once, PostgreSQL may go through
+// the whole table for them.
+const (
+	others = `
+		select r.uid from unnest($2::text[]) as k (key) cross join lateral (select uid from replica_record where tbl = $1 and key is not null and key = k.key offset 0) as r
+		union all select r.uid from unnest($2::text[]) as k (key) cross join lateral (select uid from replica_pending where tbl = $1 and key is not null and key = k.key offset 0) as r
+		union all select r.uid from unnest($3::text[]) as k (id) cross join lateral (select uid from replica_record where tbl = $1 and id is not null and id = k.id offset 0) as r`
+	byUID = `
+		select r.layout, r.version, r.uid, r.key, r.id, r.cells, r.ver, r.vers, r.gone, r.moved
+		from (select distinct uid from unnest($2::text[]) as k (uid)) as k cross join lateral (select * from replica_record where tbl = $1 and uid = k.uid offset 0) as r`
+	waitOf = `
+		select r.uid, r.absent, r.attempts, r.rev, r.seen, r.key, r.outcome, r.code, r.base
+		from unnest($2::text[]) as k (uid) cross join lateral (select * from replica_pending where tbl = $1 and uid = k.uid offset 0) as r`
+)
+
+// take reads the records that keys and IDs may mean.
+func (t *table) take(ctx context.Context, tx pgx.Tx, keys, ids []string) (*shelf, error) {
+	s := newShelf(t.alg, len(keys))
+	s.batch = t.rev
+	rows, err := tx.Query(ctx, others, t.id, keys, ids)
+	if err != nil {
+		return nil, err
+	}
+	more, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	all, err := t.read(ctx, tx, append(more, keys...))
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		r, err := all[i].record(t.places[all[i].layout], len(t.flow.Columns))
+		if err != nil {
+			return nil, err
+		}
+		for i := range r.rest {
+			if t.alg.held(r, i) {
+				if r.wasHeld == nil {
+					r.wasHeld = map[int]bool{}
+				}
+				r.wasHeld[i] = true
+			}
+		}
+		s.put(r)
+	}
+	return s, nil
+}
+
+// read gives the rows of records by their first keys.
+func (t *table) read(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, error) {
+	rows, err := tx.Query(ctx, byUID, t.id, uids)
+	if err != nil {
+		return nil, err
+	}
+	var all []kept
+	var k kept
+	_, err = pgx.ForEachRow(rows, []any{&k.layout, &k.version, &k.uid, &k.key, &k.id, &k.cells, &k.ver, &k.vers, &k.gone, &k.moved}, func() error {
+		if t.places[k.layout] == nil {
+			return broken("its columns")
+		}
+		all = append(all, k)
+		return nil
+	})
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	place := make(map[string]int, len(all))
+	uids = uids[:0:0]
+	for i := range all {
+		place[all[i].uid] = i
+		uids = append(uids, all[i].uid)
+	}
+	if rows, err = tx.Query(ctx, waitOf, t.id, uids); err != nil {
+		return nil, err
+	}
+	_, err = pgx.ForEachRow(rows, []any{&k.uid, &k.absent, &k.attempts, &k.rev, &k.seen, &k.baseKey, &k.outcome, &k.code, &k.baseText}, func() error {
+		of := &all[place[k.uid]]
+		of.absent, of.attempts, of.rev, of.seen, of.baseKey, of.outcome, of.code, of.baseText = k.absent, k.attempts, k.rev, k.seen, k.baseKey, k.outcome, k.code, k.baseText
+		return nil
+	})
+	return all, err
+}
+
+// never is when something is due that waits for something else than time.
+var never = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+
+type (
+	// fresh copies records that were not known.
+	fresh struct {
+		t    *table
+		of   []*record
+		next int
+	}
+
+	// waits copies the rows of what is pending of records that were not known.
+	waits struct {
+		t    *table
+		of   []*record
+		next int
+		at   time.Time
+	}
+)
+
+func (f *fresh) Next() bool { f.next++; return f.next <= len(f.of) }
+func (f *fresh) Err() error { return nil }
+
+func (f *fresh) Values() ([]any, error) {
+	row, err := f.t.row(f.of[f.next-1])
+	return row, err
+}
+
+// row is a record as replica_record has it, from the layout on.
+func (t *table) row(r *record) ([]any, error) {
+	cells, ver, vers, err := registers(r)
+	var key, id *string
+	var version *int64
+	if k := joinKey(r.key); k != r.uid {
+		key = &k
+	}
+	if r.id != "" {
+		id = &r.id
+	}
+	if r.version != 0 {
+		version = &r.version
+	}
+	return []any{t.id, t.layout, version, r.uid, key, id, cells, ver, vers, optional(r.gone), optional(r.moved), !r.alive()}, err
+}
+
+var recordColumns = []string{"tbl", "layout", "version", "uid", "key", "id", "cells", "ver", "vers", "gone", "moved", "dead"}
+
+// keep writes the records of a shelf that are not as the store has them, and tells how
+// many of them were not known and how many have something to be written.
+func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64, err error) {
+	var made, changed, waiting []*record
+	var ended []string
+	for _, r := range s.order {
+		if !r.dirty {
+			continue
+		}
+		if r.known {
+			changed = append(changed, r)
+		} else {
+			made = append(made, r)
+		}
+		switch t.stand(r) {
+		case pending:
+			due++
+			fallthrough
+		case withheld:
+			waiting = append(waiting, r)
+		case settled:
+			if r.base != nil { // our system is asked, see receive
+				due++
+				waiting = append(waiting, r)
+			} else if r.waits {
+				ended = append(ended, r.uid)
+			}
+		}
+	}
+	if len(made) > 0 {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"replica_record"}, recordColumns, &fresh{t: t, of: made}); err != nil {
+			return 0, 0, err
+		}
+	}
+	if err := t.change(ctx, tx, changed); err != nil {
+		return 0, 0, err
+	}
+	if err := t.await(ctx, tx, waiting); err != nil {
+		return 0, 0, err
+	}
+	if len(ended) > 0 {
+		if _, err := tx.Exec(ctx, `delete from replica_pending where tbl = $1 and uid = any($2)`, t.id, ended); err != nil {
+			return 0, 0, err
+		}
+	}
+	return int64(len(made)), due, t.conflicts(ctx, tx, slices.Concat(made, changed))
+}
+
+// stand weighs a record. A base that was not in the store and is what the registers say is
+// none.
+func (t *table) stand(r *record) standing {
+	if r.base == nil {
+		return settled
+	}
+	if r.waits && !r.closed {
+		return t.alg.weigh(r)
+	}
+	return t.alg.close(r)
+}
+
+// change rewrites records that were known.
+func (t *table) change(ctx context.Context, tx pgx.Tx, changed []*record) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	n := len(changed)
+	uids, cells, vers := make([]string, n), make([]string, n), make([]string, n)
+	version := make([]*int64, n)
+	dead := make([]bool, n)
+	key, id, more, gone, moved := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
+	for i, r := range changed {
+		row, err := t.row(r)
+		if err != nil {
+			return err
+		}
+		uids[i], cells[i], vers[i] = r.uid, row[6].(string), row[7].(string)
+		version[i] = row[2].(*int64)
+		key[i], id[i], gone[i], moved[i] = row[4].(*string), row[5].(*string), row[9].(*string), row[10].(*string)
+		dead[i] = row[11].(bool)
+		if v := row[8].([]byte); v != nil {
+			text := string(v)
+			more[i] = &text
+		}
+	}
+	_, err := tx.Exec(ctx, `
+		update replica_record r set layout = $2, version = s.version, key = s.key, id = s.id, cells = s.cells, ver = s.ver, vers = s.vers::jsonb, gone = s.gone, moved = s.moved, dead = s.dead
+		from unnest($3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[])
+			as s(uid, version, key, id, cells, ver, vers, gone, moved, dead)
+		where r.tbl = $1 and r.uid = s.uid`, t.id, t.layout, uids, version, key, id, cells, vers, more, gone, moved, dead)
+	return err
+}
+
+var waitColumns = []string{"tbl", "absent", "rev", "seen", "due", "since", "uid", "key", "outcome", "base"}
+
+func (w *waits) Next() bool { w.next++; return w.next <= len(w.of) }
+func (w *waits) Err() error { return nil }
+
+// Values is what becomes pending of a record. What was tried in vain is tried again, now
+// that something is new.
+func (w *waits) Values() ([]any, error) {
+	r := w.of[w.next-1]
+	text, err := bases(r)
+	var key *string
+	if own := joinKey(r.base.key); own != joinKey(r.key) {
+		key = &own
+	}
+	seen := r.seenAs
+	if seen == 0 || r.seen != r.seenAs {
+		seen = w.t.rev
+	}
+	due, outcome := any(w.at), ""
+	if w.t.alg.weigh(r) == withheld {
+		due, outcome = never, string(flow.SyncHeld)
+	}
+	return []any{w.t.id, r.base.absent, w.t.rev, seen, due, w.at, r.uid, key, outcome, text}, err
+}
+
+// await writes what our system holds of records that it does not hold as the registers say.
+func (t *table) await(ctx context.Context, tx pgx.Tx, all []*record) error {
+	var made, changed []*record
+	for _, r := range all {
+		if r.waits {
+			changed = append(changed, r)
+		} else {
+			made = append(made, r)
+		}
+	}
+	at := time.UnixMicro(t.now)
+	if len(made) > 0 {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"replica_pending"}, waitColumns, &waits{t: t, of: made, at: at}); err != nil {
+			return err
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	type row struct {
+		Absent  bool            `json:"absent"`
+		Rev     int64           `json:"rev"`
+		Seen    int64           `json:"seen"`
+		Due     string          `json:"due"`
+		UID     string          `json:"uid"`
+		Key     *string         `json:"key"`
+		Outcome string          `json:"outcome"`
+		Base    json.RawMessage `json:"base"`
+	}
+	w := &waits{t: t, of: changed, at: at}
+	list := make([]row, 0, len(changed))
+	for w.Next() {
+		v, err := w.Values()
+		if err != nil {
+			return err
+		}
+		one := row{Absent: v[1].(bool), Rev: v[2].(int64), Seen: v[3].(int64), Due: "infinity", UID: v[6].(string), Key: v[7].(*string), Outcome: v[8].(string), Base: v[9].([]byte)}
+		if due, ok := v[4].(time.Time); ok {
+			one.Due = due.Format(time.RFC3339Nano)
+		}
+		list = append(list, one)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `
+		update replica_pending p set absent = s.absent, rev = s.rev, seen = s.seen, due = s.due, key = s.key, outcome = s.outcome,
+			base = s.base, attempts = 0, code = '', reason = '', since = case when p.due = 'infinity' then clock_timestamp() else p.since end
+		from jsonb_to_recordset($2::jsonb) as s(absent boolean, rev bigint, seen bigint, due timestamptz, uid text, key text, outcome text, base jsonb)
+		where p.tbl = $1 and p.uid = s.uid`, t.id, text)
+	return err
+}
+
+// conflicts notes what is held of records, and what is no longer.
+func (t *table) conflicts(ctx context.Context, tx pgx.Tx, changed []*record) error {
+	for _, r := range changed {
+		if r.rest == nil && r.wasHeld == nil {
+			continue
+		}
+		for i, c := range t.flow.Columns {
+			holds := t.alg.held(r, i)
+			var err error
+			switch {
+			case holds && !r.wasHeld[i]:
+				_, err = tx.Exec(ctx, `
+					insert into replica_conflict (id, tbl, uid, col, rule) values (nextval('replica_id'), $1, $2, $3, $4) on conflict do nothing`,
+					t.id, r.uid, c.Name, t.alg.rules[i])
+			case !holds && r.wasHeld[i]:
+				by := r.decidedBy
+				if by == "" {
+					by = fmt.Sprint("region ", r.cells[i].Version.Region)
+				}
+				_, err = tx.Exec(ctx, `
+					update replica_conflict set decided_at = now(), decided_by = $4, winner = $5 where tbl = $1 and uid = $2 and col = $3 and decided_at is null`,
+					t.id, r.uid, c.Name, by, r.cells[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// clashed is a conflict that a rule decided, of a record.
+type clashed struct {
+	r *record
+	clash
+}
+
+// decided notes conflicts that rules decided.
+func (t *table) decided(ctx context.Context, tx pgx.Tx, all []clashed) error {
+	if len(all) == 0 {
+		return nil
+	}
+	n := len(all)
+	uids, cols, rules, by, cells, winners := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	for i, c := range all {
+		rule, winner := t.alg.rules[c.column], c.ours
+		if c.won {
+			winner = c.theirs
+		}
+		uids[i], cols[i], by[i] = c.r.uid, t.flow.Columns[c.column].Name, "rule "+string(rule.Rule)
+		for _, part := range []struct {
+			to *string
+			v  any
+		}{{&rules[i], rule}, {&cells[i], []flow.SyncCell{c.ours, c.theirs}}, {&winners[i], winner}} {
+			text, err := json.Marshal(part.v)
+			if err != nil {
+				return err
+			}
+			*part.to = string(text)
+		}
+	}
+	_, err := tx.Exec(ctx, `
+		insert into replica_conflict (id, tbl, uid, col, rule, decided_at, decided_by, cells, winner)
+		select nextval('replica_id'), $1, uid, col, rule::jsonb, now(), by, cells::jsonb, winner::jsonb
+		from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) as s(uid, col, rule, by, cells, winner)`,
+		t.id, uids, cols, rules, by, cells, winners)
+	return err
+}

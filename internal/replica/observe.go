@@ -1,0 +1,211 @@
+package replica
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+func fenced() error {
+	return fault.New(fault.Unavailable, CodeFenced, "another attempt has taken over", nil)
+}
+
+func misshapen(t *flow.SyncTable) error {
+	return fault.New(fault.Bug, CodeShape, "a record has more or fewer values than table "+t.Name+" has columns that may cross", nil)
+}
+
+func (c *Counts) add(o flow.SyncOutcome) {
+	if c.Outcomes == nil {
+		c.Outcomes = map[flow.SyncOutcome]int64{}
+	}
+	c.Outcomes[o]++
+}
+
+// Begin begins, or takes over, the observation of a table of our system.
+func (r *Replica) Begin(ctx context.Context, p Place, table string) (*Reading, error) {
+	reading := &Reading{Table: table}
+	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
+		reading.fence = t.rev
+		return tx.QueryRow(ctx, `update replica_table set fence = $2 where id = $1 returning cursor, load`, t.id, t.rev).
+			Scan(&reading.Progress.Cursor, &reading.Progress.Load)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return reading, nil
+}
+
+// Observe takes what our system says, in the order in which it happened there (of what
+// has no order, deletes first): what differs from what is known goes to the outbox. State,
+// outbox and progress commit together. A reading that was taken over is refused,
+// CodeFenced.
+func (r *Replica) Observe(ctx context.Context, p Place, reading *Reading, rows []Observed, next Progress) (Counts, error) {
+	return r.observe(ctx, p, reading, reading.Table, rows, next)
+}
+
+// ObserveNow takes what an importer found in our system before the reader came to it, which
+// the reader then finds unchanged. It moves no cursor.
+func (r *Replica) ObserveNow(ctx context.Context, p Place, table string, rows []Observed) (Counts, error) {
+	return r.observe(ctx, p, nil, table, rows, Progress{})
+}
+
+func (r *Replica) observe(ctx context.Context, p Place, reading *Reading, name string, rows []Observed, next Progress) (Counts, error) {
+	var counts Counts
+	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, name)
+		if err != nil {
+			return err
+		}
+		if reading != nil && t.fence != reading.fence {
+			return fenced()
+		}
+		counts = Counts{Changes: int64(len(rows))}
+		added := int64(0)
+		if len(rows) > 0 {
+			if added, err = r.observed(ctx, tx, p, t, rows, &counts); err != nil {
+				return err
+			}
+		}
+		if reading == nil {
+			_, err = tx.Exec(ctx, `update replica_table set records = records + $2 where id = $1 and $2 > 0`, t.id, added)
+			return err
+		}
+		_, err = tx.Exec(ctx, `update replica_table set records = records + $2, cursor = $3, load = $4, observed_at = clock_timestamp() where id = $1`,
+			t.id, added, next.Cursor, next.Load)
+		return err
+	})
+	return counts, err
+}
+
+// observed decides about the rows of a batch, and keeps what came of it.
+func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, rows []Observed, counts *Counts) (int64, error) {
+	s, err := t.take(ctx, tx, keysOf(rows), idsOf(rows))
+	if err != nil {
+		return 0, err
+	}
+	var refusals []refusal
+	var clashes []clashed
+	var touched []*record
+	for i := range rows {
+		o := &rows[i]
+		if !o.Deleted && (len(o.Values) != len(t.flow.Columns) || len(o.Key) != len(t.flow.Key)) {
+			return 0, misshapen(t.flow)
+		}
+		if t.alg.max > 0 && !o.Ours && sizeOf(o) > t.alg.max {
+			refusals = append(refusals, refusal{o, flow.SyncOversize, CodeOversize})
+			counts.add(flow.SyncOversize)
+			continue
+		}
+		rec, code := s.observed(*o)
+		switch {
+		case code != "":
+			refusals = append(refusals, refusal{o, flow.SyncRejected, code})
+			counts.add(flow.SyncRejected)
+			continue
+		case rec == nil && o.Ours:
+			counts.add(flow.SyncEcho)
+			continue
+		case rec == nil:
+			counts.add(flow.SyncUnchanged)
+			continue
+		}
+		n := t.alg.observe(rec, *o, t.now)
+		counts.add(n.outcome)
+		if n.ahead > 0 {
+			counts.Skewed++
+			counts.Ahead = max(counts.Ahead, time.Duration(n.ahead)*time.Microsecond)
+		}
+		if n.outcome != flow.SyncUnchanged || rec.base != nil && !rec.waits {
+			rec.dirty, rec.closed = rec.dirty || n.outcome != flow.SyncUnchanged, true
+			s.index(rec)
+			if !rec.touched {
+				rec.touched = true
+				touched = append(touched, rec)
+			}
+		}
+		for _, c := range n.clashes {
+			clashes = append(clashes, clashed{rec, c})
+		}
+	}
+	deltas := make([]flow.Delta, 0, len(touched))
+	for _, rec := range touched {
+		if d, ok := rec.delta(); ok {
+			deltas = append(deltas, d)
+		}
+	}
+	added, due, err := t.keep(ctx, tx, s)
+	counts.Pending = due
+	if err == nil {
+		err = t.decided(ctx, tx, clashes)
+	}
+	if err == nil {
+		err = t.refuse(ctx, tx, rows, refusals)
+	}
+	if err == nil && len(deltas) > 0 {
+		err = r.outbox.Put(ctx, tx, p.Flow, t.flow, deltas)
+	}
+	return added, err
+}
+
+func keysOf(rows []Observed) []string {
+	keys := make([]string, 0, len(rows))
+	for i := range rows {
+		if len(rows[i].Key) > 0 {
+			keys = append(keys, joinKey(rows[i].Key))
+		}
+		if len(rows[i].Was) > 0 {
+			keys = append(keys, joinKey(rows[i].Was))
+		}
+	}
+	return keys
+}
+
+func idsOf(rows []Observed) []string {
+	ids := []string{}
+	for i := range rows {
+		if rows[i].ID != "" {
+			ids = append(ids, rows[i].ID)
+		}
+	}
+	return ids
+}
+
+func sizeOf(o *Observed) (size int) {
+	for _, v := range o.Values {
+		size += len(v)
+	}
+	return size
+}
+
+// refusal is a record of our system that cannot be shared as it is.
+type refusal struct {
+	o       *Observed
+	outcome flow.SyncOutcome
+	code    string
+}
+
+// refuse notes what stays, and forgets what was refused earlier and is not any more.
+func (t *table) refuse(ctx context.Context, tx pgx.Tx, rows []Observed, refusals []refusal) error {
+	if t.refuses {
+		if _, err := tx.Exec(ctx, `delete from replica_refused where tbl = $1 and (key = any($2) or own <> '' and own = any($3))`, t.id, keysOf(rows), idsOf(rows)); err != nil {
+			return err
+		}
+	}
+	for _, f := range refusals {
+		if _, err := tx.Exec(ctx, `
+			insert into replica_refused (tbl, key, own, outcome, code) values ($1, $2, $3, $4, $5)
+			on conflict (tbl, key, own) do update set at = now(), outcome = excluded.outcome, code = excluded.code`,
+			t.id, joinKey(f.o.Key), f.o.ID, string(f.outcome), f.code); err != nil {
+			return err
+		}
+	}
+	return nil
+}

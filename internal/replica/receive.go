@@ -1,0 +1,114 @@
+package replica
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/internal/flow"
+)
+
+// Received tells up to which batch of another region a table was received.
+func (r *Replica) Received(ctx context.Context, p Place, from, table string) (upto int64, err error) {
+	if _, err := tableOf(p, table); err != nil {
+		return 0, err
+	}
+	err = r.store.Read(ctx, func(c *pgxpool.Conn) error {
+		err := c.QueryRow(ctx, `
+			select d.upto from replica_received d join replica_table t on t.id = d.tbl where t.flow = $1 and t.name = $2 and d.peer = $3`,
+			p.Flow, table, from).Scan(&upto)
+		if errors.Is(err, pgx.ErrNoRows) {
+			upto, err = 0, nil
+		}
+		return err
+	})
+	return upto, err
+}
+
+// Receive takes the deltas of batches of another region, in their order, the last of
+// which is upto. What was received before is nothing new; an upto that was passed changes
+// nothing.
+func (r *Replica) Receive(ctx context.Context, p Place, from, table string, deltas []flow.Delta, upto int64) (Counts, error) {
+	var counts Counts
+	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
+		counts = Counts{}
+		stamp := int64(0)
+		for i := range deltas {
+			stamp = max(stamp, latest(&deltas[i]))
+		}
+		tag, err := tx.Exec(ctx, `
+			insert into replica_received as d (tbl, peer, upto, at, stamp) values ($1, $2, $3, clock_timestamp(), $4)
+			on conflict (tbl, peer) do update set upto = excluded.upto, at = excluded.at, stamp = greatest(d.stamp, excluded.stamp) where d.upto < excluded.upto`,
+			t.id, from, upto, stamp)
+		if err != nil || tag.RowsAffected() == 0 || len(deltas) == 0 {
+			return err
+		}
+		counts.Changes = int64(len(deltas))
+		return t.receive(ctx, tx, deltas, &counts)
+	})
+	return counts, err
+}
+
+// latest is the greatest stamp of a delta.
+func latest(d *flow.Delta) (stamp int64) {
+	for i := range d.Cells {
+		stamp = max(stamp, d.Cells[i].Version.Stamp)
+	}
+	if d.Gone != nil {
+		stamp = max(stamp, d.Gone.Stamp)
+	}
+	if d.Moved != nil {
+		stamp = max(stamp, d.Moved.Stamp)
+	}
+	return stamp
+}
+
+func (t *table) receive(ctx context.Context, tx pgx.Tx, deltas []flow.Delta, counts *Counts) error {
+	keys := make([]string, len(deltas))
+	for i, d := range deltas {
+		if len(d.Key) != len(t.flow.Key) || d.Was != nil && len(d.Was) != len(t.flow.Key) || d.Cells != nil && len(d.Cells) != len(t.flow.Columns) {
+			return misshapen(t.flow)
+		}
+		if keys[i] = joinKey(d.Key); d.Was != nil {
+			keys[i] = joinKey(d.Was)
+		}
+	}
+	s, err := t.take(ctx, tx, keys, []string{})
+	if err != nil {
+		return err
+	}
+	var clashes []clashed
+	for _, d := range deltas {
+		rec := s.told(d)
+		out, decided, changed := t.alg.receive(rec, d)
+		if changed {
+			rec.dirty = true
+			if out == "" && rec.base == nil {
+				out = flow.SyncUnchanged // our system holds it already
+			}
+		}
+		if out != "" {
+			counts.add(out)
+		}
+		for _, c := range decided {
+			clashes = append(clashes, clashed{rec, c})
+		}
+	}
+	added, due, err := t.keep(ctx, tx, s)
+	if err != nil {
+		return err
+	}
+	counts.Pending = due
+	if added > 0 {
+		if _, err := tx.Exec(ctx, `update replica_table set records = records + $2 where id = $1`, t.id, added); err != nil {
+			return err
+		}
+	}
+	return t.decided(ctx, tx, clashes)
+}

@@ -1,0 +1,117 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+// table is a table of a flow, in a transaction that holds the lock on it.
+type table struct {
+	id     int32
+	name   string
+	flow   *flow.SyncTable
+	alg    *algebra
+	layout int32 // of the plan's columns
+	// places maps the layouts in which records may be kept to the plan's columns: the
+	// place of each kept value, -1 where the plan has no such column any more.
+	places  map[int32][]int
+	fence   int64
+	writer  int64
+	writing bool  // the lease of the writer has not ended
+	refuses bool  // there are refused records
+	now     int64 // by the database's clock, microseconds
+	rev     int64 // of what this transaction changes
+}
+
+// tableOf gives the shape of a table of the plan.
+func tableOf(p Place, name string) (*flow.SyncTable, error) {
+	t := p.Sync.Table(name)
+	if t == nil {
+		return nil, fault.NotFoundf(CodeTable, "the flow has no table %s", name)
+	}
+	return t, nil
+}
+
+// open locks a table, and makes it known where it is not.
+func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*table, error) {
+	shape, err := tableOf(p, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{name: name, flow: shape, alg: newAlgebra(p, shape), places: map[int32][]int{}}
+	for range 2 {
+		err = tx.QueryRow(ctx, `
+			select id, fence, writer, writer_until > clock_timestamp(), exists (select from replica_refused where tbl = t.id),
+				(extract(epoch from clock_timestamp()) * 1000000)::bigint, nextval('replica_id')
+			from replica_table t where flow = $1 and name = $2 for no key update`, p.Flow, name).
+			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.now, &t.rev)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			break
+		}
+		if _, err := tx.Exec(ctx, `insert into replica_table (id, flow, name) values (nextval('replica_id'), $1, $2) on conflict do nothing`, p.Flow, name); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, t.columns(ctx, tx)
+}
+
+// columns finds, or makes, the layout of the plan's columns.
+func (t *table) columns(ctx context.Context, tx pgx.Tx) error {
+	names := make([]string, len(t.flow.Columns))
+	for i, c := range t.flow.Columns {
+		names[i] = c.Name
+	}
+	rows, err := tx.Query(ctx, `select id, columns from replica_layout where tbl = $1`, t.id)
+	if err != nil {
+		return err
+	}
+	var id int32
+	var kept []string
+	_, err = pgx.ForEachRow(rows, []any{&id, &kept}, func() error {
+		places := make([]int, len(kept))
+		for i, name := range kept {
+			places[i] = slices.Index(names, name)
+		}
+		t.places[id] = places
+		if slices.Equal(kept, names) {
+			t.layout = id
+		}
+		return nil
+	})
+	if err != nil || t.layout != 0 {
+		return err
+	}
+	places := make([]int, len(names))
+	for i := range places {
+		places[i] = i
+	}
+	if err := tx.QueryRow(ctx, `insert into replica_layout (id, tbl, columns) values (nextval('replica_id'), $1, $2) returning id`, t.id, names).Scan(&t.layout); err != nil {
+		return err
+	}
+	t.places[t.layout] = places
+	return nil
+}
+
+// idOf gives the ID of a table that is known; 0: nothing is known of it.
+func idOf(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, p Place, name string,
+) (id int32, err error) {
+	if _, err := tableOf(p, name); err != nil {
+		return 0, err
+	}
+	err = q.QueryRow(ctx, `select id from replica_table where flow = $1 and name = $2`, p.Flow, name).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
+}

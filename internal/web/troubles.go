@@ -1,0 +1,106 @@
+package web
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"patchbay/internal/flow"
+)
+
+type (
+	// trouble is events of one cause, as lists show them.
+	trouble struct {
+		flow.Trouble
+		State     state
+		What      string // why, as a sentence
+		About     string // what the sample is of, by its key or record
+		At, Clock time.Time
+	}
+
+	// alert is something that is wrong, for the home page.
+	alert struct {
+		flow.Alert
+		State     state
+		Address   string
+		Much      string // in place of how many times it happened
+		At, Clock time.Time
+	}
+)
+
+// Count64 is Count as templates say it.
+func (t trouble) Count64() int { return int(t.Count) }
+
+// Count64 is Count as templates say it.
+func (a alert) Count64() int { return int(a.Count) }
+
+func (c *console) troubles(r *http.Request, choose flow.TroubleFilter) ([]trouble, error) {
+	if c.Events == nil || !c.operates(r) {
+		return nil, nil
+	}
+	list, err := c.Events.Troubles(r.Context(), choose)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]trouble, len(list))
+	for i, t := range list {
+		all[i] = trouble{Trouble: t, State: state{"Rejected", "failed", icon("cross")}, What: sentence(t.Detail), About: cmp.Or(t.Sample.Key, t.Sample.Record),
+			At: t.Last, Clock: c.Now()}
+		if t.Reason == flow.EventDead {
+			all[i].State = state{"Dead", "failed", icon("dead")}
+		}
+	}
+	return all, nil
+}
+
+// alerts are what is wrong and nobody can see elsewhere on the home page, the oldest
+// first.
+func (c *console) alerts(r *http.Request) ([]alert, error) {
+	if c.Alerts == nil || !c.operates(r) {
+		return nil, nil
+	}
+	list, err := c.Alerts.Open(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	all := make([]alert, len(list))
+	for i, a := range list {
+		all[i] = alert{Alert: a, State: state{"Alert", "failed", icon("bell")}, Address: a.Link, At: a.First, Clock: c.Now()}
+		if !strings.HasPrefix(a.Link, "/") {
+			all[i].Address = "/"
+		}
+		if a.Kind == "spike" {
+			all[i].State = state{"Spike", "held", icon("clock")}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b alert) int { return a.At.Compare(b.At) })
+	return all, nil
+}
+
+// deadEvents is the page of the events that wait for a person.
+func (c *console) deadEvents(w http.ResponseWriter, r *http.Request) error {
+	if c.Events == nil {
+		return c.none()
+	}
+	if err := c.operating(r, "dead events"); err != nil {
+		return err
+	}
+	name := r.URL.Query().Get("flow")
+	list, err := c.troubles(r, flow.TroubleFilter{Flow: name})
+	if err != nil {
+		return err
+	}
+	plans, err := c.Flows.Flows(r.Context())
+	if err != nil {
+		return err
+	}
+	plans = slices.DeleteFunc(slices.Clone(plans), func(a flow.Applied) bool { return a.Plan.Reaction == nil })
+	c.render(w, r, http.StatusOK, "events", frame{Title: "Events that wait for a person", Nav: "dead", Page: struct {
+		List  []trouble
+		Plans []flow.Applied
+		Flow  string
+	}{list, plans, name}})
+	return nil
+}
