@@ -103,10 +103,18 @@ func watch(tab context.Context) func() []string {
 	}
 }
 
-// Go opens a page and waits until it has loaded.
+// Go opens a page and waits until it has loaded. A page that is about to load itself again, as it does after an answer,
+// may take the place of the one asked for: that one is asked for again.
 func (tab *Tab) Go(url string) {
 	tab.t.Helper()
-	require.NoError(tab.t, chromedp.Do(tab, chromedp.Navigate(url)))
+	err := chromedp.Do(tab, chromedp.Navigate(url))
+	for range 5 {
+		if err == nil || !strings.Contains(err.Error(), "net::ERR_ABORTED") {
+			break
+		}
+		err = chromedp.Do(tab, chromedp.Navigate(url))
+	}
+	require.NoError(tab.t, err, url)
 }
 
 // Text is what an element shows, once it is visible.
