@@ -18,7 +18,6 @@ package connector
 
 import (
 	"context"
-	"io"
 	"time"
 )
 
@@ -203,18 +202,6 @@ type (
 		Deleted  []string
 		Cursor   string
 		More     bool
-	}
-
-	// FileReader opens one file from offset on; the caller closes the body.
-	FileReader interface {
-		ReadFile(ctx context.Context, id string, offset int64) (File, error)
-	}
-
-	// File is an open file: its bytes from the offset asked for, and the size of
-	// the whole, -1 when the system does not say.
-	File struct {
-		Body io.ReadCloser
-		Size int64
 	}
 
 	// Expeditor gives itself for calls that somebody waits for: they may use what of the
