@@ -110,7 +110,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		Settings: s,
 		egress:   border,
 		replica:  known,
-		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region},
+		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log},
 		board:    alert.New(db, s.Speed),
 		inbox:    inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
 		mappers:  expressions,

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"patchbay/internal/contract"
 	"patchbay/internal/egress"
 	"patchbay/internal/fault"
@@ -24,6 +26,7 @@ type (
 		resolve func(string) (string, error)
 		speed   float64
 		region  string // ours; empty: none
+		log     *zap.Logger
 
 		mu    sync.Mutex
 		peers map[string]*egress.Peer // by URL
@@ -53,6 +56,9 @@ func (m *mirrors) side(ctx context.Context, plan *flow.Plan, in contract.SyncInp
 	}
 	return &mirror.Side{
 		Place: m.place(plan), System: system, Replica: m.replica, Poll: mirrorPoll, Speed: m.speed, Held: held,
+		Broke: func(table, trace string) {
+			m.log.Error("the work on a table broke off", zap.String("flow", plan.Flow), zap.String("table", table), zap.String("trace", trace))
+		},
 	}, nil
 }
 

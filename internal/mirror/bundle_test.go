@@ -124,7 +124,8 @@ func (w *world) found(name string) {
 	db := storetest.Open(w, r.database.App)
 	r.border = egress.New(db)
 	r.replica = replica.New(db, r.border)
-	r.side = &mirror.Side{Place: replica.Place{Flow: w.plan.Flow, Region: name, Sync: w.plan.Sync}, System: system, Replica: r.replica, Poll: 100 * time.Millisecond}
+	r.side = &mirror.Side{Place: replica.Place{Flow: w.plan.Flow, Region: name, Sync: w.plan.Sync}, System: system, Replica: r.replica, Poll: 100 * time.Millisecond,
+		Broke: func(table, trace string) { w.Errorf("the work on %s broke off: %s", table, trace) }}
 	w.regions[name] = r
 }
 

@@ -78,7 +78,7 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	default:
 		return s.lacks("tell of changes")
 	}
-	if fault.Of(err).Code == expired {
+	if err != nil && fault.Of(err).Code == expired { // it also ends well, with its time
 		return f.restart(ctx)
 	}
 	return err
@@ -186,12 +186,14 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 		}
 		rows := make([]seen, 0, len(chunk.Rows))
 		for i, row := range chunk.Rows {
-			key, known, err := keyOf(f.table, row)
-			if err != nil {
-				return err
-			}
-			if known && touched[fmt.Sprint(key)] {
-				continue
+			if len(touched) > 0 {
+				key, known, err := keyOf(f.table, row)
+				if err != nil {
+					return err
+				}
+				if known && touched[fmt.Sprint(key)] {
+					continue
+				}
 			}
 			r := seen{row: row}
 			if r.version = chunk.Version; chunk.At != nil {

@@ -1,9 +1,12 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"patchbay/internal/egress"
@@ -16,12 +19,25 @@ type (
 		Pull(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int) ([]egress.Batch, error)
 		Acknowledge(ctx context.Context, flowName, table string, upto int64) error
 	}
+
+	// backlog is what has come of a table and was not written yet.
+	backlog struct {
+		mu     sync.Mutex
+		n      int           // about how many records
+		news   chan struct{} // something came
+		room   chan struct{} // something was written
+		over   chan struct{} // closed: nothing comes any more
+		paused atomic.Bool   // somebody has stopped it
+		well   atomic.Bool   // the other region answers
+	}
 )
 
 const (
 	// soon and later bound how long a border with nothing for us is left alone.
 	soon  = 150 * time.Millisecond
 	later = time.Second
+	// ahead is about how many records of a table may have come that are not written yet.
+	ahead = 4 * most
 )
 
 // Import takes what another region has for us, and writes to our system what follows from
@@ -32,44 +48,144 @@ func (s *Side) Import(ctx context.Context, from string, peer Peer, until time.Ti
 	return done.counts()
 }
 
-// take imports one table, as long as all goes well.
+// take imports one table, as long as all goes well: what comes next is kept while what came
+// is written.
 func (s *Side) take(ctx context.Context, from string, peer Peer, t *flow.SyncTable, done *tally) error {
+	b := &backlog{news: make(chan struct{}, 1), room: make(chan struct{}, 1), over: make(chan struct{})}
+	var failed error
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	writing.Go(func() {
+		defer stop()
+		failed = s.guarded(ctx, t, func(ctx context.Context, t *flow.SyncTable) error { return s.drain(ctx, t, b, done) })
+	})
+	away := s.gather(ctx, from, peer, t, b, done)
+	close(b.over) // what has come is written, whether or not the other region is there
+	writing.Wait()
+	return cmp.Or(failed, away)
+}
+
+// gather keeps what another region has of a table.
+func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncTable, b *backlog, done *tally) error {
 	after, err := s.Replica.Received(ctx, s.Place, from, t.Name)
 	if err != nil {
 		return err
 	}
+	var looked time.Time
 	for pause := soon; ctx.Err() == nil; {
-		paused, err := s.paused(ctx, t.Name, from)
-		if err != nil {
-			return err
+		if time.Since(looked) > soon {
+			paused, err := s.paused(ctx, t.Name, from)
+			if err != nil {
+				return err
+			}
+			b.paused.Store(paused)
+			looked = time.Now()
 		}
 		var batches []egress.Batch
-		var away error
-		if !paused {
-			batches, away = peer.Pull(ctx, s.Place.Flow, t, after, most)
-		}
-		if len(batches) > 0 {
-			if after, err = s.receive(ctx, from, peer, t, batches, done); err != nil {
+		if !b.paused.Load() {
+			if batches, err = peer.Pull(ctx, s.Place.Flow, t, after, most); err != nil {
 				return err
 			}
 		}
-		if !paused { // what has come is written, whether or not the other region is there
-			if err := s.write(ctx, t, done); err != nil {
-				return err
-			}
-		}
-		if away != nil {
-			return away
-		}
-		done.trouble(t.Name, nil)
-		if len(batches) > 0 {
-			pause = soon
+		if len(batches) == 0 {
+			b.well.Store(true)
+			s.sleep(ctx, pause)
+			pause = min(pause*5/4, later)
 			continue
 		}
-		s.sleep(ctx, pause)
-		pause = min(pause*5/4, later)
+		if after, err = s.receive(ctx, from, peer, t, batches, done); err != nil {
+			return err
+		}
+		b.well.Store(true)
+		pause = soon
+		n := 0
+		for i := range batches {
+			n += len(batches[i].Deltas)
+		}
+		b.add(ctx, n)
 	}
 	return nil
+}
+
+// drain writes what has come, each time that something came and now and then: what waits
+// becomes due by itself.
+func (s *Side) drain(ctx context.Context, t *flow.SyncTable, b *backlog, done *tally) error {
+	for pause := soon; ; {
+		over := false
+		select { // before the pass: it is the last one
+		case <-b.over:
+			over = true
+		default:
+		}
+		if !b.paused.Load() {
+			n := b.waiting()
+			ours, err := s.write(ctx, t, done, func(wrote int) { n -= wrote; b.written(wrote) })
+			if err != nil || ctx.Err() != nil {
+				return err
+			}
+			b.written(max(n, 0))
+			if !ours { // who writes now may have looked before ours came
+				pause = soon
+			}
+			if b.well.Load() {
+				done.trouble(t.Name, nil)
+			}
+		}
+		if over {
+			return nil
+		}
+		timer := time.NewTimer(s.brief(pause))
+		select {
+		case <-ctx.Done():
+		case <-b.over:
+		case <-b.news:
+			pause = soon
+		case <-timer.C:
+			pause = min(pause*5/4, later)
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// add tells of records that came, and waits while too many are not written yet: the others
+// wait at the border.
+func (b *backlog) add(ctx context.Context, n int) {
+	b.mu.Lock()
+	b.n += n
+	b.mu.Unlock()
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+	for b.waiting() > ahead {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.room:
+		}
+	}
+}
+
+func (b *backlog) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.n
+}
+
+// written tells of records that were written, or of which another takes care.
+func (b *backlog) written(n int) {
+	b.mu.Lock()
+	b.n = max(b.n-n, 0)
+	b.mu.Unlock()
+	select {
+	case b.room <- struct{}{}:
+	default:
+	}
 }
 
 // receive keeps what came, and only then lets the other region forget it.

@@ -32,6 +32,9 @@ type (
 		// Told, where it is not nil, hears what the tables suffer from, when it changes and
 		// now and then.
 		Told func(trouble map[string]*fault.Fault)
+		// Broke, where it is not nil, hears where the work on a table broke off: a mistake of
+		// ours, with the trace that nobody else is shown.
+		Broke func(table, trace string)
 	}
 
 	// Counts is what was done: changes, the batches they came or went in, what became of
@@ -52,7 +55,7 @@ type (
 
 const (
 	// most is how many records go in one transaction.
-	most = 2000
+	most = 5000
 	// firstPause and lastPause bound the wait after a failure of one table.
 	firstPause = 500 * time.Millisecond
 	// tellEvery is how often trouble is looked at, and tellAnyway after how many looks it is
@@ -106,7 +109,7 @@ func (s *Side) each(ctx context.Context, until time.Time, done *tally, carry fun
 		tables.Go(func() {
 			for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
 				began := time.Now()
-				err := guarded(ctx, t, carry)
+				err := s.guarded(ctx, t, carry)
 				if ctx.Err() != nil {
 					return
 				}
@@ -126,11 +129,14 @@ func (s *Side) each(ctx context.Context, until time.Time, done *tally, carry fun
 }
 
 // guarded carries a table out; what breaks it is its own, and ends no process that carries
-// the others. The trace is the cause of the fault, which is shown to nobody.
-func guarded(ctx context.Context, t *flow.SyncTable, carry func(context.Context, *flow.SyncTable) error) (err error) {
+// the others.
+func (s *Side) guarded(ctx context.Context, t *flow.SyncTable, carry func(context.Context, *flow.SyncTable) error) (err error) {
 	defer func() {
 		if x := recover(); x != nil {
-			err = fault.New(fault.Bug, "sync.panic", "the work on table "+t.Name+" broke off; it is begun anew", fmt.Errorf("%v\n%s", x, debug.Stack()))
+			if s.Broke != nil {
+				s.Broke(t.Name, fmt.Sprintf("%v\n%s", x, debug.Stack()))
+			}
+			err = fault.New(fault.Bug, "sync.panic", "the work on table "+t.Name+" broke off; it is begun anew", nil)
 		}
 	}()
 	return carry(ctx, t)

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"patchbay/internal/connector"
 	"patchbay/internal/fault"
@@ -34,9 +35,22 @@ func text(v any, t flow.Type) ([]byte, error) {
 		if t == flow.Timestamp {
 			v = instant(v)
 		}
+		if literal(v) {
+			return append(append(append(make([]byte, 0, len(v)+2), '"'), v...), '"'), nil
+		}
 		return quoted(v)
 	}
 	return quoted(v)
+}
+
+// literal reports whether a text stands in JSON as it is.
+func literal(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // quoted is the JSON text of a value; keys of objects are in order.

@@ -38,8 +38,10 @@ type (
 
 const (
 	leaseFor = 30 * time.Second
-	// sends is how many records go in one request of a connector.
-	sends = 500
+	// sends is how many records go in one request of a connector, and sendsInOrder to a
+	// system that we follow by its log: a database, which takes them in one transaction.
+	sends        = 500
+	sendsInOrder = 5000
 	// soonAgain is how long an order waits whose record was deleted, which nobody observed
 	// yet, and unseen how often: after that the deletion is none that the source tells of.
 	soonAgain = time.Second
@@ -50,15 +52,16 @@ const (
 	codeTruncated = "connector.truncated"
 )
 
-// write writes what is pending of a table, unless another does.
-func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally) error {
+// write writes what is pending of a table, and tells how many records at a time; false:
+// another does.
+func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally, wrote func(int)) (ours bool, err error) {
 	system, ok := s.System.(connector.Versioned)
 	if !ok {
-		return s.lacks("write only what nobody else has written meanwhile")
+		return false, s.lacks("write only what nobody else has written meanwhile")
 	}
 	writing, err := s.Replica.Write(ctx, s.Place, t.Name, leaseFor)
 	if err != nil || writing == nil {
-		return err
+		return false, err
 	}
 	w := &writer{system: system, writing: writing, done: done, lease: time.Now().Add(leaseFor * 4 / 5)}
 	defer func() {
@@ -66,38 +69,43 @@ func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally) error 
 		defer cancel()
 		_ = s.Replica.Release(ctx, s.Place, writing)
 	}()
+	portion := sends
+	if s.ordered() {
+		portion = sendsInOrder
+	}
 	for ctx.Err() == nil {
-		orders, err := s.Replica.Pending(ctx, s.Place, writing, sends)
+		orders, err := s.Replica.Pending(ctx, s.Place, writing, portion)
 		if err != nil || len(orders) == 0 {
-			return err
+			return true, err
 		}
 		if w.sight == nil { // what is read here may be told to others: only columns that are what was allowed
 			d, err := s.bound(ctx, t)
 			if err != nil {
-				return err
+				return true, err
 			}
 			w.sight, w.ids = s.look(t, d.stray), d.ids
 		}
 		settled, err := w.carry(ctx, orders)
 		if err != nil {
-			return err
+			return true, err
 		}
 		counts, err := s.Replica.Settle(ctx, s.Place, writing, settled)
 		if err != nil {
-			return fmt.Errorf("noting what became of records of %s: %w", t.Name, err)
+			return true, fmt.Errorf("noting what became of records of %s: %w", t.Name, err)
 		}
 		w.lease = time.Now().Add(leaseFor * 4 / 5)
 		counts.Changes = 0 // counted as they came
 		done.add(0, counts)
+		wrote(len(orders))
 		if counts.Outcomes[flow.SyncApplied] > 0 {
 			for _, child := range s.children(t.Name) {
 				if _, err := s.Replica.Wake(ctx, s.Place, child); err != nil {
-					return err
+					return true, err
 				}
 			}
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // held is why nothing may be sent any more.
@@ -252,7 +260,13 @@ func (w *writer) read(ctx context.Context, plans []*plan) error {
 	var asked []*plan
 	var keys []connector.Row
 	for _, p := range plans {
-		if p.settled == nil {
+		switch o := &p.order; {
+		case p.settled != nil:
+		case w.ordered() && o.Create && !o.Check && o.Attempts == 0:
+			// Whether it is there, the write tells, which makes what is not there alone; one that
+			// is there has an edit that nobody has observed yet, and is looked at the next time.
+			p.complete()
+		default:
 			asked, keys = append(asked, p), append(keys, p.key)
 		}
 	}
@@ -298,8 +312,8 @@ func (w *writer) read(ctx context.Context, plans []*plan) error {
 // ordered reports whether the source tells each edit in its order. What it tells late must
 // be known as older than our own writes, so that each is made for its place in that order,
 // even of values that are there.
-func (w *writer) ordered() bool {
-	_, ok := w.System.(connector.Tailer)
+func (s *Side) ordered() bool {
+	_, ok := s.System.(connector.Tailer)
 	return ok
 }
 
@@ -408,12 +422,16 @@ func (w *writer) upsert(ctx context.Context, plans []*plan) error {
 			}
 			group, p.row[w.id] = w.id, p.order.ID
 		}
-		names := make([]string, 0, len(p.row))
-		for name := range p.row {
-			names = append(names, name)
+		b := append(make([]byte, 0, len(group)+1+len(w.table.Columns)), group...)
+		b = append(b, 0)
+		for _, c := range w.table.Columns { // of the key all are there
+			if _, there := p.row[c.Name]; there {
+				b = append(b, '1')
+			} else {
+				b = append(b, '0')
+			}
 		}
-		slices.Sort(names)
-		group += "\x00" + strings.Join(names, "\x00")
+		group = string(b)
 		groups[group] = append(groups[group], p)
 	}
 	for group, due := range groups {

@@ -15,7 +15,7 @@ type (
 	kept struct {
 		uid, cells, ver        string
 		key, id, gone, moved   *string
-		version                *int64
+		version, written       *int64
 		vers, baseText         []byte
 		layout                 int32
 		absent                 *bool // nil: no row of what is pending
@@ -164,6 +164,9 @@ func (k *kept) record(places []int, columns int) (*record, error) {
 	}
 	if k.version != nil {
 		r.version = *k.version
+	}
+	if k.written != nil {
+		r.written = *k.written
 	}
 	var err error
 	if r.gone, err = versionFrom(k.gone); err != nil {

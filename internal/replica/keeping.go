@@ -23,11 +23,17 @@ const (
 		union all select r.uid from unnest($2::text[]) as k (key) cross join lateral (select uid from replica_pending where tbl = $1 and key is not null and key = k.key offset 0) as r
 		union all select r.uid from unnest($3::text[]) as k (id) cross join lateral (select uid from replica_record where tbl = $1 and id is not null and id = k.id offset 0) as r`
 	byUID = `
-		select r.layout, r.version, r.uid, r.key, r.id, r.cells, r.ver, r.vers, r.gone, r.moved
-		from (select distinct uid from unnest($2::text[]) as k (uid)) as k cross join lateral (select * from replica_record where tbl = $1 and uid = k.uid offset 0) as r`
-	waitOf = `
-		select r.uid, r.absent, r.attempts, r.rev, r.seen, r.key, r.outcome, r.code, r.base
-		from unnest($2::text[]) as k (uid) cross join lateral (select * from replica_pending where tbl = $1 and uid = k.uid offset 0) as r`
+		select r.layout, r.uid, r.key, r.id, r.cells, r.ver, r.vers, r.gone, r.moved, r.written,
+			case when r.written is null then r.version else greatest(r.version, (select max(version) from replica_written where tbl = $1 and rev = r.written and r.uid between first and last)) end,
+			p.absent, p.attempts, p.rev, p.seen, p.key, p.outcome, p.code, p.base
+		from (select distinct uid from unnest($2::text[]) as k (uid)) as k
+		cross join lateral (select * from replica_record where tbl = $1 and uid = k.uid offset 0) as r
+		left join lateral (select * from replica_pending where tbl = $1 and uid = k.uid offset 0) as p on true`
+	// What goes is found in the same way, and deleted by where it lies: only who holds the
+	// lock on the table moves it.
+	endedOf = `
+		delete from replica_pending where ctid = any(array(
+			select r.ctid from unnest($2::text[]) as k (uid) cross join lateral (select ctid from replica_pending where tbl = $1 and uid = k.uid offset 0) as r))`
 )
 
 // take reads the records that keys and IDs may mean.
@@ -72,28 +78,12 @@ func (t *table) read(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, err
 	}
 	var all []kept
 	var k kept
-	_, err = pgx.ForEachRow(rows, []any{&k.layout, &k.version, &k.uid, &k.key, &k.id, &k.cells, &k.ver, &k.vers, &k.gone, &k.moved}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&k.layout, &k.uid, &k.key, &k.id, &k.cells, &k.ver, &k.vers, &k.gone, &k.moved, &k.written, &k.version,
+		&k.absent, &k.attempts, &k.rev, &k.seen, &k.baseKey, &k.outcome, &k.code, &k.baseText}, func() error {
 		if t.places[k.layout] == nil {
 			return broken("its columns")
 		}
 		all = append(all, k)
-		return nil
-	})
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	place := make(map[string]int, len(all))
-	uids = uids[:0:0]
-	for i := range all {
-		place[all[i].uid] = i
-		uids = append(uids, all[i].uid)
-	}
-	if rows, err = tx.Query(ctx, waitOf, t.id, uids); err != nil {
-		return nil, err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&k.uid, &k.absent, &k.attempts, &k.rev, &k.seen, &k.baseKey, &k.outcome, &k.code, &k.baseText}, func() error {
-		of := &all[place[k.uid]]
-		of.absent, of.attempts, of.rev, of.seen, of.baseKey, of.outcome, of.code, of.baseText = k.absent, k.attempts, k.rev, k.seen, k.baseKey, k.outcome, k.code, k.baseText
 		return nil
 	})
 	return all, err
@@ -131,7 +121,7 @@ func (f *fresh) Values() ([]any, error) {
 func (t *table) row(r *record) ([]any, error) {
 	cells, ver, vers, err := registers(r)
 	var key, id *string
-	var version *int64
+	var version, written *int64
 	if k := joinKey(r.key); k != r.uid {
 		key = &k
 	}
@@ -141,10 +131,13 @@ func (t *table) row(r *record) ([]any, error) {
 	if r.version != 0 {
 		version = &r.version
 	}
-	return []any{t.id, t.layout, version, r.uid, key, id, cells, ver, vers, optional(r.gone), optional(r.moved), !r.alive()}, err
+	if r.written != 0 {
+		written = &r.written
+	}
+	return []any{t.id, t.layout, version, r.uid, key, id, cells, ver, vers, optional(r.gone), optional(r.moved), !r.alive(), written}, err
 }
 
-var recordColumns = []string{"tbl", "layout", "version", "uid", "key", "id", "cells", "ver", "vers", "gone", "moved", "dead"}
+var recordColumns = []string{"tbl", "layout", "version", "uid", "key", "id", "cells", "ver", "vers", "gone", "moved", "dead", "written"}
 
 // keep writes the records of a shelf that are not as the store has them, and tells how
 // many of them were not known and how many have something to be written.
@@ -160,9 +153,11 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 		} else {
 			made = append(made, r)
 		}
+		r.written = 0
 		switch t.stand(r) {
 		case pending:
 			due++
+			r.written = t.rev
 			fallthrough
 		case withheld:
 			waiting = append(waiting, r)
@@ -187,7 +182,7 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 		return 0, 0, err
 	}
 	if len(ended) > 0 {
-		if _, err := tx.Exec(ctx, `delete from replica_pending where tbl = $1 and uid = any($2)`, t.id, ended); err != nil {
+		if _, err := tx.Exec(ctx, endedOf, t.id, ended); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -213,7 +208,7 @@ func (t *table) change(ctx context.Context, tx pgx.Tx, changed []*record) error 
 	}
 	n := len(changed)
 	uids, cells, vers := make([]string, n), make([]string, n), make([]string, n)
-	version := make([]*int64, n)
+	version, written := make([]*int64, n), make([]*int64, n)
 	dead := make([]bool, n)
 	key, id, more, gone, moved := make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n), make([]*string, n)
 	for i, r := range changed {
@@ -222,7 +217,7 @@ func (t *table) change(ctx context.Context, tx pgx.Tx, changed []*record) error 
 			return err
 		}
 		uids[i], cells[i], vers[i] = r.uid, row[6].(string), row[7].(string)
-		version[i] = row[2].(*int64)
+		version[i], written[i] = row[2].(*int64), row[12].(*int64)
 		key[i], id[i], gone[i], moved[i] = row[4].(*string), row[5].(*string), row[9].(*string), row[10].(*string)
 		dead[i] = row[11].(bool)
 		if v := row[8].([]byte); v != nil {
@@ -230,11 +225,15 @@ func (t *table) change(ctx context.Context, tx pgx.Tx, changed []*record) error 
 			more[i] = &text
 		}
 	}
+	// They are there; a join would be planned for a table of another size than it has by now.
 	_, err := tx.Exec(ctx, `
-		update replica_record r set layout = $2, version = s.version, key = s.key, id = s.id, cells = s.cells, ver = s.ver, vers = s.vers::jsonb, gone = s.gone, moved = s.moved, dead = s.dead
-		from unnest($3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[])
-			as s(uid, version, key, id, cells, ver, vers, gone, moved, dead)
-		where r.tbl = $1 and r.uid = s.uid`, t.id, t.layout, uids, version, key, id, cells, vers, more, gone, moved, dead)
+		insert into replica_record (tbl, layout, uid, version, key, id, cells, ver, vers, gone, moved, dead, written)
+		select $1, $2, uid, version, key, id, cells, ver, vers::jsonb, gone, moved, dead, written
+		from unnest($3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::bigint[])
+			as s(uid, version, key, id, cells, ver, vers, gone, moved, dead, written)
+		on conflict (tbl, uid) do update set layout = excluded.layout, version = excluded.version, key = excluded.key, id = excluded.id, cells = excluded.cells,
+			ver = excluded.ver, vers = excluded.vers, gone = excluded.gone, moved = excluded.moved, dead = excluded.dead, written = excluded.written`,
+		t.id, t.layout, uids, version, key, id, cells, vers, more, gone, moved, dead, written)
 	return err
 }
 
@@ -282,38 +281,32 @@ func (t *table) await(ctx context.Context, tx pgx.Tx, all []*record) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	type row struct {
-		Absent  bool            `json:"absent"`
-		Rev     int64           `json:"rev"`
-		Seen    int64           `json:"seen"`
-		Due     string          `json:"due"`
-		UID     string          `json:"uid"`
-		Key     *string         `json:"key"`
-		Outcome string          `json:"outcome"`
-		Base    json.RawMessage `json:"base"`
-	}
 	w := &waits{t: t, of: changed, at: at}
-	list := make([]row, 0, len(changed))
-	for w.Next() {
+	n := len(changed)
+	absent, seen, due := make([]bool, n), make([]int64, n), make([]pgtype.Timestamptz, n)
+	uids, keys, outcomes, texts := make([]string, n), make([]*string, n), make([]string, n), make([]*string, n)
+	for i := 0; w.Next(); i++ {
 		v, err := w.Values()
 		if err != nil {
 			return err
 		}
-		one := row{Absent: v[1].(bool), Rev: v[2].(int64), Seen: v[3].(int64), Due: "infinity", UID: v[6].(string), Key: v[7].(*string), Outcome: v[8].(string), Base: v[9].([]byte)}
-		if due, ok := v[4].(time.Time); ok {
-			one.Due = due.Format(time.RFC3339Nano)
+		absent[i], seen[i], uids[i], keys[i], outcomes[i] = v[1].(bool), v[3].(int64), v[6].(string), v[7].(*string), v[8].(string)
+		due[i] = never
+		if at, ok := v[4].(time.Time); ok {
+			due[i] = pgtype.Timestamptz{Time: at, Valid: true}
 		}
-		list = append(list, one)
+		if text := v[9].([]byte); text != nil {
+			s := string(text)
+			texts[i] = &s
+		}
 	}
-	text, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `
-		update replica_pending p set absent = s.absent, rev = s.rev, seen = s.seen, due = s.due, key = s.key, outcome = s.outcome,
-			base = s.base, attempts = 0, code = '', reason = '', since = case when p.due = 'infinity' then clock_timestamp() else p.since end
-		from jsonb_to_recordset($2::jsonb) as s(absent boolean, rev bigint, seen bigint, due timestamptz, uid text, key text, outcome text, base jsonb)
-		where p.tbl = $1 and p.uid = s.uid`, t.id, text)
+	_, err := tx.Exec(ctx, `
+		insert into replica_pending as p (tbl, absent, rev, seen, due, since, uid, key, outcome, base)
+		select $1, absent, $2, seen, due, $3, uid, key, outcome, base::jsonb
+		from unnest($4::boolean[], $5::bigint[], $6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::text[]) as s(absent, seen, due, uid, key, outcome, base)
+		on conflict (tbl, uid) do update set absent = excluded.absent, rev = excluded.rev, seen = excluded.seen, due = excluded.due, key = excluded.key, outcome = excluded.outcome,
+			base = excluded.base, attempts = 0, code = '', reason = '', since = case when p.due = 'infinity' then clock_timestamp() else p.since end`,
+		t.id, t.rev, at, absent, seen, due, uids, keys, outcomes, texts)
 	return err
 }
 

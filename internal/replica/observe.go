@@ -69,6 +69,10 @@ func (r *Replica) observe(ctx context.Context, p Place, reading *Reading, name s
 		}
 		counts = Counts{Changes: int64(len(rows))}
 		added := int64(0)
+		rows, err := t.news(ctx, tx, rows, &counts)
+		if err != nil {
+			return err
+		}
 		if len(rows) > 0 {
 			if added, err = r.observed(ctx, tx, p, t, rows, &counts); err != nil {
 				return err
@@ -153,6 +157,50 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 		err = r.outbox.Put(ctx, tx, p.Flow, t.flow, deltas)
 	}
 	return added, err
+}
+
+// fewestEchoes is from how many on it is worth to look at echoes by themselves.
+const fewestEchoes = 50
+
+// news leaves out the echoes of writes that are settled: records that have the key that they
+// had first, are held as they are known, and are known to be as new. Most of what a system
+// tells of while it is filled is that.
+func (t *table) news(ctx context.Context, tx pgx.Tx, rows []Observed, counts *Counts) ([]Observed, error) {
+	var uids []string
+	var versions []int64
+	var places []int
+	for i := range rows {
+		if o := &rows[i]; o.Ours && o.Version != 0 && !o.Deleted && o.ID == "" && o.Was == nil && !keyless(o.Key) && len(o.Key) == len(t.flow.Key) && len(o.Values) == len(t.flow.Columns) {
+			uids, versions, places = append(uids, joinKey(o.Key)), append(versions, o.Version), append(places, i)
+		}
+	}
+	if len(uids) < fewestEchoes || t.refuses {
+		return rows, nil
+	}
+	found, err := tx.Query(ctx, `
+		select k.n::int from unnest($2::text[], $3::bigint[]) with ordinality as k (uid, version, n)
+		cross join lateral (select uid, version, written from replica_record where tbl = $1 and uid = k.uid and key is null and not dead offset 0) as r
+		where k.version <= case when r.written is null then r.version else greatest(r.version, (select max(version) from replica_written where tbl = $1 and rev = r.written and r.uid between first and last)) end
+			and not exists (select from replica_pending where tbl = $1 and uid = k.uid offset 0)`, t.id, uids, versions)
+	if err != nil {
+		return nil, err
+	}
+	known, err := pgx.CollectRows(found, pgx.RowTo[int])
+	if err != nil || len(known) == 0 {
+		return rows, err
+	}
+	old := make([]bool, len(rows))
+	for _, n := range known {
+		old[places[n-1]] = true
+		counts.add(flow.SyncUnchanged)
+	}
+	news := make([]Observed, 0, len(rows)-len(known))
+	for i := range rows {
+		if !old[i] {
+			news = append(news, rows[i])
+		}
+	}
+	return news, nil
 }
 
 func keysOf(rows []Observed) []string {

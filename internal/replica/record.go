@@ -21,6 +21,8 @@ type (
 		id   string // our system's own; empty: the key
 		// version is the newest state of it in our system that was observed or written.
 		version int64
+		// written is the rev of what is to be written, where that is all that became of it.
+		written int64
 		base    *base // nil: our system holds what the registers say
 		// rev and seen change with what is pending and with the base: an order knows by them
 		// what became of the record since.

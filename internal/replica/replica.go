@@ -122,6 +122,7 @@ type (
 		uid   string
 		rev   int64
 		seen  int64
+		alike bool            // it is as it became pending: what its rev became, it became
 		cells []flow.SyncCell // what Set comes from
 		moved *flow.Version
 		held  bool // some of its values wait for a person

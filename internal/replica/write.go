@@ -2,12 +2,12 @@ package replica
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/flow"
 )
@@ -117,6 +117,7 @@ func (t *table) due(ctx context.Context, tx pgx.Tx, after string, most int) ([]O
 		}
 		o := t.alg.order(rec)
 		o.rev, o.Attempts, o.Since = rec.rev, rec.attempts, since[rec.uid]
+		o.alike = rec.written == rec.rev
 		orders[i] = o
 	}
 	slices.SortFunc(orders, func(a, b Order) int { return strings.Compare(a.uid, b.uid) })
@@ -149,16 +150,19 @@ func (t *table) free(ctx context.Context, tx pgx.Tx, orders []Order) ([]Order, e
 	if err != nil {
 		return nil, err
 	}
-	var ours []Order
+	var ours, theirs []Order
 	var taken []string
 	for _, o := range orders {
 		if (o.Create && !o.Check || o.Was != nil) && s.occupied(joinKey(o.Key), o.uid) {
-			taken = append(taken, o.uid)
+			taken, theirs = append(taken, o.uid), append(theirs, o)
 			continue
 		}
 		ours = append(ours, o)
 	}
 	if len(taken) > 0 {
+		if err := t.apart(ctx, tx, theirs); err != nil {
+			return nil, err
+		}
 		_, err = tx.Exec(ctx, `
 			update replica_pending set outcome = $3, code = $4, reason = 'another record has this key', attempts = attempts + 1, due = clock_timestamp() + interval '1 minute'
 			where tbl = $1 and uid = any($2)`, t.id, taken, string(flow.SyncRejected), CodeKeyTaken)
@@ -198,24 +202,34 @@ func (r *Replica) Settle(ctx context.Context, p Place, w *Writing, settled []Set
 }
 
 func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts *Counts) error {
+	groups := together(settled)
 	var slow []*Settled
-	plain := map[string]*Settled{}
+	var others []Order
+	of := map[string]*Settled{}
 	var uids []string
 	var revs []int64
 	for i := range settled {
 		s := &settled[i]
+		grouped := groups[s.group()] != nil
+		if s.Order.alike && !grouped {
+			others = append(others, s.Order)
+		}
 		switch {
-		case s.Outcome == flow.SyncApplied && s.Kept == nil && s.ID == "" && s.Version == 0 && !s.Order.held && !(s.Order.Delete && s.Order.ID != ""):
-			plain[s.Order.uid] = s
+		case grouped, s.Outcome == flow.SyncApplied && s.plain() && s.Version == 0:
+			of[s.Order.uid] = s
 			uids, revs = append(uids, s.Order.uid), append(revs, s.Order.rev)
 		case s.Outcome == flow.SyncApplied || s.Outcome == flow.SyncTruncated:
 			slow = append(slow, s)
 		}
 	}
+	if err := t.apart(ctx, tx, others); err != nil {
+		return err
+	}
 	if len(uids) > 0 {
 		rows, err := tx.Query(ctx, `
-			delete from replica_pending p using unnest($2::text[], $3::bigint[]) as s(uid, rev)
-			where p.tbl = $1 and p.uid = s.uid and p.rev = s.rev returning p.uid`, t.id, uids, revs)
+			delete from replica_pending where ctid = any(array(
+				select r.ctid from unnest($2::text[], $3::bigint[]) as k (uid, rev)
+				cross join lateral (select ctid, rev from replica_pending where tbl = $1 and uid = k.uid offset 0) as r where r.rev = k.rev)) returning uid`, t.id, uids, revs)
 		if err != nil {
 			return err
 		}
@@ -224,18 +238,100 @@ func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts
 			return err
 		}
 		for _, uid := range gone {
-			delete(plain, uid)
+			delete(of, uid)
 		}
 		for _, uid := range uids { // what became another thing meanwhile
-			if s := plain[uid]; s != nil {
+			if s := of[uid]; s != nil {
 				slow = append(slow, s)
 			}
+		}
+	}
+	for g, span := range groups { // in any order
+		if _, err := tx.Exec(ctx, `
+			insert into replica_written as w (tbl, rev, first, last, version) values ($1, $2, $3, $4, $5)
+			on conflict (tbl, rev, first) do update set last = greatest(w.last, excluded.last), version = greatest(w.version, excluded.version)`,
+			t.id, g.rev, span.first, span.last, g.version); err != nil {
+			return err
 		}
 	}
 	if err := t.done(ctx, tx, slow, counts); err != nil {
 		return err
 	}
 	return t.postpone(ctx, tx, settled)
+}
+
+type (
+	// group is what became of several records alike: what is pending of them was one thing,
+	// and one write of our system has made all of it.
+	group struct{ rev, version int64 }
+
+	// span is the first and the last of a group. Whoever is between them and of the same rev
+	// is of the group, or was taken apart.
+	span struct {
+		n           int
+		first, last string
+	}
+)
+
+// fewest is from how many on records are settled together; of fewer each is told what it
+// became, so that not every small change leaves a row behind.
+const fewest = 100
+
+// together finds the groups that are worth it.
+func together(settled []Settled) map[group]*span {
+	found := map[group]*span{}
+	for i := range settled {
+		s := &settled[i]
+		g := s.group()
+		if g == (group{}) {
+			continue
+		}
+		uid := s.Order.uid
+		if found[g] == nil {
+			found[g] = &span{first: uid, last: uid}
+		}
+		of := found[g]
+		of.n, of.first, of.last = of.n+1, min(of.first, uid), max(of.last, uid)
+	}
+	byRev := map[int64]int{}
+	for g := range found { // in any order
+		byRev[g.rev]++
+	}
+	maps.DeleteFunc(found, func(g group, of *span) bool { return of.n < fewest || byRev[g.rev] > 1 })
+	return found
+}
+
+// group is what a settled order may be of; the zero one: of none.
+func (s *Settled) group() group {
+	if s.Outcome != flow.SyncApplied || !s.Order.alike || s.Version == 0 || !s.plain() {
+		return group{}
+	}
+	return group{s.Order.rev, s.Version}
+}
+
+// plain reports whether our system has just what was to be written, and nothing is learnt
+// of the record but that.
+func (s *Settled) plain() bool {
+	return s.Kept == nil && s.ID == "" && !s.Order.held && !(s.Order.Delete && s.Order.ID != "")
+}
+
+// apart takes records out of what becomes of their rev.
+func (t *table) apart(ctx context.Context, tx pgx.Tx, orders []Order) error {
+	var uids []string
+	var revs []int64
+	for i := range orders {
+		if o := &orders[i]; o.alike {
+			uids, revs = append(uids, o.uid), append(revs, o.rev)
+		}
+	}
+	if len(uids) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `
+		update replica_record set written = null where ctid = any(array(
+			select r.ctid from unnest($2::text[], $3::bigint[]) as k (uid, rev)
+			cross join lateral (select ctid, written from replica_record where tbl = $1 and uid = k.uid offset 0) as r where r.written = k.rev))`, t.id, uids, revs)
+	return err
 }
 
 // done notes what our system holds now of records whose rows have to be read for it.
@@ -323,13 +419,6 @@ func (r *Replica) Retry(ctx context.Context, p Place, table string, key []string
 }
 
 func (r *Replica) hurry(ctx context.Context, p Place, table string, key []string, of ...flow.SyncOutcome) (n int64, err error) {
-	id := int32(0)
-	if err := r.store.Read(ctx, func(c *pgxpool.Conn) (err error) {
-		id, err = idOf(ctx, c, p, table)
-		return err
-	}); err != nil {
-		return 0, err
-	}
 	outcomes := make([]string, len(of))
 	for i, o := range of {
 		outcomes[i] = string(o)
@@ -339,10 +428,14 @@ func (r *Replica) hurry(ctx context.Context, p Place, table string, key []string
 		keys = []string{joinKey(key)}
 	}
 	err = r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
 		tag, err := tx.Exec(ctx, `
-			update replica_pending p set due = clock_timestamp() where tbl = $1 and outcome = any($2) and due > clock_timestamp()
+			update replica_pending p set due = clock_timestamp() where tbl = $1 and outcome <> '' and outcome = any($2) and due > clock_timestamp()
 				and ($3::text[] is null or uid = any($3) or exists (select from replica_record r where r.tbl = p.tbl and r.uid = p.uid and r.key = any($3)))`,
-			id, outcomes, keys)
+			t.id, outcomes, keys)
 		n = tag.RowsAffected()
 		return err
 	})

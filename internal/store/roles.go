@@ -66,6 +66,7 @@ var grants = map[string]string{
 	"replica_layout":   "select, insert",
 	"replica_record":   "select, insert, update",
 	"replica_pending":  "select, insert, update, delete", // what was written is no longer pending
+	"replica_written":  "select, insert, update",
 	"replica_received": "select, insert, update",
 	"replica_conflict": "select, insert, update",
 	"replica_refused":  "select, insert, update, delete", // until the record is as it should be

@@ -162,18 +162,24 @@ func (p *Postgres) begin(ctx context.Context, tx pgx.Tx, times int, origin strin
 
 // chunk locks rows, judges them and writes those that are as they should be.
 func (v *versioned) chunk(ctx, inner context.Context, tx pgx.Tx, chunk []int) error {
+	var fresh, there, known []int
+	for _, i := range chunk {
+		if v.versions[i] == "" && !v.remove { // whether it is there, its insert tells
+			fresh = append(fresh, i)
+		} else {
+			known = append(known, i)
+		}
+	}
+	chunk = known
 	now, err := v.lock(inner, tx, chunk)
 	if err != nil {
 		return err
 	}
-	var fresh, there []int
 	for n, i := range chunk {
 		switch {
 		case v.remove && now[n] == "": // it is gone already
 		case now[n] != v.versions[i]:
 			v.results[i].Err = v.moved()
-		case now[n] == "":
-			fresh = append(fresh, i)
 		default:
 			there = append(there, i)
 		}
@@ -182,36 +188,40 @@ func (v *versioned) chunk(ctx, inner context.Context, tx pgx.Tx, chunk []int) er
 		return v.write(ctx, inner, tx, there, v.delete)
 	}
 	for _, part := range v.alike(there) {
-		if err := v.write(ctx, inner, tx, part, v.update); err != nil {
+		if err := v.put(ctx, inner, tx, part, v.update, false); err != nil {
 			return err
 		}
 	}
 	for _, part := range v.alike(fresh) {
-		if err := v.write(ctx, inner, tx, part, v.insert); err != nil {
+		if err := v.put(ctx, inner, tx, part, v.insert, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lock locks the rows that there are, and gives the version of each, "" of one that is not.
-func (v *versioned) lock(ctx context.Context, tx pgx.Tx, chunk []int) ([]string, error) {
-	keys := make([]connector.Row, len(chunk))
-	for n, i := range chunk {
-		keys[n] = connector.Row{}
-		for _, k := range v.key {
-			keys[n][k] = v.rows[i][k]
+// put writes rows that are alike, all of them at once if it can be.
+func (v *versioned) put(ctx, inner context.Context, tx pgx.Tx, rows []int, by func(context.Context, pgx.Tx, []int) ([]int, error), fresh bool) error {
+	if len(rows) >= flatFrom {
+		if done, err := v.whole(ctx, inner, tx, rows, fresh); done || err != nil {
+			return err
 		}
 	}
-	body, err := encode(v.table, keys)
+	return v.write(ctx, inner, tx, rows, by)
+}
+
+// lock locks the rows that there are, and gives the version of each, "" of one that is not.
+func (v *versioned) lock(ctx context.Context, tx pgx.Tx, chunk []int) ([]string, error) {
+	if len(chunk) == 0 {
+		return nil, nil
+	}
+	from, args, err := v.keyed(chunk)
 	if err != nil {
 		return nil, err
 	}
 	// In the order of the key: two who write the same rows wait and do not deadlock.
-	rows, err := tx.Query(ctx, fmt.Sprintf(`
-		select a.place, t.xmin::text from json_array_elements($1::json) with ordinality as a(doc, place)
-		cross join lateral json_populate_record(null::%s, a.doc) as r join %s as t on %s order by %s for no key update of t`,
-		v.table.Path, v.table.Path, v.same(), quoted("t.", v.key)), body)
+	rows, err := tx.Query(ctx, fmt.Sprintf(`select r."patchbay place", t.xmin::text from %s join %s as t on %s order by %s for no key update of t`,
+		from, v.table.Path, v.same(), quoted("t.", v.key)), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -237,8 +247,13 @@ func (v *versioned) same() string {
 // alike gathers rows with the same columns: a column that is absent keeps its value.
 func (v *versioned) alike(rows []int) [][]int {
 	var list [][]int
+	last := 0
 	at := map[string]int{}
-	for _, i := range rows {
+	for n, i := range rows {
+		if n > 0 && sameColumns(v.rows[rows[n-1]], v.rows[i]) {
+			list[last] = append(list[last], i)
+			continue
+		}
 		columns := strings.Join(slices.Sorted(maps.Keys(v.rows[i])), ",") // none has a comma
 		n, known := at[columns]
 		if !known {
@@ -246,9 +261,21 @@ func (v *versioned) alike(rows []int) [][]int {
 			at[columns] = n
 			list = append(list, nil)
 		}
-		list[n] = append(list[n], i)
+		list[n], last = append(list[n], i), n
 	}
 	return list
+}
+
+func sameColumns(a, b connector.Row) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name := range a {
+		if _, there := b[name]; !there {
+			return false
+		}
+	}
+	return true
 }
 
 // write has one statement write rows that are alike, or several for halves of them where
