@@ -12,10 +12,13 @@ export HOME := $(shell tools/install --home)
 # Only this module counts, whatever go.work stands above the checkout.
 export GOWORK := off
 
+# Packages whose tests take minutes, in the order in which they are begun: the last to end is no long one that runs alone.
+longest := ./internal/e2e ./internal/crash ./starters ./internal/sandbox ./internal/devenv ./internal/web
+
 # The rest of a command line: make run ARGS='--http 127.0.0.1:9000', make test TESTFLAGS='-run TestX -v' PKG=./internal/run
 ARGS ?=
 TESTFLAGS ?=
-PKG ?= ./...
+PKG ?= $(longest) ./...
 FUZZTIME ?= 2m
 
 .PHONY: help
@@ -39,9 +42,16 @@ build: ## Build ./bin/patchbay
 run: tools build ## Run everything on this machine: PostgreSQL, Temporal, sandbox, workers, API, console
 	@exec ./bin/patchbay dev $(ARGS)
 
+.PHONY: compiled
+compiled: ## Compile what tests are and what they start: once, so that no test waits for a compiler later
+	@go list -export -f '' ./... >/dev/null
+	@go list -export -tags failpoints -f '' ./... >/dev/null
+	@go list -export -race -test -f '' ./... >/dev/null
+
+# vet is a part of `make lint`, and nobody looks at a test binary with a debugger: neither costs a minute here.
 .PHONY: test
 test: tools test-tools ## Run every test with the race detector, on one PostgreSQL and one Temporal
-	@go run ./internal/devenv/testenv/with -- go test -race -timeout 30m $(TESTFLAGS) $(PKG)
+	@go run ./internal/devenv/testenv/with -- go test -race -vet=off -ldflags=-w -timeout 30m $(TESTFLAGS) $(PKG)
 
 .PHONY: lint
 lint: check-determinism ## Run go vet, the linters of .golangci.yml and check-determinism

@@ -60,7 +60,7 @@ func TestACanaryComesThroughEveryProcessAndLeavesNothingBehind(t *testing.T) {
 		page, err := b.temporal.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType = 'patchbay.canary.v1'"})
 		require.NoError(t, err)
 		return len(page.GetExecutions()) <= 2
-	}, 30*time.Second, 100*time.Millisecond, "none stays but the last, and the one before where Run ended between the two")
+	}, time.Minute, 100*time.Millisecond, "none stays but the last, and the one before where Run ended between the two")
 	var rows int
 	require.NoError(t, b.db.Pool().QueryRow(t.Context(), `select count(*) from work`).Scan(&rows))
 	require.Zero(t, rows, "it is no run")

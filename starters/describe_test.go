@@ -79,7 +79,7 @@ func found(t *testing.T, c client.Client, query, want string) {
 	require.Eventually(t, func() bool {
 		list, err := c.ListWorkflow(t.Context(), &workflowservice.ListWorkflowExecutionsRequest{Query: query})
 		return err == nil && len(list.GetExecutions()) == 1 && list.GetExecutions()[0].GetExecution().GetWorkflowId() == want
-	}, 20*time.Second, 50*time.Millisecond, query)
+	}, time.Minute, 50*time.Millisecond, query)
 }
 
 func TestEachOf64RunsIsFoundInTheTemporalWebUIAndLeadsToItsPage(t *testing.T) {

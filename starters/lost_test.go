@@ -119,5 +119,5 @@ func TestTheRelaySettlesABatchThatNobodySettled(t *testing.T) {
 		var settled bool
 		require.NoError(t, b.db.Pool().QueryRow(t.Context(), `select settled_at is not null from batch where`+its, run.BatchOf(r.WorkflowID)).Scan(&settled))
 		return settled
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }

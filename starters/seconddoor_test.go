@@ -79,7 +79,7 @@ func (o *bare) ask(w client.WorkflowRun) (answer doorAnswer) {
 // answered asks until there is an answer.
 func (o *bare) answered(w client.WorkflowRun) (answer doorAnswer) {
 	o.Helper()
-	require.Eventually(o, func() bool { answer = o.ask(w); return answer.Status != "accepted" }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(o, func() bool { answer = o.ask(w); return answer.Status != "accepted" }, time.Minute, 20*time.Millisecond)
 	return answer
 }
 

@@ -71,7 +71,7 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 			}
 		}
 		return events >= 5 // its timer has started
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	old.Stop()
 
 	now := workers.New(c, activities.Set{
@@ -91,7 +91,7 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, estate, "their own build may go on with them")
 		return asked
-	}, 20*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 
 	delete(present, "earlier")
 	var moved, named int
@@ -107,13 +107,13 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 			}
 		}
 		return moved == 1 && len(estate.Left) == 1
-	}, 20*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	require.Eventually(t, func() bool {
 		estate, err := heir.Look(ctx)
 		require.NoError(t, err)
 		moved += estate.Moved
 		return len(estate.Left) == 1 // it stays named, as long as it waits
-	}, 20*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	require.Equal(t, 1, moved, "once")
 	require.Equal(t, 1, named, "new once")
 	require.Eventually(t, func() bool {
@@ -125,7 +125,7 @@ func TestOpenRunsOfAnEarlierBuildAreMovedOrNamed(t *testing.T) {
 			}
 		}
 		return false
-	}, 30*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 }
 
 // dial gives a client of a namespace of the test's own.

@@ -54,7 +54,7 @@ func TestAWorkerOfAnEarlierBuildWaitsForTheRunsThatBeganWithIt(t *testing.T) {
 		short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer stop()
 		return workers.Drain(short, c) == 1
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	drained := make(chan int64)
 	go func() { drained <- workers.Drain(ctx, c) }()
 	close(gate)

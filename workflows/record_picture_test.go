@@ -157,5 +157,5 @@ func (s painting) play(st *stage) {
 		require.NoError(st, err)
 		outcome, _ := described.TypedSearchAttributes.GetKeyword(contract.OutcomeAttribute)
 		return outcome == s.outcome
-	}, 10*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }

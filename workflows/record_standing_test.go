@@ -70,7 +70,7 @@ func TestRecordOfStandingWorkflows(t *testing.T) {
 			require.Eventually(st, func() bool {
 				d, err := st.client.DescribeWorkflowExecution(st.ctx, id, first)
 				return err == nil && d.GetWorkflowExecutionInfo().GetStatus() == s.ends
-			}, 30*time.Second, 50*time.Millisecond)
+			}, time.Minute, 50*time.Millisecond)
 			st.keep(id, first)
 			if s.cancel {
 				return

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"patchbay/internal/devenv"
+	"patchbay/internal/devenv/testenv"
 )
 
 // The test binary plays two other programs: the sandbox that an environment
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 			os.Exit(playOwner(os.Args[2], os.Args[3]))
 		}
 	}
+	testenv.AtATime(4)
 	os.Exit(m.Run())
 }
 

@@ -87,7 +87,7 @@ func TestWorkflowPanicShowsNoValueInItsHistory(t *testing.T) {
 		_, text := b.history(run)
 		require.NotContains(t, text, secret)
 		return strings.Contains(text, "WORKFLOW_TASK_FAILED")
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	require.NoError(t, b.client.TerminateWorkflow(t.Context(), run.GetID(), run.GetRunID(), "the test is over"))
 }
 

@@ -82,7 +82,7 @@ func TestSetCurrentMovesNewRunsAndLeavesOldOnes(t *testing.T) {
 	b.worker("one", wait("one"))
 	require.NoError(t, durable.SetCurrent(t.Context(), b.client, b.deployment, "one"), "setting it again changes nothing")
 	old := b.start("wait", "", client.StartWorkflowOptions{})
-	require.Eventually(t, func() bool { events, _ := b.history(old); return len(events) >= 4 }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { events, _ := b.history(old); return len(events) >= 4 }, time.Minute, 20*time.Millisecond)
 	b.worker("two", wait("two"))
 	fresh := b.start("wait", "", client.StartWorkflowOptions{})
 	for run, want := range map[client.WorkflowRun]string{old: "one", fresh: "two"} {
@@ -232,7 +232,7 @@ func TestActionsCountWhatARunCosts(t *testing.T) {
 		after, err := durable.Actions(t.Context(), b.metricsURL, client.DefaultNamespace)
 		require.NoError(t, err)
 		return after-before >= 2
-	}, 10*time.Second, 100*time.Millisecond, "a start and an activity are an action each")
+	}, time.Minute, 100*time.Millisecond, "a start and an activity are an action each")
 	none, err := durable.Actions(t.Context(), b.metricsURL, "no-such-namespace")
 	require.NoError(t, err)
 	require.Zero(t, none)

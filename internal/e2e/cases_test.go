@@ -74,7 +74,7 @@ func (d *desk) told(n int, what string) {
 		d.do(http.MethodGet, d.Sandbox+"/_sandbox/mail", nil, "", &list)
 		return len(list)
 	}
-	d.await(what, 60*time.Second, func() bool { return count() >= n && d.quiet() })
+	d.await(what, 2*time.Minute, func() bool { return count() >= n && d.quiet() })
 	require.Equal(d.t, n, count(), what)
 }
 
@@ -99,7 +99,7 @@ func TestACaseThatChangesInDataverseTellsItsCustomerOnce(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t), "--speed", "60")
 	d := p.desk()
-	p.await("swept once", 60*time.Second, func() bool { return p.count(`select count(*) from cursor where swept_at is not null`) == 2 })
+	p.await("swept once", 2*time.Minute, func() bool { return p.count(`select count(*) from cursor where swept_at is not null`) == 2 })
 	require.Zero(t, p.count(`select count(*) from event`), "what is there at the beginning is no event")
 
 	first := p.sampleCase()
@@ -107,7 +107,7 @@ func TestACaseThatChangesInDataverseTellsItsCustomerOnce(t *testing.T) {
 	d.told(1, "told of a change")
 	require.Equal(t, []string{"delivered"}, p.fates(first.ID))
 	d.change(first)
-	p.await("known to be the same", 30*time.Second, func() bool { return len(p.fates(first.ID)) == 2 })
+	p.await("known to be the same", time.Minute, func() bool { return len(p.fates(first.ID)) == 2 })
 	require.Equal(t, []string{"delivered", "unchanged"}, p.fates(first.ID), "an update that writes the same value starts nothing")
 
 	p.fault("dataverse", `{"webhook":{"duplicate":5}}`)
@@ -159,7 +159,7 @@ func TestAnEchoOfOurOwnWriteIsCutAtItsFirstReturn(t *testing.T) {
 	p := start(t, dir)
 	d := p.desk()
 	d.call(http.MethodPost, "accounts", map[string]any{"accountnumber": "LOUD-1", "name": "Acme"})
-	p.await("the echo came back", 60*time.Second, func() bool { return len(p.fates("LOUD-1")) >= 2 && p.quiet() })
+	p.await("the echo came back", 2*time.Minute, func() bool { return len(p.fates("LOUD-1")) >= 2 && p.quiet() })
 	require.Equal(t, []string{"delivered", "echo"}, p.fates("LOUD-1"))
 	var account struct {
 		Name string `json:"name"`

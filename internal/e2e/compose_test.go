@@ -138,7 +138,7 @@ func (c *composition) awaitNeeds(ctx context.Context, s types.ServiceConfig) err
 func (c *composition) awaitHealth(ctx context.Context, name string, i int) error {
 	test := c.services[name].HealthCheck.Test
 	address := c.here(i, test[len(test)-1])
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {

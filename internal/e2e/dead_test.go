@@ -29,7 +29,7 @@ func TestADeadLetterIsRedrivenOnceAndWritesOnlyWhatWasRefused(t *testing.T) {
 	// Dataverse refuses the call as a whole, and two of its rows by themselves.
 	p.fault("dataverse", `[{"status":400,"method":"POST","path":"UpsertMultiple"},{"status":400,"method":"PATCH","count":2}]`)
 	_, pressed := p.press("AS54888", "", "")
-	died := p.final(pressed.RunID, 60*time.Second)
+	died := p.final(pressed.RunID, time.Minute)
 	require.Equal(t, "write.refused", died.Problem.Code)
 	rows := died.Result.Count
 	require.Equal(t, map[flow.EffectState]int{flow.Confirmed: rows - 2, flow.Refused: 2}, tally(died))
@@ -57,7 +57,7 @@ func TestADeadLetterIsRedrivenOnceAndWritesOnlyWhatWasRefused(t *testing.T) {
 		})
 	}
 	require.NoError(t, all.Wait())
-	done := p.final(died.RunID, 60*time.Second)
+	done := p.final(died.RunID, time.Minute)
 	require.Equal(t, flow.Completed, done.Status, "%+v", done.Problem)
 	require.Len(t, p.specifications("AS54888"), rows)
 	bulk := len(accepted(p.calls("dataverse", http.MethodPost, "UpsertMultiple")))
@@ -79,7 +79,7 @@ func TestARedriveOfARunInDoubtLooksBeforeItWrites(t *testing.T) {
 	p.fault("dataverse", `[{"drop_after_commit":true,"method":"POST","path":"UpsertMultiple","count":1},{"status":503,"method":"GET"},{"status":503,"method":"POST"}]`)
 	_, pressed := p.press("AS54888", "", "")
 	var run flow.Run
-	p.await("in doubt", 30*time.Second, func() bool {
+	p.await("in doubt", time.Minute, func() bool {
 		run = flow.Run{}
 		p.do(http.MethodGet, p.HTTP+"/v1/runs/"+pressed.RunID, nil, "", &run)
 		return len(run.Effects) > 0 && run.Waiting != ""
@@ -88,7 +88,7 @@ func TestARedriveOfARunInDoubtLooksBeforeItWrites(t *testing.T) {
 	require.NoError(t, err)
 	defer temporal.Close()
 	require.NoError(t, temporal.TerminateWorkflow(t.Context(), run.WorkflowID, "", "by a person"))
-	died := p.final(run.RunID, 60*time.Second)
+	died := p.final(run.RunID, time.Minute)
 	require.Equal(t, "run.terminated", died.Problem.Code)
 	require.Equal(t, map[flow.EffectState]int{flow.Doubtful: run.Result.Count}, tally(died))
 	out, _, status := p.cli("explain", died.RunID)
@@ -100,7 +100,7 @@ func TestARedriveOfARunInDoubtLooksBeforeItWrites(t *testing.T) {
 	out, note, status := p.cli("redrive", died.RunID)
 	require.Equal(t, 0, status, note)
 	require.Contains(t, out, "in doubt, read back before anything is sent")
-	done := p.final(died.RunID, 60*time.Second)
+	done := p.final(died.RunID, time.Minute)
 	require.Equal(t, flow.Completed, done.Status, "%+v", done.Problem)
 	require.Len(t, p.specifications("AS54888"), done.Result.Count)
 	require.Len(t, accepted(p.calls("dataverse", http.MethodPost, "UpsertMultiple")), 1, "what was there is not written again")

@@ -114,7 +114,7 @@ func (p *patchbay) deliverTo(name string, events []told) flow.Receipt {
 	body, err := json.Marshal(list)
 	require.NoError(p.t, err)
 	var receipt flow.Receipt
-	p.await("told 202", 60*time.Second, func() bool { // as a sender is
+	p.await("told 202", 2*time.Minute, func() bool { // as a sender is
 		req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.HTTP+"/v1/hooks/"+name, bytes.NewReader(body))
 		require.NoError(p.t, err)
 		req.Header.Set("Content-Type", "application/cloudevents-batch+json")
@@ -215,7 +215,7 @@ func TestTenThousandUpdatesTellEachCustomerWhatTheReferencePredicts(t *testing.T
 		}
 		senders.Wait()
 		sent += len(events)
-		p.await(fmt.Sprintf("told of round %d", round), 60*time.Second, func() bool { return p.quiet() })
+		p.await(fmt.Sprintf("told of round %d", round), 2*time.Minute, func() bool { return p.quiet() })
 	}
 	took := time.Since(began)
 	got := p.mails()

@@ -87,7 +87,7 @@ func install(t *testing.T, behind ...func(*installation)) (i *installation, work
 	env, err := devenv.Start(t.Context(), devenv.Options{Dir: filepath.Join(i.dir, "env"), Executable: path})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, env.Close(ctx))
 	})
@@ -108,7 +108,7 @@ func install(t *testing.T, behind ...func(*installation)) (i *installation, work
 
 	applying := i.run(path, i.applying()...)
 	worker = i.worker(path)
-	applying.ended(time.Minute)
+	applying.ended(2 * time.Minute)
 	return i, worker
 }
 
@@ -137,10 +137,10 @@ func (i *installation) run(path string, args ...string) *program {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-p.done:
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			_ = p.cmd.Process.Kill()
 			<-p.done
-			i.t.Errorf("%s did not stop within 30 s", p.name)
+			i.t.Errorf("%s did not stop within a minute", p.name)
 		}
 	})
 	return p
@@ -159,7 +159,7 @@ func (i *installation) applying() []string {
 // promote makes the build of path current.
 func (i *installation) promote(path string) {
 	i.t.Helper()
-	i.run(path, i.applying()...).ended(time.Minute)
+	i.run(path, i.applying()...).ended(2 * time.Minute)
 }
 
 // worker starts a worker and waits until it is up. One that ends before, since
@@ -173,7 +173,7 @@ func (i *installation) worker(path string) *program {
 		return p
 	}
 	p := start()
-	i.await("up: worker", 30*time.Second, func() bool {
+	i.await("up: worker", time.Minute, func() bool {
 		select {
 		case <-p.done:
 			p = start()
@@ -190,7 +190,7 @@ func (i *installation) serve(path, address string) *program {
 	p := i.run(path, "serve", "--database", i.application, "--temporal", i.temporalAt, "--http", address, "--keys", filepath.Join(i.dir, "keys"))
 	p.at = "http://" + address
 	i.HTTP = p.at
-	i.await("up: serve", 30*time.Second, p.ready)
+	i.await("up: serve", time.Minute, p.ready)
 	return p
 }
 

@@ -105,7 +105,7 @@ func (i *installation) hurried(limit time.Duration) {
 // than it said it would, nobody is refused, and all of it is done afterwards, once.
 func TestWhileTemporalIsDownEveryPressIsAnsweredInTimeAndDoneAfterwards(t *testing.T) {
 	t.Parallel()
-	const interval, within = 200 * time.Millisecond, time.Second
+	const interval, within = 200 * time.Millisecond, 2 * time.Second
 	var line *toxic.Line
 	i, _ := install(t, func(i *installation) {
 		line = toxic.New(t, i.temporalAt)
@@ -135,7 +135,7 @@ func TestWhileTemporalIsDownEveryPressIsAnsweredInTimeAndDoneAfterwards(t *testi
 		require.NoError(t, err)
 		doors = append(doors, door)
 	}
-	i.await("under way: what came by the signal door", 10*time.Second, func() bool {
+	i.await("under way: what came by the signal door", time.Minute, func() bool {
 		var page struct{ Runs []flow.Run }
 		i.do(http.MethodGet, i.HTTP+"/v1/runs?status=running&limit=100", i.as(), "", &page)
 		return len(doors) == countOf(page.Runs, func(r flow.Run) bool { return r.Principal == "temporal:default" })
@@ -173,7 +173,7 @@ func TestWhileTemporalIsDownEveryPressIsAnsweredInTimeAndDoneAfterwards(t *testi
 	rows, last := 0, time.Time{}
 	for _, id := range runs {
 		var now flow.Run
-		i.await("final: "+id, 90*time.Second, func() bool {
+		i.await("final: "+id, 2*time.Minute, func() bool {
 			i.do(http.MethodGet, i.HTTP+"/v1/runs/"+id, i.as(), "", &now)
 			return now.Status.Final()
 		})
@@ -220,7 +220,7 @@ func TestWhilePostgreSQLIsDownEveryPressIsRefusedAtOnceAndNoneIsLost(t *testing.
 			slowest = max(slowest, a.took.Round(time.Millisecond))
 		}
 		line.Heal()
-		i.await("accepting", 30*time.Second, func() bool { return i.ask(products[n*half], 0).status < 300 })
+		i.await("accepting", time.Minute, func() bool { return i.ask(products[n*half], 0).status < 300 })
 	}
 	for _, product := range products { // the same keys again
 		a := i.ask(product, gatewayWait)
@@ -231,7 +231,7 @@ func TestWhilePostgreSQLIsDownEveryPressIsRefusedAtOnceAndNoneIsLost(t *testing.
 	rows := 0
 	for _, id := range presses {
 		var now flow.Run
-		i.await("final: "+id, 60*time.Second, func() bool {
+		i.await("final: "+id, time.Minute, func() bool {
 			i.do(http.MethodGet, i.HTTP+"/v1/runs/"+id, i.as(), "", &now)
 			return now.Status.Final()
 		})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"patchbay/internal/devenv/testenv"
 	"patchbay/internal/flow"
 )
 
@@ -37,7 +38,9 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// Half of the time of a Patchbay under test is waiting.
 func TestMain(m *testing.M) {
+	testenv.AtATime(4)
 	status := m.Run()
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
@@ -103,7 +106,7 @@ func start(t *testing.T, dir string, args ...string) *patchbay {
 	require.NoError(t, p.cmd.Start())
 	go func() { p.err = p.cmd.Wait(); close(p.done) }()
 	t.Cleanup(p.stop)
-	p.await("ready", 60*time.Second, func() bool {
+	p.await("ready", 2*time.Minute, func() bool {
 		if !p.reread() || p.HTTP == "" {
 			return false
 		}
@@ -158,11 +161,11 @@ func (p *patchbay) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGINT)
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		_ = p.cmd.Process.Kill()
 		<-p.done
 		p.reap()
-		p.t.Error("patchbay dev did not stop within 30 s of an interrupt")
+		p.t.Error("patchbay dev did not stop within a minute of an interrupt")
 	}
 	_ = p.log.Close()
 }
@@ -307,7 +310,7 @@ func alive(pid int) bool {
 // cli runs a command of the binary against this environment.
 func (p *patchbay) cli(args ...string) (stdout, stderr string, status int) {
 	p.t.Helper()
-	return p.cliWithin(30*time.Second, args...)
+	return p.cliWithin(time.Minute, args...)
 }
 
 func (p *patchbay) cliWithin(d time.Duration, args ...string) (stdout, stderr string, status int) {

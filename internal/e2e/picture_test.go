@@ -190,7 +190,7 @@ func TestAPictureHasOneRunAtATime(t *testing.T) {
 	require.NoError(t, err)
 	var run flow.Run
 	e.do(http.MethodPost, e.HTTP+"/v1/flows/picture/runs", http.Header{"Prefer": {"wait=0"}}, `{}`, &run)
-	e.await("writing", 30*time.Second, func() bool {
+	e.await("writing", time.Minute, func() bool {
 		var now flow.Run
 		e.do(http.MethodGet, e.HTTP+"/v1/runs/"+run.RunID, nil, "", &now)
 		return len(now.Progress) > 2
@@ -227,7 +227,7 @@ func TestAPictureIsExactWhateverDiesWhileItIsMade(t *testing.T) {
 		for ; blows < *pictureKills; blows++ {
 			after := time.After(time.Duration(random.IntN(1500)) * time.Millisecond)
 			done := false
-			e.await("time to strike", 5*time.Second, func() bool {
+			e.await("time to strike", time.Minute, func() bool {
 				var now flow.Run
 				e.do(http.MethodGet, e.HTTP+"/v1/runs/"+run.RunID, nil, "", &now)
 				done = now.Status.Final()

@@ -22,7 +22,7 @@ func TestAPressAnswersWithRowsThatAreInDataverseOnce(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.NotNil(t, run.Result, "a 200 has an answer")
 	require.NotEmpty(t, run.Result.Rows)
-	done := p.final(run.RunID, 10*time.Second)
+	done := p.final(run.RunID, time.Minute)
 	require.Equal(t, flow.Completed, done.Status, "%+v", done.Problem)
 	require.Len(t, p.specifications("AS54888"), run.Result.Count, "every row is in Dataverse, once")
 	written := len(p.calls("dataverse", http.MethodPost, "UpsertMultiple")) + len(p.calls("dataverse", http.MethodPatch, ""))
@@ -55,7 +55,7 @@ func TestAKillBetweenAnswerAndWriteLosesNothingAndWritesOnce(t *testing.T) {
 	p.heal("dataverse")
 
 	p = start(t, dir)
-	done := p.final(run.RunID, 60*time.Second)
+	done := p.final(run.RunID, time.Minute)
 	require.Equal(t, flow.Completed, done.Status, "%+v", done.Problem)
 	require.Len(t, p.specifications("AS54888"), run.Result.Count)
 	require.Len(t, accepted(p.calls("dataverse", http.MethodPost, "UpsertMultiple")), 1, "one write took effect")
@@ -77,7 +77,7 @@ func TestAWriteWhoseAnswerWasLostIsReadBackAndNotRepeated(t *testing.T) {
 	p := start(t, dataDir(t))
 	p.fault("dataverse", `{"drop_after_commit":true,"rate":1,"count":1,"method":"POST"}`)
 	_, run := p.press("AS54888", "", "")
-	done := p.final(run.RunID, 60*time.Second)
+	done := p.final(run.RunID, time.Minute)
 	require.Equal(t, flow.Completed, done.Status, "%+v", done.Problem)
 	require.Len(t, p.specifications("AS54888"), run.Result.Count)
 	require.Len(t, p.calls("dataverse", http.MethodPost, "UpsertMultiple"), 1, "the rows were found by their keys: no second write")
@@ -110,7 +110,7 @@ func TestAnInterruptEndsEveryChildAndASecondStartKeepsTheData(t *testing.T) {
 	dir := dataDir(t)
 	p := start(t, dir)
 	_, run := p.press("AS54888", "kept", "")
-	p.final(run.RunID, 10*time.Second)
+	p.final(run.RunID, time.Minute)
 	children := p.Children
 	require.GreaterOrEqual(t, len(children), 3)
 	p.stop()
@@ -178,10 +178,10 @@ func TestATruncatedAnswerIsAskedForAgainAndNothingOfItShows(t *testing.T) {
 func TestACancelWhileOracleIsSlowLeavesNothingWrittenAndTheCertificateSaysSo(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t))
-	p.fault("oracle", `{"path":"itemsV2","latency_ms":8000,"rate":1}`)
+	p.fault("oracle", `{"path":"itemsV2","latency_ms":12000,"rate":1}`)
 	status, run := p.press("AS54888", "", "wait=0")
 	require.Equal(t, http.StatusAccepted, status)
-	p.await("reading", 10*time.Second, func() bool {
+	p.await("reading", time.Minute, func() bool {
 		var now flow.Run
 		p.do(http.MethodGet, p.HTTP+"/v1/runs/"+run.RunID, nil, "", &now)
 		return now.Status == flow.Running

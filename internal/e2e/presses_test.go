@@ -59,7 +59,7 @@ func TestFortySixOfFiftyDoNotFeelTheOtherFour(t *testing.T) { //nolint:parallelt
 	runs := make(map[string]outcome, len(products))
 	l := i.pressing(products, time.Microsecond)
 	var certificate flow.Certificate
-	i.await("reading: "+cancelled, 10*time.Second, func() bool {
+	i.await("reading: "+cancelled, time.Minute, func() bool {
 		var page struct{ Runs []flow.Run }
 		i.do(http.MethodGet, i.HTTP+"/v1/runs?limit=100", i.as(), "", &page)
 		for _, r := range page.Runs {

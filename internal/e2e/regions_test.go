@@ -255,7 +255,7 @@ func rolesOpenNothing(t *testing.T, r regional) {
 
 // serves reports what a Patchbay says of itself: 0 nobody answers.
 func serves(address string) int {
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	resp, err := once.Get(address + "/readyz")
 	if err != nil {
 		return 0
@@ -292,7 +292,7 @@ func killedProcess(t *testing.T, r regional) {
 			old := r.pid(child)
 			begun := time.Now()
 			require.NoError(t, syscall.Kill(old, syscall.SIGKILL))
-			r.await(child+" back", 20*time.Second, func() bool {
+			r.await(child+" back", time.Minute, func() bool {
 				for _, other := range []string{"de", "ch"} {
 					require.Equal(t, http.StatusOK, serves(r.Regions[other].HTTP), "%s serves while %s is away", other, child)
 				}
@@ -315,16 +315,16 @@ func regionOutage(t *testing.T, r regional) {
 		allow(false)
 		_, err := owner.Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'patchbay_fr'")
 		require.NoError(t, err)
-		r.await("told of its outage", 20*time.Second, func() bool { return serves(r.Regions["fr"].HTTP) == http.StatusServiceUnavailable })
+		r.await("told of its outage", time.Minute, func() bool { return serves(r.Regions["fr"].HTTP) == http.StatusServiceUnavailable })
 		watched := time.Now() // for a second: the others are what is looked at
-		r.await("a second older", 20*time.Second, func() bool {
+		r.await("a second older", time.Minute, func() bool {
 			for _, other := range []string{"de", "ch"} {
 				require.Equal(t, http.StatusOK, serves(r.Regions[other].HTTP), "%s does without fr", other)
 			}
 			return time.Since(watched) > time.Second
 		})
 		allow(true)
-		r.await("back", 30*time.Second, func() bool { return serves(r.Regions["fr"].HTTP) == http.StatusOK })
+		r.await("back", time.Minute, func() bool { return serves(r.Regions["fr"].HTTP) == http.StatusOK })
 	})
 }
 

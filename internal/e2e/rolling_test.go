@@ -46,7 +46,7 @@ func TestANewBuildIsRolledOutWhilePeoplePress(t *testing.T) { //nolint:parallelt
 	stage("serve is to end")
 	before.terminate()
 	before.ended(30 * time.Second)
-	i.await("refused: somebody pressed meanwhile", 30*time.Second, func() bool { return l.refused.Load() > 0 })
+	i.await("refused: somebody pressed meanwhile", time.Minute, func() bool { return l.refused.Load() > 0 })
 	stage("the next serve starts")
 	i.serve(next, address)
 	stage("it is up")
@@ -71,7 +71,7 @@ func TestARunThatNobodyWorksForGoesOnWithTheNextBuild(t *testing.T) {
 	var run flow.Run
 	resp := i.do(http.MethodPost, i.HTTP+"/v1/flows/product-specs/runs", i.as(), `{"product_id":"AS54888"}`, &run)
 	require.Equal(t, http.StatusOK, resp.StatusCode, "the answer does not wait for the write")
-	i.await("tried", 20*time.Second, func() bool { return len(i.calls("dataverse", http.MethodPost, "UpsertMultiple")) > 0 })
+	i.await("tried", time.Minute, func() bool { return len(i.calls("dataverse", http.MethodPost, "UpsertMultiple")) > 0 })
 
 	i.worker(next)
 	i.promote(next)
@@ -90,5 +90,5 @@ func (i *installation) pressed(l *load, n int) {
 	i.t.Helper()
 	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.outcomes) }
 	already := count()
-	i.await(fmt.Sprintf("%d presses answered", n), 30*time.Second, func() bool { return count() >= already+n })
+	i.await(fmt.Sprintf("%d presses answered", n), time.Minute, func() bool { return count() >= already+n })
 }

@@ -57,7 +57,7 @@ func TestServeTakesOnlyKeysAndAWorkerOfItsOwnDoesTheWork(t *testing.T) {
 	probes := freePort(t)
 	p.process("worker", "--database", p.Database, "--temporal", p.Temporal, "--http", probes)
 	base := "http://" + address
-	p.await("serving", 20*time.Second, func() bool {
+	p.await("serving", time.Minute, func() bool {
 		resp, err := http.Get(base + "/healthz")
 		if err != nil {
 			return false
@@ -65,7 +65,7 @@ func TestServeTakesOnlyKeysAndAWorkerOfItsOwnDoesTheWork(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	p.await("working", 20*time.Second, func() bool {
+	p.await("working", time.Minute, func() bool {
 		resp, err := http.Get("http://" + probes + "/metrics")
 		if err != nil {
 			return false
@@ -101,6 +101,6 @@ func TestServeTakesOnlyKeysAndAWorkerOfItsOwnDoesTheWork(t *testing.T) {
 		resp = p.do(http.MethodGet, base+"/v1/runs/"+run.RunID, as(name), "", nil)
 		require.Equal(t, status, resp.StatusCode, "%s asks for a run of app", name)
 	}
-	require.Equal(t, flow.Completed, p.final(run.RunID, 20*time.Second).Status)
+	require.Equal(t, flow.Completed, p.final(run.RunID, time.Minute).Status)
 	require.Len(t, p.specifications("AS54888"), run.Result.Count)
 }

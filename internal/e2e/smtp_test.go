@@ -84,11 +84,11 @@ func TestAWorkerThatDiesBetweenTheDotAndItsAnswerLeavesOneMailInDoubtAndNoOther(
 	path, err := binary()
 	require.NoError(t, err)
 	i.serve(path, freePort(t))
-	i.fault("mail", `{"state":"dot","latency_ms":5000,"match":"first"}`)
+	i.fault("mail", `{"state":"dot","latency_ms":10000,"match":"first"}`)
 	flows := []string{"cases", "again"}
 	for n, name := range flows {
 		i.deliverTo(name, []told{{id: name, name: "first-" + name, version: 1, status: 2, facing: true, create: true}})
-		i.await("between the dot and the answer: the first of "+name, 30*time.Second, func() bool {
+		i.await("between the dot and the answer: the first of "+name, time.Minute, func() bool {
 			var fault struct{ Struck int }
 			i.do(http.MethodGet, i.Sandbox+"/_sandbox/faults/mail", nil, "", &fault)
 			return fault.Struck == n+1
@@ -104,9 +104,9 @@ func TestAWorkerThatDiesBetweenTheDotAndItsAnswerLeavesOneMailInDoubtAndNoOther(
 		}
 		i.deliverTo(name, others)
 	}
-	i.await("waiting for their turn: others", 5*time.Second, func() bool { return i.count(`select count(*) from effect where state = 'intent'`) > 0 })
+	i.await("waiting for their turn: others", time.Minute, func() bool { return i.count(`select count(*) from effect where state = 'intent'`) > 0 })
 	worker.kill()
-	i.await("taken by the drop: both", 20*time.Second, func() bool { return len(i.mailsTo("first-cases"))+len(i.mailsTo("first-again")) == 2 })
+	i.await("taken by the drop: both", time.Minute, func() bool { return len(i.mailsTo("first-cases"))+len(i.mailsTo("first-again")) == 2 })
 	i.heal("mail")
 	i.worker(path)
 	require.Equal(t, doubted, i.verdict("first-cases", i.ofCase("first-cases", i.as())))

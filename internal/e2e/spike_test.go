@@ -75,10 +75,10 @@ func (p *patchbay) letters(to string) (list []letter) {
 // more: what it would tell again is told by then.
 func (p *patchbay) alerts(code string, least int) []letter {
 	p.t.Helper()
-	p.await("told of "+code, 60*time.Second, func() bool { return len(p.letters("ops@example.com")) >= least })
+	p.await("told of "+code, 2*time.Minute, func() bool { return len(p.letters("ops@example.com")) >= least })
 	for range 3 {
 		seen := p.count(`select (extract(epoch from seen_at) * 1000000)::bigint from alert where code like $1`, code)
-		p.await("looked at again: "+code, 30*time.Second, func() bool {
+		p.await("looked at again: "+code, time.Minute, func() bool {
 			return p.count(`select (extract(epoch from seen_at) * 1000000)::bigint from alert where code like $1`, code) > seen
 		})
 	}
@@ -176,7 +176,7 @@ func TestPeopleAreToldOnceOfEventsThatNobodyCouldCarryOut(t *testing.T) {
 	require.Equal(t, 3, p.count(`select count from alert where kind = 'events'`))
 
 	p.deliver([]told{{id: "ok", name: "CASE-1", version: 1, status: 2, facing: true, create: true}})
-	p.await("told", 30*time.Second, p.quiet)
+	p.await("told", time.Minute, p.quiet)
 	require.Equal(t, []string{"delivered"}, p.fates("CASE-1"), "they stall nobody")
 }
 

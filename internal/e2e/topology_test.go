@@ -36,7 +36,7 @@ func TestTheFullServerThatGetsInstalledIsTheOneThatIsLookedFor(t *testing.T) {
 func TestTheComposedInstallationAnswersPressesAndOutlivesAKilledWorker(t *testing.T) {
 	t.Parallel()
 	p, c, key := compose(t)
-	c.up(90*time.Second, "temporal-schema", "temporal", "temporal-namespace", "sandbox", "apply", "worker", "serve")
+	c.up(3*time.Minute, "temporal-schema", "temporal", "temporal-namespace", "sandbox", "apply", "worker", "serve")
 
 	press := func(product, idempotencyKey string) flow.Run {
 		t.Helper()
@@ -46,7 +46,7 @@ func TestTheComposedInstallationAnswersPressesAndOutlivesAKilledWorker(t *testin
 		resp := p.do(http.MethodPost, p.HTTP+"/v1/flows/product-specs/runs", header, fmt.Sprintf(`{"product_id":%q}`, product), &run)
 		require.Equal(t, http.StatusOK, resp.StatusCode)
 		require.NotEmpty(t, run.Result.Rows)
-		p.await("final: run "+run.RunID, 20*time.Second, func() bool {
+		p.await("final: run "+run.RunID, time.Minute, func() bool {
 			var now flow.Run
 			p.do(http.MethodGet, p.HTTP+"/v1/runs/"+run.RunID, http.Header{"Authorization": {"Bearer " + key}}, "", &now)
 			require.NotEqual(t, flow.Failed, now.Status, "%+v", now.Problem)
@@ -73,7 +73,7 @@ func TestTheComposedInstallationAnswersPressesAndOutlivesAKilledWorker(t *testin
 
 	// A case changes in Dataverse, which delivers to serve; the worker sends a mail.
 	p.desk().change(p.sampleCase())
-	p.await("told of a case", 60*time.Second, func() bool { return len(p.letters("")) > 0 })
+	p.await("told of a case", time.Minute, func() bool { return len(p.letters("")) > 0 })
 	require.Len(t, p.letters(""), 1)
 	require.Equal(t, 1, p.count(`select count(*) from event`), "a webhook told of it; the first sweep only learns what is there")
 }
@@ -95,7 +95,7 @@ func compose(t *testing.T) (p *patchbay, c *composition, key string) {
 	env, err := devenv.Start(t.Context(), devenv.Options{Dir: filepath.Join(p.dir, "pg"), Scratch: true, Temporal: "127.0.0.1:1"})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, env.Close(ctx))
 	})

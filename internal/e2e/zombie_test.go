@@ -178,7 +178,7 @@ func lockWrites(t *testing.T, index string) (unlock func()) {
 	t.Cleanup(func() { _ = f.Close() })
 	const writeLock = 120
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: writeLock, Len: 1}
-	require.Eventually(t, func() bool { return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock) == nil }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock) == nil }, time.Minute, time.Millisecond)
 	return func() { _ = f.Close() }
 }
 
@@ -194,7 +194,7 @@ func TestATemporalThatLostItsDataCostsNoRun(t *testing.T) {
 	p.fault("dataverse", `[{"drop_after_commit":true,"count":1,"method":"POST"},{"status":503,"method":"GET"}]`)
 	status, open := p.press(products[0], "before", "")
 	require.Equal(t, http.StatusOK, status, "the answer does not wait for the write")
-	p.await("written", 20*time.Second, func() bool { return len(p.calls("dataverse", http.MethodPost, "UpsertMultiple")) == 1 })
+	p.await("written", time.Minute, func() bool { return len(p.calls("dataverse", http.MethodPost, "UpsertMultiple")) == 1 })
 	freeze(t, before)
 	files, err := filepath.Glob(filepath.Join(p.dir, "temporal.db*"))
 	require.NoError(t, err)

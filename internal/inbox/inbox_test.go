@@ -224,7 +224,7 @@ func TestPastWhatIsExpectedTheModesComeInTheirOrder(t *testing.T) {
 	require.Eventually(t, func() bool {
 		require.Empty(t, b.freeze(), "who got a digest gets the next one later")
 		return len(column[string](b, `select mode from spike where mode = 'shed'`)) == 1
-	}, 10*time.Second, 50*time.Millisecond, "the mode is looked at every few seconds")
+	}, time.Minute, 50*time.Millisecond, "the mode is looked at every few seconds")
 	b.accept(b.event("e1", 1, to("c@x.example")))
 	require.Empty(t, b.freeze())
 	require.Equal(t, "shed", b.fates()[9])

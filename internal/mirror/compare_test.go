@@ -39,6 +39,6 @@ func TestRecordsThatWereChangedBehindOurBackAreRepaired(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit(t.Context()))
-	require.Eventually(t, func() bool { return w.shared("fr") == before }, 30*time.Second, 200*time.Millisecond, "repaired")
+	require.Eventually(t, func() bool { return w.shared("fr") == before }, time.Minute, 200*time.Millisecond, "repaired")
 	require.Equal(t, before, w.shared("de"), "and told to nobody")
 }

@@ -251,7 +251,7 @@ func (b *bundle) awaitWaiter() {
 		err := b.store.Pool().QueryRow(b.Context(), `select count(*) from pg_stat_activity
 			where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n)
 		return err == nil && n == 1
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestACancelWaitsForAnAttemptThatIsBeingRecorded(t *testing.T) {

@@ -174,7 +174,7 @@ func TestManyAtWorkLoseNothingAndEndNothingTwice(t *testing.T) {
 		var open int
 		err := b.store.Pool().QueryRow(t.Context(), `select count(*) from work where state in ('accepted', 'running', 'parked')`).Scan(&open)
 		return err == nil && open == 0
-	}, 50*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	stop()
 	wg.Wait()
 

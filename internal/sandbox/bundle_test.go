@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,21 @@ import (
 	"patchbay/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		filled.Drop()
+		os.Exit(status)
+	}))
+}
+
+// filled is the database of a sandbox that has its first rows, which take a second to make.
+var filled = storetest.NewOriginal(func(ctx context.Context, url string) error {
+	s, err := sandbox.New(ctx, sandbox.Options{DatabaseURL: url, Products: products})
+	if err == nil {
+		s.Close()
+	}
+	return err
+})
 
 // products keeps the start of each test's sandbox short.
 const products = 700
@@ -37,7 +52,7 @@ func each(t *testing.T, test func(t *testing.T, b *bundle)) {
 	t.Helper()
 	t.Run("on PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, newBundle(t, sandbox.Options{DatabaseURL: storetest.Empty(t)}))
+		test(t, newBundle(t, sandbox.Options{DatabaseURL: filled.Copy(t)}))
 	})
 	t.Run("lean", func(t *testing.T) {
 		t.Parallel()

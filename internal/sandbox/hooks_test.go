@@ -212,7 +212,7 @@ func TestFaultsDuplicateScatterAndDropWebhooks(t *testing.T) {
 		made(t, b.do(http.MethodPost, dataversePath+"tasks", `{"subject":"dropped"}`))
 		require.Eventually(t, func() bool {
 			return strings.Contains(string(b.do(http.MethodGet, "/_sandbox/faults/dataverse", "").body), `"struck": 1`)
-		}, 20*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		fault(`{"webhook":{"reorder":true}}`)
 		var order, sorted []string
 		for i := range 20 {
@@ -254,7 +254,7 @@ func TestWhatWasDeliveredIsInTheRecord(t *testing.T) {
 			require.NoError(t, json.Unmarshal(b.do(http.MethodGet, "/_sandbox/calls/dataverse?limit=10000", "").body, &list))
 			entry = list[len(list)-1]
 			return entry["method"] == "WEBHOOK"
-		}, 20*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		require.Equal(t, to, entry["path"], "without the code that proves it")
 		require.InDelta(t, 200, entry["status"], 0)
 	})

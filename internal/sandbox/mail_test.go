@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"patchbay/internal/sandbox"
-	"patchbay/internal/store/storetest"
 )
 
 // post is a sandbox whose mail server listens.
@@ -98,7 +97,7 @@ func eachPost(t *testing.T, test func(t *testing.T, p *post)) {
 	t.Helper()
 	t.Run("on PostgreSQL", func(t *testing.T) {
 		t.Parallel()
-		test(t, newPost(t, sandbox.Options{DatabaseURL: storetest.Empty(t)}))
+		test(t, newPost(t, sandbox.Options{DatabaseURL: filled.Copy(t)}))
 	})
 	t.Run("lean", func(t *testing.T) {
 		t.Parallel()
@@ -237,7 +236,7 @@ func TestFaultsOfMailThatMakeNoSenseAreRefusedInWords(t *testing.T) {
 
 func TestAMailBeyondTheLimitOfAMinuteIsAViolationInTheRecord(t *testing.T) {
 	t.Parallel()
-	p := newPost(t, sandbox.Options{DatabaseURL: storetest.Empty(t)})
+	p := newPost(t, sandbox.Options{DatabaseURL: filled.Copy(t)})
 	require.Equal(t, http.StatusOK, p.do(http.MethodPut, "/_sandbox/mail/limit", `{"per_minute":2}`).status)
 	for _, want := range []int{250, 250, 451} {
 		codes := p.say(letter("ann@example.com", "x")...)

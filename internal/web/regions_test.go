@@ -312,12 +312,13 @@ func TestAPersonDecidesConflictsAndHoldsAndResumesFromThePages(t *testing.T) {
 	tab.Go(w.URL + "/regions")
 	do(`document.querySelector("[data-hold=table][data-name=contact]").click()`)
 	do(`document.querySelector("#asking-reason").value = "they move"`)
+	do(`window.before = true`)
 	do(`document.querySelector("[data-asking-yes]").click()`)
 	wait := func(n int) {
-		require.Eventually(t, func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.settled) == n }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.settled) == n }, time.Minute, 5*time.Millisecond)
 	}
 	wait(3)
-	tab.Go(w.URL + "/regions")
+	tab.Until(`!window.before && document.readyState === "complete"`) // the page has loaded itself again
 	do(`document.querySelector("[data-resume][data-name=fr]").click()`)
 	wait(4)
 	w.mu.Lock()

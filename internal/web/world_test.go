@@ -145,7 +145,7 @@ func (w *world) only(t *testing.T) flow.Run {
 			got = run
 		}
 		return len(w.runs) == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return got
 }
 

@@ -11,10 +11,12 @@ package testenv
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +34,18 @@ const (
 )
 
 var shared = sync.OnceValues(start)
+
+// AtATime has n tests of a package run at a time, unless -parallel says how many: for
+// packages that wait for timers and servers rather than compute, so that more tests than
+// there are processors cost little more than one. TestMain calls it before it runs them.
+func AtATime(n int) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(n)) // the flag is package testing's own
+	}
+}
 
 type server struct {
 	address, metricsURL string

@@ -1,6 +1,7 @@
 package testenv_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,4 +22,19 @@ func TestTemporalIsSharedAndAnswers(t *testing.T) {
 	defer c.Close()
 	_, err = c.CheckHealth(t.Context(), &client.CheckHealthRequest{})
 	require.NoError(t, err)
+}
+
+func TestHowManyTestsRunAtATimeIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	said := flag.Lookup("test.parallel").Value
+	want := "7"
+	flag.Visit(func(f *flag.Flag) {
+		if f.Value == said { // by -parallel, for all packages
+			want = said.String()
+		}
+	})
+	testenv.AtATime(7)
+	require.Equal(t, want, said.String())
+	testenv.AtATime(9)
+	require.Equal(t, want, said.String(), "what somebody has said stays")
 }

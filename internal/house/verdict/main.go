@@ -1,5 +1,6 @@
 // Command verdict reads the output of `go test -json` from standard input and prints what a person wants from a long
-// run: a line per package as it ends, everything a failing test or a broken build said, and every skipped test.
+// run: a line per package as it ends, everything a failing test or a broken build said, every skipped test, and which
+// tests took longest.
 //
 // It exits 1 when a test or a build failed, when a test was skipped (a skipped test proves nothing, so an environment
 // that lacks a server or a browser is a failure), and when no test ran. Lines that are not JSON, such as the progress

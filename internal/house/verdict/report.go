@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 // event is one line of `go test -json`; `go doc test2json` describes it.
 type event struct {
 	Action, Package, Test, Output, ImportPath string
+	Elapsed                                   float64 // seconds
 }
 
 // Report is what a run amounts to.
@@ -20,7 +22,18 @@ type Report struct {
 	Passed, Packages int
 	// Failed and Skipped name tests as package.Test; a package that failed outside its tests stands by its own name.
 	Failed, Skipped []string
+
+	slow []timed
 }
+
+// timed is a test that passed and how long it took.
+type timed struct {
+	name    string
+	seconds float64
+}
+
+// slowest are as many as it is worth looking at to make a run shorter.
+const slowest = 15
 
 // Good reports whether tests ran, all passed and none was skipped.
 func (r *Report) Good() bool { return r.Passed > 0 && len(r.Failed) == 0 && len(r.Skipped) == 0 }
@@ -28,6 +41,10 @@ func (r *Report) Good() bool { return r.Passed > 0 && len(r.Failed) == 0 && len(
 // String is the closing lines.
 func (r *Report) String() string {
 	var b strings.Builder
+	slices.SortStableFunc(r.slow, func(a, b timed) int { return cmp.Compare(b.seconds, a.seconds) })
+	for _, t := range r.slow[:min(slowest, len(r.slow))] {
+		fmt.Fprintf(&b, "%6.1f s %s\n", t.seconds, t.name)
+	}
 	for _, name := range r.Failed {
 		fmt.Fprintf(&b, "FAILED  %s\n", name)
 	}
@@ -79,6 +96,9 @@ func (r *Report) take(e event, said map[string][]string, out io.Writer) {
 	case "pass":
 		if e.Test != "" {
 			r.Passed++
+			if e.Elapsed >= 1 && !strings.Contains(e.Test, "/") { // a part of a test is in it
+				r.slow = append(r.slow, timed{name, e.Elapsed})
+			}
 		} else {
 			r.Packages++
 		}

@@ -72,6 +72,17 @@ func TestRunWithoutAnyTestIsNotGood(t *testing.T) {
 	require.False(t, report.Good(), "a run that never started must not look like a clean one")
 }
 
+func TestSlowTestsAreNamedTheSlowestFirst(t *testing.T) {
+	t.Parallel()
+	report, _ := read(t,
+		`{"Action":"pass","Package":"p","Test":"TestShort","Elapsed":0.2}`,
+		`{"Action":"pass","Package":"p","Test":"TestLong","Elapsed":2}`,
+		`{"Action":"pass","Package":"p","Test":"TestLonger/part","Elapsed":30}`,
+		`{"Action":"pass","Package":"p","Test":"TestLonger","Elapsed":31.25}`,
+	)
+	require.Equal(t, "  31.2 s p.TestLonger\n   2.0 s p.TestLong\n4 tests passed in 0 packages, 0 failed, 0 skipped", report.String())
+}
+
 func read(t *testing.T, lines ...string) (*Report, string) {
 	t.Helper()
 	var out strings.Builder

@@ -69,38 +69,43 @@ func NewDatabase(t testing.TB) Database {
 	if err != nil {
 		t.Fatalf("preparing PostgreSQL for tests: %v", err)
 	}
+	owner := copied(t, from)
+	return Database{Owner: owner, App: withUser(owner)}
+}
+
+// Empty gives the owner's URL of a new database without a schema, on a cluster that has
+// the application role.
+func Empty(t testing.TB) string {
+	t.Helper()
+	if _, err := template(); err != nil {
+		t.Fatalf("preparing PostgreSQL for tests: %v", err)
+	}
+	return copied(t, "template0")
+}
+
+// copied makes a database of the test's own and gives the owner's URL.
+func copied(t testing.TB, from string) string {
+	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text()[:16])
 	if err := admin(t.Context(), func(c *pgx.Conn) error { return copyTemplate(t.Context(), c, name, from) }); err != nil {
 		t.Fatalf("creating the test database: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // the test's own context has ended
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended
 		defer cancel()
-		if err := admin(ctx, func(c *pgx.Conn) error {
-			_, err := c.Exec(ctx, `drop database if exists `+name+` with (force)`)
-			return err
-		}); err != nil {
+		if err := dropDatabase(ctx, name); err != nil {
 			t.Errorf("dropping the test database: %v", err)
 		}
 	})
 	base, _ := cluster()
-	owner := withDatabase(base.url, name)
-	return Database{Owner: owner, App: withUser(owner)}
+	return withDatabase(base.url, name)
 }
 
-// Empty gives the owner's URL of a new database without a schema.
-func Empty(t testing.TB) string {
-	t.Helper()
-	d := NewDatabase(t)
-	conn, err := pgx.Connect(t.Context(), d.Owner)
-	if err != nil {
-		t.Fatalf("connecting to the test database: %v", err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.Exec(t.Context(), `drop schema public, stage, egress cascade; create schema public`); err != nil {
-		t.Fatalf("emptying the test database: %v", err)
-	}
-	return d.Owner
+func dropDatabase(ctx context.Context, name string) error {
+	return admin(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, `drop database if exists `+name+` with (force)`)
+		return err
+	})
 }
 
 func findCluster() (server, error) {

@@ -134,7 +134,7 @@ func (tab *Tab) Shows(selector, text string) {
 // Until waits until an expression holds in the page, across a navigation too.
 func (tab *Tab) Until(expression string) {
 	tab.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
