@@ -31,6 +31,8 @@ type (
 		Flow   string `json:"flow"`
 		Kind   string `json:"kind"` // create or update
 		Digest string `json:"plan_digest"`
+		// Words say, of a synchronization, what becomes of what crosses; for people.
+		Words []string `json:"words,omitempty"`
 	}
 )
 
@@ -93,21 +95,21 @@ func PlanChanges(ctx context.Context, s Settings, files fs.FS, name string) (Pla
 	}
 	compiled = applying{region: s.Region}.choose(compiled, report).plans
 	planned := Planned{Flows: []PlannedFlow{}}
-	inForce := map[string]string{}
+	inForce, plans := map[string]string{}, map[string]*flow.Plan{}
 	all, err := c.plans.List(ctx)
 	if err != nil {
 		return Planned{}, err
 	}
 	for _, a := range all {
-		inForce[a.Plan.Flow] = a.Digest
+		inForce[a.Plan.Flow], plans[a.Plan.Flow] = a.Digest, a.Plan
 	}
 	for _, p := range compiled {
 		before, known := inForce[p.Flow]
 		switch digest := p.Digest(); {
 		case !known:
-			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "create", digest})
+			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "create", digest, nil})
 		case before != digest:
-			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "update", digest})
+			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "update", digest, syncEdits(plans[p.Flow], p)})
 		}
 	}
 	planned.Schedules, err = c.schedules().Diff(ctx, entries(compiled))

@@ -155,6 +155,10 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	if err := durable.RegisterSearchAttributes(ctx, c.temporal, c.Namespace); err != nil {
 		return c.located(err)
 	}
+	before, err := c.plans.List(ctx)
+	if err != nil {
+		return err
+	}
 	f, err := apply(ctx, c.plans, c.board, c.slots, applying{files: o.Flows, name: o.FlowsName, speed: s.Speed, by: o.By, region: s.Region})
 	if err != nil {
 		return err
@@ -162,6 +166,9 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	borders, err := Borders(o.Flows, o.FlowsName)
 	if err != nil {
 		return err
+	}
+	if s.Region != "" {
+		borders = append(borders, edited(before, f.plans)...)
 	}
 	for _, line := range append(f.elsewhere, borders...) {
 		fmt.Fprintln(o.Out, line)

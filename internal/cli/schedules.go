@@ -282,6 +282,9 @@ func printPlanned(c *cli.Command, p app.Planned) error {
 	}
 	for _, f := range p.Flows {
 		fmt.Fprintf(c.Root().Writer, "%s flow %s\n", f.Kind, f.Flow)
+		for _, words := range f.Words {
+			fmt.Fprintf(c.Root().Writer, "  %s\n", plain(words))
+		}
 	}
 	for _, s := range p.Schedules {
 		fmt.Fprintf(c.Root().Writer, "%s schedule of %s\n", s.Kind, s.Flow)

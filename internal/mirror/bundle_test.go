@@ -40,6 +40,7 @@ type region struct {
 	border   *egress.Egress
 	replica  *replica.Replica
 	peers    map[string]*egress.Peer
+	roles    []egress.PeerRole
 	urls     map[string]string // by which the others come
 	stop     context.CancelFunc
 	working  sync.WaitGroup
@@ -120,6 +121,7 @@ func (w *world) found(name string) {
 		peers = append(peers, p)
 		w.Cleanup(func() { w.drop(r.database.Owner, p.Role) })
 	}
+	r.roles = peers
 	require.NoError(w, egress.Prepare(w.ctx, r.database.Owner, name, w.plan, peers))
 	db := storetest.Open(w, r.database.App)
 	r.border = egress.New(db)
@@ -159,6 +161,20 @@ func (w *world) work(names ...string) {
 		}
 	}
 	w.Cleanup(func() { w.halt(names...) })
+}
+
+// apply puts another plan in force in a region, whose work it interrupts.
+func (w *world) apply(name string, sync *flow.Sync) {
+	w.Helper()
+	r := w.regions[name]
+	w.halt(name)
+	sync.Regions = w.plan.Sync.Regions
+	plan := &flow.Plan{Flow: w.plan.Flow, Pattern: flow.Synchronization, Sync: sync}
+	require.NoError(w, egress.Prepare(w.ctx, r.database.Owner, name, plan, r.roles))
+	side := *r.side
+	side.Place.Sync = sync
+	r.side = &side
+	w.work(name)
 }
 
 // halt ends what work began.

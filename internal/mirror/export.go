@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"patchbay/internal/connector"
@@ -15,17 +16,11 @@ import (
 )
 
 type (
-	// load is how far the first reading of a table has come, as it is kept beside the cursor.
-	load struct {
-		After connector.Row `json:"after,omitempty"` // key that was read last
-		// Again: the source lost its place, so records that we know may be gone from it.
-		Again bool `json:"again,omitempty"`
-	}
-
 	// follower is one table of the system, followed by one attempt.
 	follower struct {
 		*sight
 		reading *replica.Reading
+		scope   scope
 		done    *tally
 		beat    time.Time         // when the replica was told last that all is observed
 		ids     map[string]string // of the columns that were allowed, by name
@@ -64,12 +59,24 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	if err != nil {
 		return fmt.Errorf("beginning to follow %s: %w", t.Name, err)
 	}
+	was, known, err := scoped(reading.Progress.Scope)
+	if err != nil {
+		return err
+	}
+	if known {
+		if err := s.allow(ctx, t, was.Allowed); err != nil {
+			return err
+		}
+	}
 	d, err := s.bound(ctx, t)
 	if err != nil {
 		return err
 	}
 	f := &follower{sight: s.look(t, d.stray), reading: reading, done: done, ids: d.ids, stray: d.stray, looked: time.Now()}
 	f.report(d)
+	if err := f.widen(was, known); err != nil {
+		return err
+	}
 	switch system := s.System.(type) {
 	case tailing:
 		err = f.tail(ctx, system)
@@ -92,7 +99,11 @@ func (f *follower) restart(ctx context.Context) error {
 			return err
 		}
 	}
-	return f.observe(ctx, nil, replica.Progress{Load: kept(load{Again: true})})
+	next := f.next("", kept(load{Again: true, Of: f.telling(), Since: f.reading.Observed}))
+	if err := f.Replica.Rewind(ctx, f.Place, f.reading, next); err != nil {
+		return fmt.Errorf("beginning to read %s anew: %w", f.table.Name, err)
+	}
+	return nil
 }
 
 // observe has the replica take rows, with how far we are then.
@@ -173,12 +184,16 @@ func (f *follower) progress() (now load, loading bool, err error) {
 // load reads the table in ranges of the key, beside the stream. What the stream told of a
 // record while its range was read is newer than the range.
 func (f *follower) load(ctx context.Context, system tailing, stream connector.Stream, now load) error {
+	if now.Of == nil {
+		now.Of = f.telling()
+	}
+	fill := f.filling(now, nil)
 	for {
 		chunk, err := system.ReadChunk(ctx, f.part(), now.After, most)
 		if err != nil {
 			return err
 		}
-		touched := map[string]bool{}
+		touched := map[string]bool{} // true: with all columns that are read
 		for position := f.reading.Progress.Cursor; position == "" || !system.Reached(position, chunk.High); {
 			if position, err = f.commits(ctx, system, stream, brisk, touched); err != nil {
 				return err
@@ -186,37 +201,44 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 		}
 		rows := make([]seen, 0, len(chunk.Rows))
 		for i, row := range chunk.Rows {
+			newer := false // and told, without all columns
 			if len(touched) > 0 {
 				key, known, err := keyOf(f.table, row)
 				if err != nil {
 					return err
 				}
-				if known && touched[fmt.Sprint(key)] {
+				all, told := touched[fmt.Sprint(key)]
+				if known && all {
 					continue
 				}
+				newer = known && told
 			}
-			r := seen{row: row}
-			if r.version = chunk.Version; chunk.At != nil {
+			r := seen{row: row, version: chunk.Version, at: now.Since, fill: fill, reread: !now.Again || newer}
+			if chunk.At != nil {
 				r.at = chunk.At[i]
 			}
 			rows = append(rows, r)
 		}
-		next := replica.Progress{Cursor: f.reading.Progress.Cursor}
+		var rest []byte
 		if now.After = chunk.Last; now.After != nil {
-			next.Load = kept(now)
-		} else if now.Again {
-			if err := f.gone(ctx); err != nil {
-				return err
+			rest = kept(now)
+		} else {
+			if now.Again {
+				if err := f.gone(ctx); err != nil {
+					return err
+				}
 			}
+			f.loaded(now)
 		}
-		if err := f.observe(ctx, rows, next); err != nil || now.After == nil {
+		if err := f.observe(ctx, rows, f.next(f.reading.Progress.Cursor, rest)); err != nil || now.After == nil {
 			return err
 		}
 	}
 }
 
 // commits observes what was committed next, and lets the source forget it. touched, where
-// it is not nil, learns the keys.
+// it is not nil, learns the keys, and whether all columns were told: what was committed
+// before a column was followed comes without it.
 func (f *follower) commits(ctx context.Context, system tailing, stream connector.Stream, wait time.Duration, touched map[string]bool) (string, error) {
 	if err := f.watch(ctx); err != nil {
 		return "", err
@@ -225,7 +247,7 @@ func (f *follower) commits(ctx context.Context, system tailing, stream connector
 	if err != nil {
 		return "", err
 	}
-	next := replica.Progress{Cursor: got.Position, Load: f.reading.Progress.Load}
+	next := f.next(got.Position, f.reading.Progress.Load)
 	if len(got.Changes) == 0 {
 		if f.reading.Progress.Cursor == "" || time.Since(f.beat) >= f.brief(beats) {
 			if err := f.observe(ctx, nil, next); err != nil {
@@ -247,14 +269,14 @@ func (f *follower) commits(ctx context.Context, system tailing, stream connector
 		}
 		r := seen{row: c.Row, was: c.Was, deleted: c.Op == "delete", at: c.At, version: c.Version, ours: c.Origin == f.origin()}
 		rows = append(rows, r)
-		if touched == nil {
+		if touched == nil || r.ours { // what of it is not ours is read
 			continue
 		}
 		for _, row := range []connector.Row{c.Row, c.Was} {
 			if key, known, err := keyOf(f.table, row); err != nil {
 				return "", err
 			} else if known {
-				touched[fmt.Sprint(key)] = true
+				touched[fmt.Sprint(key)] = touched[fmt.Sprint(key)] || c.Op == "delete" || f.whole(c.Row)
 			}
 		}
 	}
@@ -262,6 +284,11 @@ func (f *follower) commits(ctx context.Context, system tailing, stream connector
 		return "", err
 	}
 	return got.Position, stream.Confirm(ctx, got.Position)
+}
+
+// whole reports whether a row has all columns that are asked for.
+func (f *follower) whole(row connector.Row) bool {
+	return !slices.ContainsFunc(f.asked, func(name string) bool { _, there := row[name]; return !there })
 }
 
 // fill adds what the system did not send of a row: long values that a change left as they
@@ -287,11 +314,17 @@ func (f *follower) fill(ctx context.Context, system any, c connector.Tail) error
 
 // poll asks a source that keeps what changed since a place in it.
 func (f *follower) poll(ctx context.Context, system connector.ChangeReader) error {
-	now, again, err := f.progress()
+	now, loading, err := f.progress()
 	if err != nil {
 		return err
 	}
-	again = again && now.Again
+	first := loading || len(f.scope.Loaded) == 0 // the end of what is there has not been seen
+	switch {
+	case !first:
+		now.Of = []string{}
+	case now.Of == nil:
+		now.Of = f.telling()
+	}
 	for ctx.Err() == nil {
 		if err := f.watch(ctx); err != nil {
 			return err
@@ -301,23 +334,30 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 		if err != nil {
 			return err
 		}
+		fill := f.filling(now, f.scope.Loaded)
 		rows := make([]seen, 0, len(page.Deleted)+len(page.Rows))
 		for _, id := range page.Deleted { // of what has no order, deletes first
 			rows = append(rows, seen{id: id, deleted: true})
 		}
 		for i, row := range page.Rows {
-			r := seen{row: row}
+			r := seen{row: row, fill: fill, at: f.clock(row)}
 			if page.Versions != nil {
 				r.version = page.Versions[i]
 			}
+			if r.at.IsZero() && page.At != nil {
+				r.at = page.At[i]
+			}
 			rows = append(rows, r)
 		}
-		next := replica.Progress{Cursor: page.Cursor, Load: p.Load}
-		if !page.More && again {
-			if err := f.gone(ctx); err != nil {
-				return err
+		next := f.next(page.Cursor, p.Load)
+		if !page.More && first {
+			if now.Again {
+				if err := f.gone(ctx); err != nil {
+					return err
+				}
 			}
-			again, next.Load = false, nil
+			f.loaded(now)
+			next, now, first = f.next(page.Cursor, nil), load{Of: []string{}}, false
 		}
 		if len(rows) > 0 || page.More || p.Cursor == "" {
 			err = f.observe(ctx, rows, next)
@@ -343,12 +383,4 @@ func (f *follower) rest(ctx context.Context) {
 	case <-timer.C:
 	case <-f.Wake:
 	}
-}
-
-func kept(l load) []byte {
-	b, err := json.Marshal(l)
-	if err != nil {
-		panic("mirror: a key that cannot be encoded: " + err.Error()) // it came from JSON texts
-	}
-	return b
 }

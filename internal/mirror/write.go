@@ -42,10 +42,12 @@ const (
 	// system that we follow by its log: a database, which takes them in one transaction.
 	sends        = 500
 	sendsInOrder = 5000
-	// soonAgain is how long an order waits whose record was deleted, which nobody observed
-	// yet, and unseen how often: after that the deletion is none that the source tells of.
+	// soonAgain is how long an order waits whose record was edited or deleted, which nobody
+	// observed yet, and unseen how often: after that it is nothing that the source tells of.
+	// untold is how often it waits for a value of which nothing was ever known.
 	soonAgain = time.Second
 	unseen    = 120
+	untold    = 3
 
 	codeVersion   = "connector.version"
 	codeReference = "connector.reference"
@@ -293,10 +295,14 @@ func (w *writer) read(ctx context.Context, plans []*plan) error {
 		if rows[i].Row != nil {
 			has, now = &now[0], now[1:]
 		}
-		if !w.compare(p, rows[i].Version, has) || (w.ordered() || has.At.IsZero()) && p.order.Attempts < unseen {
+		switch edit := w.compare(p, rows[i].Version, has); {
+		case edit == 0:
+			continue
+		case edit == unknown && p.order.Attempts >= untold:
+			// It may be of any age: the reader tells of it only if it was or is read for what is there.
+		case (w.ordered() || has.At.IsZero()) && p.order.Attempts < unseen:
 			continue // the reader, who knows the order of edits and their times, is waited for
-		}
-		if has.At.IsZero() {
+		case has.At.IsZero():
 			has.At = time.Now()
 		}
 		edits = append(edits, *has)
@@ -326,9 +332,15 @@ func (w *writer) now(ctx context.Context, keys []connector.Row) ([]connector.Ver
 	return w.system.ReadVersions(ctx, w.table.Name, w.table.Key, keys, w.asked)
 }
 
-// compare decides what becomes of an order by what the system has of its record; true: it
-// has an edit there that nobody has observed yet, which comes first.
-func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit bool) {
+// What a record has that nobody has observed yet.
+const (
+	changed = iota + 1 // another value than it had
+	unknown            // a value in a column of which it was not known what it had
+)
+
+// compare decides what becomes of an order by what the system has of its record; not 0: it
+// has something there that nobody has observed yet, which comes first.
+func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit int) {
 	o := &p.order
 	p.version = version
 	switch {
@@ -338,9 +350,12 @@ func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit b
 		p.settled = waits(replica.CodeUnobserved, "the system has no such record any more, and its deletion is not observed yet", soonAgain)
 	case has == nil: // to be made
 		p.complete()
-	case o.Create, w.edited(o, has.Values):
+	case o.Create, w.edited(o, has.Values) == changed:
 		p.settled = waits(replica.CodeUnobserved, "the record has an edit that was not observed yet", soonAgain)
-		edit = true
+		edit = changed
+	case w.edited(o, has.Values) == unknown:
+		p.settled = waits(replica.CodeUnobserved, "the record has a value that was not observed yet", soonAgain)
+		edit = unknown
 	case o.Check:
 		p.settled = &replica.Settled{Outcome: flow.SyncApplied}
 	case o.Delete:
@@ -354,18 +369,20 @@ func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit b
 	return edit
 }
 
-// edited reports whether a record has other values than we believe it has, and than we
-// would write.
-func (w *writer) edited(o *replica.Order, has [][]byte) bool {
+// edited tells whether a record has other values than we believe it has, and than we
+// would write. What we would write over without knowing of it is unknown.
+func (w *writer) edited(o *replica.Order, has [][]byte) (edit int) {
 	for i, c := range w.table.Columns {
-		if has[i] == nil || o.Base == nil || o.Base[i] == nil || replica.Same(c.Type, has[i], o.Base[i]) {
-			continue
-		}
-		if o.Set == nil || o.Set[i] == nil || !replica.Same(c.Type, has[i], o.Set[i]) {
-			return true
+		known, set := o.Base != nil && o.Base[i] != nil, o.Set != nil && o.Set[i] != nil
+		switch {
+		case has[i] == nil, known && replica.Same(c.Type, has[i], o.Base[i]), set && replica.Same(c.Type, has[i], o.Set[i]):
+		case known:
+			return changed
+		case set && string(has[i]) != "null":
+			edit = unknown
 		}
 	}
-	return false
+	return edit
 }
 
 // holds reports whether a record has all values that are to be written.

@@ -34,11 +34,14 @@ func (r *Replica) Begin(ctx context.Context, p Place, table string) (*Reading, e
 			return err
 		}
 		reading.fence = t.rev
-		return tx.QueryRow(ctx, `update replica_table set fence = $2 where id = $1 returning cursor, load`, t.id, t.rev).
-			Scan(&reading.Progress.Cursor, &reading.Progress.Load)
+		return tx.QueryRow(ctx, `update replica_table set fence = $2 where id = $1 returning cursor, load, scope, coalesce(observed_at, 'epoch')`, t.id, t.rev).
+			Scan(&reading.Progress.Cursor, &reading.Progress.Load, &reading.Progress.Scope, &reading.Observed)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if reading.Observed.Unix() == 0 {
+		reading.Observed = time.Time{}
 	}
 	return reading, nil
 }
@@ -49,6 +52,25 @@ func (r *Replica) Begin(ctx context.Context, p Place, table string) (*Reading, e
 // CodeFenced.
 func (r *Replica) Observe(ctx context.Context, p Place, reading *Reading, rows []Observed, next Progress) (Counts, error) {
 	return r.observe(ctx, p, reading, reading.Table, rows, next)
+}
+
+// Rewind has a reading begin anew, of a source that lost its place and perhaps its own
+// past: the versions that it gave are none to go by any more.
+func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Progress) error {
+	return r.store.Long(ctx, longest, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, reading.Table)
+		if err != nil {
+			return err
+		}
+		if t.fence != reading.fence {
+			return fenced()
+		}
+		if _, err := tx.Exec(ctx, `update replica_record set version = null, written = null where tbl = $1 and (version is not null or written is not null)`, t.id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update replica_table set cursor = $2, load = $3, scope = coalesce($4, scope) where id = $1`, t.id, next.Cursor, next.Load, next.Scope)
+		return err
+	})
 }
 
 // ObserveNow takes what an importer found in our system before the reader came to it, which
@@ -82,8 +104,8 @@ func (r *Replica) observe(ctx context.Context, p Place, reading *Reading, name s
 			_, err = tx.Exec(ctx, `update replica_table set records = records + $2 where id = $1 and $2 > 0`, t.id, added)
 			return err
 		}
-		_, err = tx.Exec(ctx, `update replica_table set records = records + $2, cursor = $3, load = $4, observed_at = clock_timestamp() where id = $1`,
-			t.id, added, next.Cursor, next.Load)
+		_, err = tx.Exec(ctx, `update replica_table set records = records + $2, cursor = $3, load = $4, scope = coalesce($5, scope), observed_at = clock_timestamp() where id = $1`,
+			t.id, added, next.Cursor, next.Load, next.Scope)
 		return err
 	})
 	return counts, err

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"slices"
+	"time"
 
 	"patchbay/internal/flow"
 )
@@ -19,6 +20,9 @@ type noticed struct {
 // what of the registers has not been written yet. What is equal to the registers is our
 // own write that nobody has settled.
 func (a *algebra) observe(r *record, o Observed, now int64) noticed {
+	if a.fills(r, o) {
+		return a.fill(r, o, now)
+	}
 	if o.Version != 0 {
 		if o.Version <= r.version {
 			return noticed{outcome: flow.SyncUnchanged}
@@ -71,6 +75,49 @@ func (a *algebra) observe(r *record, o Observed, now int64) noticed {
 	}
 	if !slices.Equal(o.Key, b.key) {
 		a.renamed(r, o, now, &n)
+	}
+	if n.outcome != flow.SyncUnchanged {
+		r.seen++
+	}
+	return n
+}
+
+// fills reports whether an observation tells of a record that is known only what was not
+// known of it: values that were there when their columns were allowed to cross.
+func (a *algebra) fills(r *record, o Observed) bool {
+	switch {
+	case o.Fill == nil || o.Deleted || o.Ours || r.absent():
+		return false
+	case o.Reread:
+		return o.Version <= r.version || slices.Contains(o.Fill, false)
+	}
+	return o.Version == r.version
+}
+
+// fill takes values that our system holds and nobody ever told. They are writings as any
+// other, older than all that was told: when its row was changed says nothing of a value, and
+// decides between such alone.
+func (a *algebra) fill(r *record, o Observed, now int64) noticed {
+	n := noticed{outcome: flow.SyncUnchanged}
+	if !o.At.IsZero() {
+		o.At = time.UnixMicro(o.At.Unix())
+	}
+	for i, value := range o.Values {
+		has := r.cells[i]
+		if r.base != nil {
+			has = r.base.cells[i]
+		}
+		if !o.Fill[i] || has.Value != nil || value == nil || string(value) == "null" {
+			continue
+		}
+		b := r.split()
+		if len(r.rest[i]) == 0 && Same(a.table.Columns[i].Type, value, r.cells[i].Value) {
+			if b.cells[i] = r.cells[i]; n.outcome == flow.SyncUnchanged {
+				n.outcome = flow.SyncEcho
+			}
+			continue
+		}
+		a.wrote(r, i, value, o, now, false, &n)
 	}
 	if n.outcome != flow.SyncUnchanged {
 		r.seen++
@@ -208,6 +255,8 @@ func (a *algebra) echo(r *record, o Observed) {
 	for i, value := range o.Values {
 		switch t := a.table.Columns[i].Type; {
 		case value == nil || Same(t, value, b.cells[i].Value):
+		case b.cells[i].Value == nil && r.silent(i):
+			// We wrote nothing here, and so it is no echo: whoever looks for what is there tells it.
 		case Same(t, value, r.cells[i].Value):
 			b.cells[i] = r.cells[i]
 		default:

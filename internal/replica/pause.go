@@ -67,6 +67,25 @@ func (r *Replica) Bind(ctx context.Context, p Place, table string, columns []Bou
 	})
 }
 
+// Allow keeps the identities of columns that the plan newly allows beside those that were
+// kept. Values of columns that it does not have any more are forgotten.
+func (r *Replica) Allow(ctx context.Context, p Place, table string, columns []Bound) error {
+	return r.store.Long(ctx, longest, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
+		for _, c := range columns {
+			if _, err := tx.Exec(ctx, `
+				insert into replica_column (tbl, name, identity, type) values ($1, $2, $3, $4)
+				on conflict (tbl, name) do update set identity = excluded.identity, type = excluded.type, at = now()`, t.id, c.Column, c.ID, c.Type); err != nil {
+				return err
+			}
+		}
+		return t.forget(ctx, tx)
+	})
+}
+
 // forget removes the values of columns that may not cross any more (promise 5).
 func (t *table) forget(ctx context.Context, tx pgx.Tx) error {
 	for layout, places := range t.places { // each concerns rows of its own

@@ -64,19 +64,28 @@ type (
 		// Ours is set where the system says that the change is a write of ours. It tells what
 		// the target holds, and is never exported.
 		Ours bool
+		// Fill says, by column, of which values all that is there is read, whoever changed
+		// it when: where nothing is known of what our system holds, they count although the
+		// Version is no newer. nil: of none.
+		Fill []bool
+		// Reread is a row that was read beside the changes, which tell what is newer. Of a
+		// record that is known it says what Fill says, unless that is all.
+		Reread bool
 	}
 
-	// Progress is how far a source was read; both parts are the caller's own. They
+	// Progress is how far a source was read; all parts are the caller's own. They
 	// replace what was kept.
 	Progress struct {
 		Cursor string
 		Load   []byte // JSON of the initial load; nil: there is none, or it is done
+		Scope  []byte // JSON of what is read; nil: as it was kept
 	}
 
 	// Reading is one attempt at following a table of our system. It is used by one goroutine.
 	Reading struct {
 		Table    string
-		Progress Progress // as it was kept
+		Progress Progress  // as it was kept
+		Observed time.Time // when something was observed last; zero: never
 		fence    int64
 	}
 

@@ -149,7 +149,15 @@ func (t *table) account(a *Account, rec *record) {
 	}
 }
 
-func at(stamp int64) string { return time.UnixMicro(stamp).UTC().Format(time.RFC3339) }
+// at is a time for people; before unknown it is that of a value which was there before it
+// was allowed to cross.
+func at(stamp int64) string {
+	const unknown = 1 << 40 // microseconds, in 1970
+	if stamp < unknown {
+		return "a time that is not known"
+	}
+	return time.UnixMicro(stamp).UTC().Format(time.RFC3339)
+}
 
 // tell adds what a record waits for, and why it is refused. It reports whether it is.
 func (r *Replica) tell(ctx context.Context, p Place, a *Account, known bool) (refused bool, err error) {
