@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"patchbay/internal/devenv/testenv"
 )
 
 var only = flag.String("point", "", "walk the points that begin so only, as run.insert/before or inbox.")
@@ -26,7 +28,9 @@ var armed = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// Worlds wait for leases and for what was started anew much of their time.
 func TestMain(m *testing.M) {
+	testenv.AtATime(3)
 	status := m.Run()
 	if path, err := armed(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))

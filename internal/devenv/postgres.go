@@ -126,7 +126,7 @@ func (e *Env) postgresArgs(data string, port int) []string {
 		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0",
 	}
 	if e.options.Scratch {
-		settings = append(settings, "fsync=off", "full_page_writes=off", "synchronous_commit=off")
+		settings = append(settings, "fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off")
 	}
 	args := []string{"-D", data}
 	for _, s := range settings {

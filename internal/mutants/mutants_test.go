@@ -224,7 +224,7 @@ func (m mutant) run(t *testing.T, root, overlay string) (text string, passed boo
 	if m.pkg == determinism {
 		return m.check(t, root, overlay != "")
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count", strconv.Itoa(max(1, m.times)), "-timeout", "8m", "-run", "^("+m.suite+")$", m.pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count", strconv.Itoa(max(1, m.times)), "-timeout", "8m", "-run", "^("+m.suite+")$", m.pkg)
 	cmd.Args = append(cmd.Args, m.args...)
 	cmd.Dir = root
 	cmd.Env = os.Environ()
