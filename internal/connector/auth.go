@@ -162,6 +162,11 @@ func (t *Transport) tokenRequest(ctx context.Context) (*http.Request, error) {
 	if inHeader {
 		r.SetBasicAuth(url.QueryEscape(values[1]), url.QueryEscape(values[2]))
 	}
+	if t.vendor.SignIn != nil {
+		if err := t.vendor.SignIn(r.Header); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 

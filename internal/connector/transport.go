@@ -43,6 +43,9 @@ type (
 		// systems that answer everything so, and says which status it stands for; 0 is
 		// none. Nil means that a success is one. It sees what goes into into.
 		Refusal func(answer map[string]any) (status int)
+		// SignIn adds to the headers of a request for a token what the vendor wants besides
+		// the client. Nil: nothing.
+		SignIn func(h http.Header) error
 	}
 
 	// Request is one call of the system.
@@ -313,6 +316,13 @@ func (t *Transport) address(target string) (string, error) {
 		return "", t.blocked("a link")
 	}
 	return target, nil
+}
+
+// Own checks that an absolute address is one of the connection's own host; else it is
+// the fault of a link that is never followed.
+func (t *Transport) Own(link string) error {
+	_, err := t.address(link)
+	return err
 }
 
 func (t *Transport) resolve(text string) (string, error) {

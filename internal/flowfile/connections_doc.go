@@ -12,7 +12,7 @@ var tellers = []string{"cloudevents", "webhook"}
 var unread = map[string]string{"cloudevents": "tells of events", "webhook": "tells of events", mailSystem: "sends messages", modelSystem: "answers questions"}
 
 // systems are the connectors of this version.
-var systems = []string{"cloudevents", "dataverse", "ibm", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
+var systems = []string{"cloudevents", "dataverse", "ibm", "maersk", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
 
 // modelSystem is the connector of models, which are asked and neither read nor written.
 const modelSystem = "model"

@@ -53,6 +53,11 @@ func (s *Server) routes() []control {
 		{"GET /_sandbox/mail/{n}", "one mail, as a page", s.mailPage},
 		{"GET /_sandbox/mail/certificate", "what a client of the mail server trusts, in PEM form", s.mailCertificate},
 		{"PUT /_sandbox/mail/limit", "how many mails a minute are taken: {\"per_minute\": 100}; 0 is all", s.putMailLimit},
+		{"GET /_sandbox/maersk/bookings", "the bookings as JSON, oldest first: ?own=", s.maerskBookings},
+		{"PUT /_sandbox/maersk/decisions/{own}", "what happens to bookings with this reference of the shipper, * are all: {\"booking\": \"reject\"}", s.maerskDecide},
+		{"DELETE /_sandbox/maersk/decisions/{own}", "let everything go well again", s.maerskUndecide},
+		{"POST /_sandbox/maersk/step/{ref}", "take a booking a step further at once, by any of its references", s.maerskStep},
+		{"PUT /_sandbox/maersk/notifications", "sign up for booking notifications: {\"url\": \"…\", \"secret\": \"…\"}; an empty url ends it", s.maerskNotify},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
 		{"POST /_sandbox/reset", "bring back the first rows; clear faults and calls", s.postReset},
@@ -166,6 +171,8 @@ func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
 	case name != "oracle" && name != "sap" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.HasMoreLies }):
 		refuse(w, http.StatusUnprocessableEntity, "has_more_lies: shorter pages are for oracle and sap")
+	case name != "maersk" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.ForeignPage }):
+		refuse(w, http.StatusUnprocessableEntity, "foreign_page: pages at another host are for maersk")
 	case name != "sap" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.RepeatPage }):
 		refuse(w, http.StatusUnprocessableEntity, "repeat_page: pages that lead to themselves are for sap")
 	case !strings.HasPrefix(name, "dataverse") && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Truncate != "" }):

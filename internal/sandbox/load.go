@@ -83,6 +83,9 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 	if err := loadMessages(ctx, tx, s.env); err != nil {
 		return err
 	}
+	if err := s.maersk.Seed(ctx, tx); err != nil {
+		return err
+	}
 	// Numbers below belong to seeded rows.
 	_, err := tx.Versions(ctx, "", seed.Versions)
 	return err
@@ -115,6 +118,14 @@ func (s *Server) ready(ctx context.Context) (drawn int64, err error) {
 		}
 		if n == 0 {
 			if err := tx.Load(ctx, ibm.Tables()[0], seed.Documents(s.opts.Seed)); err != nil {
+				return err
+			}
+		}
+		if there, err := s.maersk.Seeded(ctx, tx); err != nil || !there {
+			if err != nil {
+				return err
+			}
+			if err := s.maersk.Seed(ctx, tx); err != nil {
 				return err
 			}
 		}

@@ -1,5 +1,5 @@
 // Package sandbox is the stand-in for the systems that flows talk to: Oracle
-// Fusion, SAP, IBM's content services, Dataverse, a model server, the identity provider and a mail server, speaking the vendors'
+// Fusion, SAP, IBM's content services, Dataverse, Maersk, a model server, the identity provider and a mail server, speaking the vendors'
 // documented wire protocols on tables of its own.
 //
 // The command `patchbay sandbox` runs it as a process with its own database, so
@@ -36,6 +36,7 @@ import (
 	"patchbay/internal/sandbox/faults"
 	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
+	"patchbay/internal/sandbox/maersk"
 	"patchbay/internal/sandbox/mail"
 	"patchbay/internal/sandbox/model"
 	"patchbay/internal/sandbox/oracle"
@@ -75,6 +76,7 @@ type (
 		crm       *dataverse.System
 		regions   []*region
 		model     *model.System
+		maersk    *maersk.System
 		names     []string       // of the systems, in order
 		products  []seed.Product // to try, on the index page
 		lines     map[string]http.Handler
@@ -109,6 +111,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, faults: faults.New(opts.Seed), authority: login.New(opts.Seed, opts.Speed), lines: map[string]http.Handler{},
 		tallies: map[string]*exchange.Tally{}}
+	s.maersk = maersk.New(s.authority, opts.Seed, opts.Speed, opts.WebhookHosts)
 	s.products = seed.NewCatalogue(opts.Seed, min(opts.Products, 200)).Varied(6)
 	s.env = dataverse.Build("dataverse", "883278f5-07af-45eb-a0bc-3fea67caa544", dataverse.Tables())
 	for i, env := range dataverse.Regional() {
@@ -153,6 +156,7 @@ func (s *Server) systems() []system {
 		{"sap", sap.New(s.authority, s.opts.Seed, s.opts.Speed)},
 		{s.env.Name, s.crm},
 		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},
+		{maersk.Name, s.maersk},
 		{"model", s.model},
 		{"login", identity{s.authority}},
 	}
@@ -160,7 +164,7 @@ func (s *Server) systems() []system {
 
 // stored are the tables of the systems, which the seed fills.
 func (s *Server) stored() []*storage.Table {
-	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), s.env.Stored())
+	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), maersk.Tables(), s.env.Stored())
 	for _, r := range s.awake() {
 		list = append(list, r.env.Stored()...)
 	}
@@ -282,7 +286,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	return group.Wait()
 }
 
-// Deliver sends the webhooks that are due until ctx ends; Run does so by itself.
+// Deliver sends the webhooks that are due, and moves what timers move, until ctx ends; Run does so by itself.
 func (s *Server) Deliver(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	deliver := func(crm *dataverse.System) error {
@@ -290,6 +294,10 @@ func (s *Server) Deliver(ctx context.Context) error {
 		return d.Run(running)
 	}
 	group.Go(func() error { return deliver(s.crm) })
+	group.Go(func() error {
+		r := &maersk.Runner{System: s.maersk, Store: s.store, Book: s.book, Faults: s.faults, Log: s.opts.Logger}
+		return r.Run(running)
+	})
 	for _, r := range s.regions {
 		group.Go(func() error {
 			select {

@@ -31,6 +31,12 @@ type (
 		Page func(r *http.Request, base string, rows []connector.Row) []byte
 		// Circle answers like Page, but leads to the same page for ever.
 		Circle func(r *http.Request, base string, rows []connector.Row) []byte
+		// Links are the headers of a page, for vendors that give the next one there; circle
+		// asks for one that leads to the same page for ever. Nil: the body says it all.
+		Links func(r *http.Request, base string, rows []connector.Row, circle bool) http.Header
+		// Empty are bodies, among those that are no answer of other vendors, that are a page
+		// without rows of this one.
+		Empty []string
 		// Aside answers what the connector asks besides, whatever goes wrong otherwise,
 		// and reports that it did; such calls are not counted. Nil: it asks nothing.
 		Aside func(w http.ResponseWriter, r *http.Request) bool
@@ -142,7 +148,17 @@ func (v *vendor) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	v.links(w, r, false)
 	_, _ = w.Write(v.h.Page(r, v.server.URL, v.rows))
+}
+
+func (v *vendor) links(w http.ResponseWriter, r *http.Request, circle bool) {
+	if v.h.Links == nil {
+		return
+	}
+	for name, values := range v.h.Links(r, v.server.URL, v.rows, circle) {
+		w.Header()[name] = values
+	}
 }
 
 // fails answers with a status and the vendor's own body.

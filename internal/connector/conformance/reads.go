@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,6 +99,7 @@ func circle(t *testing.T, h Harness) {
 	v := newVendor(t, h, 3*h.Query.Limit)
 	v.answers(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		v.links(w, r, true)
 		_, _ = w.Write(h.Circle(r, v.server.URL, v.rows))
 	})
 	token := ""
@@ -173,6 +175,9 @@ func unreachable(t *testing.T, h Harness) {
 
 func malformed(t *testing.T, h Harness) {
 	for _, body := range []string{`{}`, `[]`, `null`, `"canary"`, `{"canary-1":}`, `canary`, `{"value":{"canary":1},"items":{"canary":1}}`} {
+		if slices.Contains(h.Empty, body) {
+			continue
+		}
 		v := newVendor(t, h, 1)
 		v.answers(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")

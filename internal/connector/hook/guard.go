@@ -30,6 +30,7 @@ type (
 		config connector.Config
 		deps   connector.Deps
 		prefix string // of an hmac signature, such as "sha256="
+		base64 bool   // secrets of hmac are base64
 		clock  string // header with the time that an hmac signature covers, too; empty: none
 		from   []netip.Prefix
 	}
@@ -43,9 +44,17 @@ type (
 )
 
 // New checks the hook of a connection. Options: signature_prefix (before an hmac
-// signature), timestamp_header (whose value, a point and the body are signed).
+// signature), timestamp_header (whose value, a point and the body are signed),
+// signature_key (raw, or base64 where secrets of hmac are written so).
 func New(c connector.Config, d connector.Deps) (*Guard, error) {
 	g := &Guard{config: c, deps: d, prefix: c.Options["signature_prefix"], clock: c.Options["timestamp_header"]}
+	switch c.Options["signature_key"] {
+	case "", "raw":
+	case "base64":
+		g.base64 = true
+	default:
+		return nil, fault.Invalidf("connector.hook", "connection %s: option signature_key is raw or base64", c.Name)
+	}
 	for _, text := range c.Hook.From {
 		network, err := Network(text)
 		if err != nil {

@@ -79,7 +79,7 @@ func standardKey(secret string) ([]byte, error) {
 // or base64, told apart by their length.
 func (g *Guard) hmac(d connector.Delivery) (Proof, error) {
 	h := http.Header(d.Header)
-	text := h.Get(g.config.Hook.Name)
+	text := strings.TrimSpace(h.Get(g.config.Hook.Name))
 	if text == "" {
 		return Proof{}, unsigned("the header " + g.config.Hook.Name + " is due")
 	}
@@ -101,7 +101,19 @@ func (g *Guard) hmac(d connector.Delivery) (Proof, error) {
 		return Proof{}, fault.New(fault.Unauthorized, "hook.signature",
 			"the header "+g.config.Hook.Name+" holds no HMAC-SHA256 in hex or base64, or not behind the prefix agreed", nil)
 	}
-	return proof, g.signed(front, d.Body, func(secret string) ([]byte, error) { return []byte(secret), nil }, [][]byte{sum})
+	return proof, g.signed(front, d.Body, g.key, [][]byte{sum})
+}
+
+// key is what an hmac is made with.
+func (g *Guard) key(secret string) ([]byte, error) {
+	if !g.base64 {
+		return []byte(secret), nil
+	}
+	key, err := base64.StdEncoding.DecodeString(secret)
+	if err != nil || len(key) == 0 {
+		return nil, fault.New(fault.Unavailable, "hook.secret", "a secret of this hook is not base64", nil)
+	}
+	return key, nil
 }
 
 // signed checks that one of the signatures is of front and body with a secret.

@@ -52,6 +52,7 @@ type (
 		At                                    time.Time
 		Short, Repeats, Expired               bool
 		Truncates                             string // the table whose long texts are cut; * is all
+		Foreign                               bool   // links to pages lead to another host
 		Odd                                   string // what a model does wrong
 		// Parts are what a batch asked for, for the record: each kind of operation once,
 		// with its query, without the values in it.
@@ -137,6 +138,9 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule.RepeatPage:
 		c.Repeats = true
 		l.send(w, l.serve(ctx, c, "repeat"))
+	case rule.ForeignPage:
+		c.Foreign = true
+		l.send(w, l.serve(ctx, c, "foreign"))
 	case rule.ExpireTokens:
 		c.Expired = true
 		l.send(w, l.serve(ctx, c, "tokens"))

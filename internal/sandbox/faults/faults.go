@@ -48,7 +48,7 @@ type (
 	// query has Path in it and whose path, query or body has Match, to the share Rate of them (0 and 1: all), at most Count
 	// times (0: no end). Status answers instead of the system; DropAfterCommit
 	// serves the call and then cuts the connection without an answer, whatever
-	// Status says; HasMoreLies shortens pages, RepeatPage has them lead to themselves; LatencyMS waits first.
+	// Status says; HasMoreLies shortens pages, RepeatPage has them lead to themselves, ForeignPage to another host; LatencyMS waits first.
 	Rule struct {
 		Status          int     `json:"status,omitempty"`
 		Rate            float64 `json:"rate,omitempty"`
@@ -58,6 +58,7 @@ type (
 		Count           int     `json:"count,omitempty"`
 		HasMoreLies     bool    `json:"has_more_lies,omitempty"`
 		RepeatPage      bool    `json:"repeat_page,omitempty"`
+		ForeignPage     bool    `json:"foreign_page,omitempty"`
 		Body            string  `json:"body,omitempty"`
 		Method          string  `json:"method,omitempty"`
 		Path            string  `json:"path,omitempty"`

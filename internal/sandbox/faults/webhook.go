@@ -17,6 +17,8 @@ type (
 		Duplicate int     `json:"duplicate,omitempty"`
 		Reorder   bool    `json:"reorder,omitempty"`
 		Drop      float64 `json:"drop,omitempty"`
+		// BadSignature signs it with something else than was agreed.
+		BadSignature bool `json:"bad_signature,omitempty"`
 	}
 
 	// Strike is what to do with one webhook.
@@ -24,6 +26,8 @@ type (
 		Copies int // 0: one, as usual
 		Delay  time.Duration
 		Drop   bool
+		// BadSignature is that of Webhook.
+		BadSignature bool
 	}
 )
 
@@ -54,7 +58,7 @@ func (b *Board) Webhook(system string) Strike {
 			continue
 		}
 		s.Struck++
-		x := Strike{Copies: s.Webhook.Duplicate, Drop: s.Webhook.Drop > 0 && b.draw(system+"/drop", i, s.Matched) < s.Webhook.Drop}
+		x := Strike{Copies: s.Webhook.Duplicate, BadSignature: s.Webhook.BadSignature, Drop: s.Webhook.Drop > 0 && b.draw(system+"/drop", i, s.Matched) < s.Webhook.Drop}
 		if s.Webhook.Reorder {
 			x.Delay = max(1, time.Duration(b.draw(system+"/order", i, s.Matched)*float64(spread)))
 		}
