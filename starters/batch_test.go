@@ -218,7 +218,7 @@ func TestACancelInABatchWhoseWorkflowIsGoneEndsAtOnceAndTheOthersFollow(t *testi
 	b.background(b.relay.Run)
 	id := b.carried(runs)
 	require.NoError(t, b.temporal.TerminateWorkflow(t.Context(), id, "", "by a person"))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	certificate, err := b.control.Cancel(ctx, flow.Principal{Name: "test"}, runs[0].RunID)
 	require.NoError(t, err)

@@ -31,7 +31,7 @@ func (b *bundle) canaries(temporal client.Client) birds {
 // until waits for what the canaries tell, and gives how long that took.
 func (b birds) until(ok func(starters.Song) bool) (starters.Song, time.Duration) {
 	b.Helper()
-	begun, over := time.Now(), time.After(45*time.Second)
+	begun, over := time.Now(), time.After(time.Minute)
 	for {
 		select {
 		case s := <-b.told:

@@ -87,7 +87,7 @@ func TestACancelOfARunWhoseWorkflowIsGoneEndsAtOnce(t *testing.T) {
 	r := b.press("AS54888", "")
 	<-reading
 	require.NoError(t, b.temporal.TerminateWorkflow(t.Context(), r.WorkflowID, "", "by a person"))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	certificate, err := b.control.Cancel(ctx, flow.Principal{Name: "test"}, r.RunID)
 	require.NoError(t, err)

@@ -96,7 +96,7 @@ func (o *bare) ended(w client.WorkflowRun) doorAnswer {
 // refused waits for the end of the workflow and gives the code of its failure.
 func (o *bare) refused(w client.WorkflowRun) *temporal.ApplicationError {
 	o.Helper()
-	ctx, cancel := context.WithTimeout(o.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(o.Context(), time.Minute)
 	defer cancel()
 	err := w.Get(ctx, nil)
 	var app *temporal.ApplicationError

@@ -53,7 +53,7 @@ func start(t *testing.T, o devenv.Options) *devenv.Env {
 
 func stop(t *testing.T, e *devenv.Env) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := e.Close(ctx); err != nil && !strings.Contains(err.Error(), "file already closed") {
 		require.NoError(t, err)

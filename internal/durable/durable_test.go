@@ -63,7 +63,7 @@ func (b *bundle) worker(buildID string, register func(worker.Registry)) worker.W
 	register(w)
 	require.NoError(b.t, w.Start())
 	b.t.Cleanup(w.Stop)
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(b.t, durable.SetCurrent(ctx, b.client, b.deployment, buildID))
 	return w

@@ -67,7 +67,7 @@ func columns(names ...string) (out []flow.SyncColumn) {
 }
 
 func (b *bundle) dropRole(owner, role string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // the test's own context has ended
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended
 	defer cancel()
 	conn, err := pgx.Connect(ctx, owner)
 	require.NoError(b, err)

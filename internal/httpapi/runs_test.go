@@ -28,7 +28,7 @@ func (b *bundle) pressed() string {
 // follow opens the event stream and hands out one event after the other.
 func (b *bundle) follow(id, last string) (status int, next func() (eventID int, run flow.Run, more bool)) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	b.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.addr+"/v1/runs/"+id+"/events", nil)
 	require.NoError(b, err)

@@ -291,7 +291,7 @@ func TestNobodyWaitsForAClaimThatAnotherProcessMakes(t *testing.T) {
 		// Somebody is cancelling one of them.
 		_, err := tx.Exec(t.Context(), `select from work where run_id = $1 for no key update`, ids[0])
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		starts, err := b.book.Claim(ctx)
 		require.NoError(t, err)

@@ -34,7 +34,7 @@ func newFollowed(t *testing.T, change ...func(*connector.Config)) *followed {
 		{Table: "pet", Key: []string{"no"}, Columns: []string{"owner", "kind"}},
 	}}}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		f.close()
 		err := b.pg.DropFeed(ctx, f.feed.Name)

@@ -69,7 +69,7 @@ func start() (server, error) {
 	if address := os.Getenv(TemporalVar); address != "" {
 		return server{address: address, metricsURL: os.Getenv(MetricsVar)}, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // for all tests, so of none
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // for all tests, so of none
 	defer cancel()
 	binary, err := devenv.TemporalBinary()
 	if err != nil {

@@ -106,7 +106,7 @@ func serve(bin, dir string, port int, url string, as *syscall.Credential) (io.Cl
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, url)
