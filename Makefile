@@ -30,8 +30,8 @@ tools: ## Install what running needs: the Temporal CLI and PostgreSQL (about fiv
 	@tools/install temporal postgresql
 
 .PHONY: test-tools
-test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium and the rules of its accessibility audit, the full Temporal server, an OData server by SAP
-	@tools/install gcc chromium axe-core temporal-server cap
+test-tools: ## Install what tests need besides: a C compiler for the race detector, Chromium and the rules of its accessibility audit, the full Temporal server, an OData server by SAP, Dovecot
+	@tools/install gcc chromium axe-core temporal-server cap dovecot
 
 .PHONY: build
 build: ## Build ./bin/patchbay

@@ -17,6 +17,7 @@ import (
 	"patchbay/internal/connector/cloudevents"
 	"patchbay/internal/connector/dataverse"
 	"patchbay/internal/connector/ibm"
+	"patchbay/internal/connector/imap"
 	"patchbay/internal/connector/maersk"
 	"patchbay/internal/connector/model"
 	"patchbay/internal/connector/oracle"
@@ -86,6 +87,7 @@ func registry() *connector.Registry {
 		cloudevents.System: cloudevents.Build,
 		dataverse.System:   dataverse.Build,
 		ibm.System:         ibm.Build,
+		imap.System:        imap.Build,
 		maersk.System:      maersk.Build,
 		model.System:       model.Build,
 		oracle.System:      oracle.Build,

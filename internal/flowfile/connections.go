@@ -108,7 +108,7 @@ func (r *reader) scheme(d *connectionDoc) {
 	if slices.ContainsFunc(own, func(s string) bool { return strings.HasPrefix(url, s) }) {
 		return
 	}
-	fix := map[string]string{"postgres": "write postgres://HOST:PORT/DATABASE", "smtp": "write smtp://HOST:587, or smtps://HOST:465"}[d.system.value]
+	fix := map[string]string{mailboxSystem: "write imaps://HOST:993, or imap://HOST:143", "postgres": "write postgres://HOST:PORT/DATABASE", "smtp": "write smtp://HOST:587, or smtps://HOST:465"}[d.system.value]
 	if fix == "" {
 		fix = "write https://HOST"
 	}

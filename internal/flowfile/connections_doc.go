@@ -3,7 +3,7 @@ package flowfile
 import "regexp"
 
 // readers are those of systems that write nothing.
-var readers = append([]string{"ibm", "oracle", modelSystem}, tellers...)
+var readers = append([]string{"ibm", mailboxSystem, "oracle", modelSystem}, tellers...)
 
 // tellers are systems that only tell of events: they are neither read nor written.
 var tellers = []string{"cloudevents", "webhook"}
@@ -12,17 +12,24 @@ var tellers = []string{"cloudevents", "webhook"}
 var unread = map[string]string{"cloudevents": "tells of events", "webhook": "tells of events", mailSystem: "sends messages", modelSystem: "answers questions"}
 
 // systems are the connectors of this version.
-var systems = []string{"cloudevents", "dataverse", "ibm", "maersk", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
+var systems = []string{"cloudevents", "dataverse", "ibm", mailboxSystem, "maersk", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
 
 // modelSystem is the connector of models, which are asked and neither read nor written.
 const modelSystem = "model"
+
+// mailboxSystem is the connector of incoming mail.
+const mailboxSystem = "imap"
+
+// followed are the connectors of systems that tell what changes over a connection which
+// Patchbay opens: a database by its log, a mailbox by IDLE.
+var followed = []string{mailboxSystem, "postgres"}
 
 // forgetful are the connectors of systems that keep no key, so that a write that is
 // sent twice takes effect twice, whatever the connection declares.
 var forgetful = []string{"smtp"}
 
 // schemes are the beginnings of a url where it is not https://.
-var schemes = map[string][]string{"postgres": {"postgres://"}, "smtp": {"smtp://", "smtps://"}}
+var schemes = map[string][]string{mailboxSystem: {"imaps://", "imap://"}, "postgres": {"postgres://"}, "smtp": {"smtp://", "smtps://"}}
 
 var connectionNames = keyRule{slugs.pattern, slugs.what}
 
@@ -105,7 +112,7 @@ func (d *connectionDoc) fields() []field {
 	return []field{
 		{key: "system", into: &d.system, required: true, enum: systems, example: "oracle", doc: "The connector that speaks with the system."},
 		{key: "region", into: &d.region, example: "de", doc: "The region that the system is in. What is restricted there is given to no system of another region, and to none without one."},
-		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https (a database: postgres://HOST:PORT/DATABASE; a mail server: smtp://HOST:587 or smtps://HOST:465), without user, query or path of an API. References are resolved by the process that dials."},
+		{key: "url", into: &d.url, required: true, advice: "https://HOST", example: "https://contoso.crm.dynamics.com", doc: "Where the system is; https (a database: postgres://HOST:PORT/DATABASE; a mail server: smtp://HOST:587 or smtps://HOST:465; a mailbox: imaps://HOST:993 or imap://HOST:143), without user, query or path of an API. References are resolved by the process that dials."},
 		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
 		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
 		{key: "quotas", into: &d.quotas, doc: "The limits that the provider states, shared by all flows and processes."},

@@ -94,7 +94,7 @@ func (c *compiler) triggers() []*flow.Table {
 // told refuses a source that nobody would hear of.
 func (c *compiler) told(t *triggerDoc) {
 	connection, ok := c.connections[t.source.connection]
-	if ok && connection.Hook == nil && !c.doc.sweep.given() && connection.System != "postgres" { // a database tells by its log
+	if ok && connection.Hook == nil && !c.doc.sweep.given() && !slices.Contains(followed, connection.System) {
 		c.add(t.source.at, CodeRequired, fmt.Sprintf("on.source: nothing tells of changes in %s", t.source.connection),
 			"declare hook: of the connection in connections.yaml, or add sweep: 5m")
 	}

@@ -130,6 +130,8 @@ var Table = []Rule{
 		Never: []string{sdk, ourStore, ourBox}, Why: "how deliveries are proved and read, once for every receiver"},
 	{Room: "internal/connector/smtp", Rooms: rooms("connector", "fault"), Libraries: []string{"github.com/wneessen/go-mail"},
 		Never: []string{sdk, ourStore, ourBox}, Why: "mail; go-mail writes MIME and the lines of the protocol, and nobody else needs it"},
+	{Room: "internal/connector/imap", Rooms: rooms("connector", "fault"), Libraries: []string{"github.com/emersion/go-imap/v2", "golang.org/x/text"},
+		Never: []string{sdk, ourStore, ourBox}, Why: "incoming mail; go-imap speaks the protocol, x/text the charsets of mail, and nobody else needs them"},
 	{Room: "internal/connector/sheet", Rooms: rooms("connector", "fault"), Pure: true,
 		Never: []string{sdk, ourStore, ourBox}, Why: "lists of rows as cells, whoever sent them"},
 	{Room: "internal/connector/batch", Rooms: []string{"internal/strictjson"},
