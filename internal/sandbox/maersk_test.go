@@ -19,7 +19,7 @@ import (
 
 const (
 	maerskKey    = "Consumer-Key"
-	maerskSecret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=" //nolint:gosec // of this test
+	maerskSecret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
 )
 
 func (b *bundle) maersk(method, path, body string) reply {
