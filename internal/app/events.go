@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"patchbay/internal/connector"
 	"patchbay/internal/fault"
@@ -44,6 +45,9 @@ func (h *hooks) Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, err
 	if err != nil {
 		return flow.Receipt{}, err
 	}
+	if hinter, ok := receiver.(connector.Hinter); ok {
+		return h.hinted(ctx, plan, name, hinter, delivery)
+	}
 	events, err := receiver.Receive(ctx, delivery)
 	if err != nil {
 		return flow.Receipt{}, fmt.Errorf("receiving from %s: %w", name, err)
@@ -53,6 +57,32 @@ func (h *hooks) Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, err
 		list[i] = occurrence(name, events[i])
 	}
 	return h.inbox.Accept(ctx, d.Flow, list)
+}
+
+// renewWithin is how long a sender may wait while what it asks for is renewed: it wants
+// its answer within three seconds, and what fails is done again by the clock.
+const renewWithin = 2 * time.Second
+
+// hinted takes a delivery that says only that there is something to read: the sweeps that
+// read it are made due before the sender has its answer (promise 1).
+func (h *hooks) hinted(ctx context.Context, plan *flow.Plan, name string, from connector.Hinter, d connector.Delivery) (flow.Receipt, error) {
+	hint, err := from.Hint(ctx, d)
+	if err != nil {
+		return flow.Receipt{}, fmt.Errorf("receiving from %s: %w", name, err)
+	}
+	if hint.Answer != "" {
+		return flow.Receipt{Answer: hint.Answer}, nil
+	}
+	n, err := h.inbox.Look(ctx, plan, name, hint.Tables)
+	if err != nil {
+		return flow.Receipt{}, err
+	}
+	if renewer, ok := from.(connector.Renewer); ok && hint.Renew {
+		limited, cancel := context.WithTimeout(ctx, renewWithin)
+		defer cancel()
+		_ = renewer.Renew(limited) // else by the clock
+	}
+	return flow.Receipt{Accepted: n}, nil
 }
 
 // receiver finds the connection of the flow that a delivery is of: the one it names,

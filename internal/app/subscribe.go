@@ -2,9 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"go.uber.org/zap"
 
 	"patchbay/internal/connector"
 	"patchbay/internal/flow"
@@ -39,6 +43,51 @@ func (c *core) subscribeOne(ctx context.Context, plan *flow.Plan, name, url stri
 		return nil
 	}
 	return subscriber.Subscribe(ctx, url, subscriptions(plan, name))
+}
+
+// renewEvery is how often it is looked for subscriptions that come to their end.
+const renewEvery = time.Hour
+
+// renewed keeps the subscriptions of systems whose subscriptions end by themselves, until
+// ctx ends. What fails is tried again; the sweep finds what is told to nobody meanwhile.
+func (c *core) renewed(ctx context.Context) {
+	ticks := time.NewTicker(max(time.Duration(float64(renewEvery)/max(c.Speed, 1)), time.Second))
+	defer ticks.Stop()
+	for {
+		if err := c.renew(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn("renewing subscriptions; the sweep finds what is told to nobody", zap.Error(err))
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *core) renew(ctx context.Context) error {
+	applied, err := c.plans.List(ctx)
+	if err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	var failed []error
+	for _, a := range applied {
+		for _, name := range sourcesOf(a.Plan) {
+			if done[name] {
+				continue
+			}
+			done[name] = true
+			system, err := c.systems.open(ctx, a.Plan, name)
+			if renewer, ok := system.(connector.Renewer); err == nil && ok {
+				err = renewer.Renew(ctx)
+			}
+			if err != nil {
+				failed = append(failed, fmt.Errorf("renewing the subscriptions of %s: %w", name, err))
+			}
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // sourcesOf gives the connections that a flow reacts to.

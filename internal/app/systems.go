@@ -16,6 +16,7 @@ import (
 	"patchbay/internal/connector"
 	"patchbay/internal/connector/cloudevents"
 	"patchbay/internal/connector/dataverse"
+	"patchbay/internal/connector/graph"
 	"patchbay/internal/connector/ibm"
 	"patchbay/internal/connector/imap"
 	"patchbay/internal/connector/maersk"
@@ -86,6 +87,7 @@ func registry() *connector.Registry {
 	return connector.New(map[string]connector.Builder{
 		cloudevents.System: cloudevents.Build,
 		dataverse.System:   dataverse.Build,
+		graph.System:       graph.Build,
 		ibm.System:         ibm.Build,
 		imap.System:        imap.Build,
 		maersk.System:      maersk.Build,

@@ -88,6 +88,8 @@ type (
 		Size   int64
 		SHA256 string // hex; empty: not known yet. What Open gives is checked against it
 		Open   func(ctx context.Context, from int64) (io.ReadCloser, error)
+
+		moved func() // told of each part that leaves
 	}
 
 	// StoredDocument is the outcome of Store.

@@ -9,7 +9,7 @@ import (
 type (
 	// Hook says how deliveries prove who sent them. Secrets are references.
 	Hook struct {
-		Scheme  string   // "standard", "hmac", "key", "header", "query", "none"
+		Scheme  string   // "standard", "hmac", "key", "header", "query", "client-state", "none"
 		Name    string   // of the header or query parameter, where the scheme leaves it open
 		Secrets []string // each is accepted
 		Retired []string // no longer accepted, and said so: "hook.secret_retired"
@@ -59,6 +59,22 @@ type (
 		Receive(ctx context.Context, d Delivery) ([]Event, error)
 	}
 
+	// Hinter is a Receiver whose deliveries say only that there is something to read, not
+	// what: Receive gives no events, and ChangeReader tells them. It does no I/O but for the
+	// resolution of references.
+	Hinter interface {
+		Hint(ctx context.Context, d Delivery) (Hint, error)
+	}
+
+	// Hint is what such a delivery is about.
+	Hint struct {
+		Tables []string // whose changes are to be read now
+		Renew  bool     // Renewer is to be asked now
+		// Answer is what the sender wants back, as plain text with status 200; nothing else
+		// is to be done then. Empty: the usual answer.
+		Answer string
+	}
+
 	// Identifier names the column of a table whose values are Record of its events
 	// and Deleted of its changes: what a record is read back by (KeyReader).
 	Identifier interface {
@@ -71,6 +87,12 @@ type (
 	Subscriber interface {
 		Subscribe(ctx context.Context, url string, to []Subscription) error
 		Unsubscribe(ctx context.Context, url string) error
+	}
+
+	// Renewer is a Subscriber whose subscriptions end by themselves: Renew lengthens those
+	// of the connection of which little is left, wherever they lead.
+	Renewer interface {
+		Renew(ctx context.Context) error
 	}
 
 	// Subscription is what one URL is told of one table.

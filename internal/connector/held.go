@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -32,14 +33,28 @@ func ask(held func() error) error {
 // no effect.
 type outgoing struct {
 	content []byte
+	large   *Content // in its place, where it is not nil
 	held    func() error
+	ctx     context.Context //nolint:containedctx // of the request that it is the body of
 
 	mu  sync.Mutex
 	why error
 }
 
+func (o *outgoing) size() int64 {
+	if o.large != nil {
+		return o.large.Size
+	}
+	return int64(len(o.content))
+}
+
 // body gives the bytes from the beginning.
-func (o *outgoing) body() io.ReadCloser { return &sending{o, bytes.NewReader(o.content)} }
+func (o *outgoing) body() io.ReadCloser {
+	if o.large != nil {
+		return &sending{of: o}
+	}
+	return &sending{of: o, rest: io.NopCloser(bytes.NewReader(o.content))}
+}
 
 // refused is why bytes did not leave, nil when all might.
 func (o *outgoing) refused() error {
@@ -48,19 +63,49 @@ func (o *outgoing) refused() error {
 	return o.why
 }
 
+func (o *outgoing) refuse(why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.why = why
+}
+
 type sending struct {
 	of   *outgoing
-	rest *bytes.Reader
+	rest io.ReadCloser
 }
 
 func (s *sending) Read(p []byte) (int, error) {
 	if err := ask(s.of.held); err != nil {
-		s.of.mu.Lock()
-		s.of.why = err
-		s.of.mu.Unlock()
+		s.of.refuse(err)
 		return 0, err
 	}
-	return s.rest.Read(p)
+	if s.of.large == nil {
+		return s.rest.Read(p)
+	}
+	return s.content(p)
 }
 
-func (*sending) Close() error { return nil }
+// content reads a large body, which its owner may fail to give.
+func (s *sending) content(p []byte) (n int, err error) {
+	if s.rest == nil {
+		if s.rest, err = s.of.large.Open(s.of.ctx, 0); err != nil {
+			s.of.refuse(withheld{err})
+			return 0, err
+		}
+	}
+	n, err = s.rest.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.of.refuse(withheld{err})
+	}
+	if s.of.large.moved != nil {
+		s.of.large.moved()
+	}
+	return n, err
+}
+
+func (s *sending) Close() error {
+	if s.rest == nil {
+		return nil
+	}
+	return s.rest.Close()
+}

@@ -46,6 +46,8 @@ type (
 		// SignIn adds to the headers of a request for a token what the vendor wants besides
 		// the client. Nil: nothing.
 		SignIn func(h http.Header) error
+		// Elsewhere allows an address of another host for requests that are Elsewhere; nil: none.
+		Elsewhere func(to *url.URL) bool
 	}
 
 	// Request is one call of the system.
@@ -56,6 +58,14 @@ type (
 		Target string
 		Header http.Header // besides the vendor's
 		Body   []byte
+		// Content is a body that is too large to hold, in the place of Body. Its sending may
+		// take as long as it moves. A Content that has not the size it says is not sent whole.
+		Content *Content
+		// Elsewhere says that the target is an absolute URL which the system gave for this, of
+		// another host perhaps: no credentials and none of the vendor's headers go there.
+		Elsewhere bool
+		// Redirect says that a redirect is an answer: the caller goes where Location says.
+		Redirect bool
 		// Write says that the request changes something, so that an answer lost
 		// is a doubt and not a reason to send it again.
 		Write bool
@@ -71,6 +81,8 @@ type (
 		// read into a map. Its error is the fault of an answer that cannot be used; one
 		// of package strictjson tells where. Nil: the body is what into says.
 		Decode func(h http.Header, body []byte) error
+
+		body *io.ReadCloser // where the body of a success goes that is not read here
 	}
 
 	// Answer is what came back: a success, or with an error beside it a refusal.
@@ -145,7 +157,7 @@ func (t *Transport) Do(ctx context.Context, r Request, into *map[string]any) (an
 	said := unknown // also when something below panics
 	var f *fault.Fault
 	defer func() { t.limits.leave(p, &r, said, f) }()
-	inner, cancel := context.WithTimeout(ctx, t.timeout)
+	inner, cancel := t.bound(ctx, &r)
 	defer cancel()
 	answer, token, err := t.paid(ctx, inner, &p, r, into)
 	if token != "" && answer.Status == http.StatusUnauthorized {
@@ -154,6 +166,18 @@ func (t *Transport) Do(ctx context.Context, r Request, into *map[string]any) (an
 	}
 	said, f = t.judge(ctx, p, answer, err)
 	return answer, err
+}
+
+// bound limits a request in time: as a whole, or each part of a Content.
+func (t *Transport) bound(ctx context.Context, r *Request) (context.Context, context.CancelFunc) {
+	if r.Content == nil {
+		return context.WithTimeout(ctx, t.timeout)
+	}
+	inner, w := watched(ctx, t.timeout)
+	content := *r.Content
+	content.moved = w.moved
+	r.Content = &content
+	return inner, w.stop
 }
 
 // judge says what the end of a request tells about the connection.
@@ -203,12 +227,15 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 	if r.Write {
 		inner = httptrace.WithClientTrace(inner, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	}
-	body := &outgoing{content: r.Body, held: r.Held}
+	body := &outgoing{content: r.Body, held: r.Held, large: r.Content, ctx: inner}
 	request, err := t.request(inner, r, body)
 	if err != nil {
 		return Answer{}, "", err
 	}
-	token, err := t.authorize(inner, request)
+	token := ""
+	if !r.Elsewhere {
+		token, err = t.authorize(inner, request)
+	}
 	if err != nil {
 		if inner.Err() != nil {
 			err = t.broken(outer, inner, r, false, err)
@@ -229,8 +256,13 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 		}
 		return Answer{}, "", t.broken(outer, inner, r, sent.Load(), err)
 	}
-	defer response.Body.Close()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
+	success := response.StatusCode >= 200 && response.StatusCode < 300
+	if r.body != nil && success && !isHTML(response.Header, nil) {
+		*r.body = response.Body
+		return answer, token, nil
+	}
+	defer response.Body.Close()
 	read, err := readBody(response, t.max)
 	if r.Write && at.Lost() {
 		return Answer{}, "", t.broken(outer, inner, r, true, errors.New("the answer was lost on its way"))
@@ -238,7 +270,10 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 	if r.Write {
 		at.After()
 	}
-	if success := response.StatusCode >= 200 && response.StatusCode < 300; !success {
+	if r.Redirect && response.StatusCode >= 300 && response.StatusCode < 400 && response.Header.Get("Location") != "" {
+		return answer, token, nil
+	}
+	if !success {
 		// What could be read of an error's body only refines the class.
 		return answer, token, t.refused(request, r, answer, read)
 	}
@@ -271,7 +306,11 @@ func (t *Transport) try(outer, inner context.Context, r Request, into *map[strin
 }
 
 func (t *Transport) request(ctx context.Context, r Request, body *outgoing) (*http.Request, error) {
-	address, err := t.address(r.Target)
+	resolve := t.address
+	if r.Elsewhere {
+		resolve = t.elsewhere
+	}
+	address, err := resolve(r.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -279,17 +318,21 @@ func (t *Transport) request(ctx context.Context, r Request, body *outgoing) (*ht
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "connector.url", "connection "+t.config.Name+": the address of a request does not parse", nil)
 	}
-	if len(r.Body) > 0 {
-		request.Body, request.ContentLength = body.body(), int64(len(r.Body))
+	if size := body.size(); size > 0 {
+		request.Body, request.ContentLength = body.body(), size
 		request.GetBody = func() (io.ReadCloser, error) { return body.body(), nil }
 	}
-	for name, values := range t.vendor.Header {
-		request.Header[name] = values
+	if !r.Elsewhere {
+		for name, values := range t.vendor.Header {
+			request.Header[name] = values
+		}
 	}
 	for name, values := range r.Header {
 		request.Header[name] = values
 	}
-	request.Header.Set("User-Agent", "patchbay")
+	if request.Header.Get("User-Agent") == "" {
+		request.Header.Set("User-Agent", "patchbay")
+	}
 	return request, nil
 }
 

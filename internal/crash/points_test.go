@@ -109,6 +109,7 @@ var points = []point{
 	{name: "inbox.TakeSweep", at: working, by: swept},
 	{name: "inbox.Swept", at: working, by: swept},
 	{name: "inbox.SweepFailed", at: working, by: swept},
+	{name: "inbox.Look", at: serving, without: "no example flow follows documents yet; app tests the way of a notification"},
 	{name: "inbox.Forget", at: working}, // as its sweeper begins
 	{name: "inbox.TakeFeed", at: working, without: unfollowed},
 	{name: "inbox.KeepFeed", at: working, without: unfollowed},

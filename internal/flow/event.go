@@ -84,7 +84,7 @@ type (
 	// Hook says how the deliveries of a system prove who sent them. Secrets are
 	// references (promise 9).
 	Hook struct {
-		Scheme  string   `json:"scheme"`            // "standard", "hmac", "key", "header", "query", "none"
+		Scheme  string   `json:"scheme"`            // "standard", "hmac", "key", "header", "query", "client-state", "none"
 		Name    string   `json:"name,omitempty"`    // of the header or query parameter, where the scheme leaves it open
 		Secrets []string `json:"secrets,omitempty"` // each is accepted; a sender uses the first
 		Retired []string `json:"retired,omitempty"` // no longer accepted, and said so
@@ -108,6 +108,8 @@ type (
 		Accepted  int            `json:"accepted"`           // events that are new
 		Duplicate int            `json:"duplicate"`          // that were known
 		Outcomes  map[string]int `json:"outcomes,omitempty"` // how many are decided already, by reason
+		// Answer is what the sender wants back in the place of a receipt, as plain text.
+		Answer string `json:"-"`
 	}
 
 	// EventReason is why an event is where it is; each has exactly one that is final.

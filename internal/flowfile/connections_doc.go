@@ -2,8 +2,8 @@ package flowfile
 
 import "regexp"
 
-// readers are those of systems that write nothing.
-var readers = append([]string{"ibm", mailboxSystem, "oracle", modelSystem}, tellers...)
+// readers are those of systems that no row is written to.
+var readers = append([]string{"graph", "ibm", mailboxSystem, "oracle", modelSystem}, tellers...)
 
 // tellers are systems that only tell of events: they are neither read nor written.
 var tellers = []string{"cloudevents", "webhook"}
@@ -12,7 +12,7 @@ var tellers = []string{"cloudevents", "webhook"}
 var unread = map[string]string{"cloudevents": "tells of events", "webhook": "tells of events", mailSystem: "sends messages", modelSystem: "answers questions"}
 
 // systems are the connectors of this version.
-var systems = []string{"cloudevents", "dataverse", "ibm", mailboxSystem, "maersk", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
+var systems = []string{"cloudevents", "dataverse", "graph", "ibm", mailboxSystem, "maersk", modelSystem, "oracle", "postgres", "rest", "sap", mailSystem, "webhook"}
 
 // modelSystem is the connector of models, which are asked and neither read nor written.
 const modelSystem = "model"

@@ -94,6 +94,11 @@ func (c *compiler) triggers() []*flow.Table {
 // told refuses a source that nobody would hear of.
 func (c *compiler) told(t *triggerDoc) {
 	connection, ok := c.connections[t.source.connection]
+	if ok && connection.System == "graph" && !c.doc.sweep.given() { // a notification says only that there is something to read
+		c.add(t.source.at, CodeRequired, fmt.Sprintf("on.source: %s says what changed only when it is asked, and the flow has no sweep", t.source.connection),
+			"add sweep: 5m; a notification brings it forward")
+		return
+	}
 	if ok && connection.Hook == nil && !c.doc.sweep.given() && !slices.Contains(followed, connection.System) {
 		c.add(t.source.at, CodeRequired, fmt.Sprintf("on.source: nothing tells of changes in %s", t.source.connection),
 			"declare hook: of the connection in connections.yaml, or add sweep: 5m")

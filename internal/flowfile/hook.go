@@ -32,11 +32,11 @@ type (
 	}
 )
 
-var hookSchemes = []string{"standard", "hmac", "key", "header", "query", "none"}
+var hookSchemes = []string{"standard", "hmac", "key", "header", "query", "client-state", "none"}
 
 func (d *hookDoc) fields() []field {
 	return []field{
-		{key: "scheme", into: &d.scheme, required: true, enum: hookSchemes, example: "standard", doc: "How a delivery proves who sent it: standard (Standard Webhooks signature), hmac (a signature in a header), key (Dataverse's webhook key), header or query (a value that is sent along), none (anybody may deliver)."},
+		{key: "scheme", into: &d.scheme, required: true, enum: hookSchemes, example: "standard", doc: "How a delivery proves who sent it: standard (Standard Webhooks signature), hmac (a signature in a header), key (Dataverse's webhook key), header or query (a value that is sent along), client-state (what a subscription of Microsoft Graph was made with), none (anybody may deliver)."},
 		{key: "name", into: &d.name, example: "x-signature", doc: "Of the header or the query parameter, where the scheme leaves it open."},
 		{key: "secrets", into: &d.secrets, example: []string{"${env:HOOK_SECRET}"}, doc: "References; each is accepted, so that a secret can be changed without a gap."},
 		{key: "retired", into: &d.retired, doc: "References to secrets that are no longer accepted, and whose senders are told so."},

@@ -27,7 +27,7 @@ func (a *api) hookRoute(mux *http.ServeMux) {
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "deliver", Method: http.MethodPost, Path: hooksPath + "{flow}", Tags: []string{"Events"},
 		Summary: "Deliver events to a flow",
-		Description: "Webhooks of Dataverse, CloudEvents 1.0 (binary, structured, batch of at most 1,000) and signed JSON. The sender is proved as the `hook` section of the " +
+		Description: "Webhooks of Dataverse, notifications of Microsoft Graph, CloudEvents 1.0 (binary, structured, batch of at most 1,000) and signed JSON. The sender is proved as the `hook` section of the " +
 			"connection says; no key of this installation is needed. 202 is sent after the events are committed, and for a repeat as well.",
 		Parameters: []*huma.Param{
 			{Name: "flow", In: "path", Required: true, Schema: &huma.Schema{Type: huma.TypeString}, Description: "Name of an applied event flow"},
@@ -52,6 +52,13 @@ func (a *api) hook(w http.ResponseWriter, r *http.Request) {
 	receipt, err := a.deliver(r)
 	if err != nil {
 		writeProblem(w, r, a.problem(r.Context(), "deliver", err))
+		return
+	}
+	if receipt.Answer != "" {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(http.StatusOK)
+		_, _ = io.WriteString(w, receipt.Answer) // the sender is gone
 		return
 	}
 	writeJSON(w, http.StatusAccepted, receipt)

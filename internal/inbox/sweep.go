@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +74,25 @@ func sourcesOf(plan *flow.Plan) []string {
 	return out
 }
 
+// Look makes the sweeps of a connection's tables due now, those that the flow reacts to,
+// and says how many. One that is under way is followed by another.
+func (x *Inbox) Look(ctx context.Context, plan *flow.Plan, connection string, tables []string) (int, error) {
+	var sources []string
+	for _, table := range tables {
+		if source := connection + "." + table; slices.Contains(sourcesOf(plan), source) {
+			sources = append(sources, source)
+		}
+	}
+	if len(sources) == 0 {
+		return 0, nil
+	}
+	return len(sources), x.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, `insert into cursor as c (flow, source) select $1, s from unnest($2::text[]) as s
+			on conflict (flow, source) do update set due_at = least(c.due_at, now())`, plan.Flow, sources)
+		return err
+	})
+}
+
 // Found commits what a sweep found, as Accept does. What was told already leaves
 // nothing but a count.
 func (x *Inbox) Found(ctx context.Context, s Sweep, events []flow.Occurrence) (flow.Receipt, error) {
@@ -92,7 +112,7 @@ func (x *Inbox) Found(ctx context.Context, s Sweep, events []flow.Occurrence) (f
 }
 
 // Swept keeps how far a sweep has come; done says that it has come to the end, and
-// the next one is due after its interval.
+// the next one is due after its interval, or at once where Look asked for it meanwhile.
 func (x *Inbox) Swept(ctx context.Context, s Sweep, position string, done bool) error {
 	next := sweepLease
 	if done {
@@ -100,7 +120,7 @@ func (x *Inbox) Swept(ctx context.Context, s Sweep, position string, done bool) 
 	}
 	return x.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, `
-			update cursor set position = $3, due_at = now() + $4::interval, swept_at = case when $5 then now() else swept_at end, problem = ''
+			update cursor set position = $3, due_at = case when due_at <= now() then due_at else now() + $4::interval end, swept_at = case when $5 then now() else swept_at end, problem = ''
 			where flow = $1 and source = $2`, s.Flow, s.Connection+"."+s.Table, position, next, done)
 		return err
 	})

@@ -60,6 +60,9 @@ func (s *Server) routes() []control {
 		{"PUT /_sandbox/maersk/notifications", "sign up for booking notifications: {\"url\": \"…\", \"secret\": \"…\"}; an empty url ends it", s.maerskNotify},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
+		{"GET /_sandbox/documents", "what is stored of a document: ?path=/FOLDER/NAME", s.lookAtDocument},
+		{"PUT /_sandbox/documents", "make a document of the first library, or give it another content: {\"path\": \"/Inbox/a.bin\", \"size\": 1048576}", s.putDocument},
+		{"POST /_sandbox/subscriptions/reauthorize", "have every subscription of graph asked to be authorized anew", s.reauthorize},
 		{"POST /_sandbox/reset", "bring back the first rows; clear faults and calls", s.postReset},
 	}
 }
@@ -177,6 +180,8 @@ func (s *Server) putFault(w http.ResponseWriter, r *http.Request, name string) {
 		refuse(w, http.StatusUnprocessableEntity, "repeat_page: pages that lead to themselves are for sap")
 	case !strings.HasPrefix(name, "dataverse") && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Truncate != "" }):
 		refuse(w, http.StatusUnprocessableEntity, "truncate: only dataverse and its regions cut texts")
+	case name != "graph" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Document != "" }):
+		refuse(w, http.StatusUnprocessableEntity, "document: only graph has documents")
 	case name != "model" && slices.ContainsFunc(rules, func(r faults.Rule) bool { return r.Model != "" }):
 		refuse(w, http.StatusUnprocessableEntity, "model: only a model answers wrongly in these ways")
 	default:

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"patchbay/internal/sandbox/dataverse"
+	"patchbay/internal/sandbox/graph"
 	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/mail"
@@ -67,6 +68,10 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 	trade := catalogue.Trade(s.opts.Seed)
 	for _, t := range sap.Tables() {
 		list = append(list, filling{t, trade[t.Name]})
+	}
+	documents := graph.First()
+	for _, t := range graph.Tables() {
+		list = append(list, filling{t, documents[t.Name]})
 	}
 	customers := catalogue.Customers(s.opts.Seed, users)
 	for _, t := range s.env.Stored() {
@@ -129,6 +134,9 @@ func (s *Server) ready(ctx context.Context) (drawn int64, err error) {
 				return err
 			}
 		}
+		if err := readyDocuments(ctx, tx); err != nil {
+			return err
+		}
 		drawn, err = storage.Version(ctx, tx)
 		return err
 	})
@@ -136,6 +144,24 @@ func (s *Server) ready(ctx context.Context) (drawn int64, err error) {
 		return 0, fmt.Errorf("readying the sandbox: %w", err)
 	}
 	return drawn, nil
+}
+
+// readyDocuments fills the libraries of a database that is older than they are.
+func readyDocuments(ctx context.Context, tx storage.Tx) error {
+	tables := graph.Tables()
+	n, err := tx.Count(ctx, tables[0], nil)
+	if err != nil || n > 0 {
+		return err
+	}
+	documents := graph.First()
+	for _, t := range tables {
+		if rows := documents[t.Name]; rows != nil {
+			if err := tx.Load(ctx, t, rows); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // reset brings every table back to its first rows, the record included, and

@@ -102,10 +102,10 @@ func TestControlsAreRefusedInWords(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"status":"x"}`:                      `the fault cannot be read: status is a whole number from 300 to 599, not "x"`,
 		`{"status":500.5}`:                    `the fault cannot be read: status is a whole number from 300 to 599, not 500.5`,
-		`{"stats":500}`:                       `the fault cannot be read: it has no field "stats"; there are status, retry_after, drop_after_commit, latency_ms, body, has_more_lies, repeat_page, foreign_page, expire_tokens, truncate, model, webhook, method, path, match, count, rate`,
+		`{"stats":500}`:                       `the fault cannot be read: it has no field "stats"; there are status, retry_after, drop_after_commit, latency_ms, body, has_more_lies, repeat_page, foreign_page, expire_tokens, truncate, model, document, webhook, method, path, match, count, rate`,
 		`status=500`:                          `the fault cannot be read: it is one JSON object, such as {"status": 503, "count": 1}, or an array of them`,
 		`[{"status":500},{"status":200}]`:     `rule 2: status: 200 is not between 300 and 599`,
-		`[{"status":500},{"stats":1}]`:        `rule 2: the fault cannot be read: it has no field "stats"; there are status, retry_after, drop_after_commit, latency_ms, body, has_more_lies, repeat_page, foreign_page, expire_tokens, truncate, model, webhook, method, path, match, count, rate`,
+		`[{"status":500},{"stats":1}]`:        `rule 2: the fault cannot be read: it has no field "stats"; there are status, retry_after, drop_after_commit, latency_ms, body, has_more_lies, repeat_page, foreign_page, expire_tokens, truncate, model, document, webhook, method, path, match, count, rate`,
 		`[]`:                                  `the fault cannot be read: several are a JSON array of 1 to 100 objects; DELETE clears`,
 		`[{"status":500}`:                     `the fault cannot be read: several are a JSON array of 1 to 100 objects; DELETE clears`,
 		`{"status":200,"count":-1}`:           `status: 200 is not between 300 and 599; count: -1 is below 0`,
@@ -113,7 +113,7 @@ func TestControlsAreRefusedInWords(t *testing.T) {
 	} {
 		require.Equal(t, want, b.do(http.MethodPut, "/_sandbox/faults/login", body).json(t)["error"], body)
 	}
-	require.Equal(t, `there is no system "nope"; the sandbox has oracle, sap, dataverse, ibm, maersk, model, login, dataverse-de, dataverse-fr, dataverse-ch, mail`, b.do(http.MethodGet, "/_sandbox/faults/nope", "").json(t)["error"])
+	require.Equal(t, `there is no system "nope"; the sandbox has oracle, sap, dataverse, ibm, maersk, graph, model, login, dataverse-de, dataverse-fr, dataverse-ch, mail`, b.do(http.MethodGet, "/_sandbox/faults/nope", "").json(t)["error"])
 	unknown := b.do(http.MethodPost, "/_sandbox/faults/oracle", "{}")
 	require.Equal(t, http.StatusNotFound, unknown.status)
 	require.Equal(t, "there is no control POST /_sandbox/faults/oracle", unknown.json(t)["error"])

@@ -1,5 +1,5 @@
 // Package sandbox is the stand-in for the systems that flows talk to: Oracle
-// Fusion, SAP, IBM's content services, Dataverse, Maersk, a model server, the identity provider and a mail server, speaking the vendors'
+// Fusion, SAP, IBM's content services, SharePoint, Dataverse, Maersk, a model server, the identity provider and a mail server, speaking the vendors'
 // documented wire protocols on tables of its own.
 //
 // The command `patchbay sandbox` runs it as a process with its own database, so
@@ -34,6 +34,7 @@ import (
 	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/faults"
+	"patchbay/internal/sandbox/graph"
 	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/maersk"
@@ -77,6 +78,7 @@ type (
 		regions   []*region
 		model     *model.System
 		maersk    *maersk.System
+		files     *graph.System
 		names     []string       // of the systems, in order
 		products  []seed.Product // to try, on the index page
 		lines     map[string]http.Handler
@@ -157,6 +159,7 @@ func (s *Server) systems() []system {
 		{s.env.Name, s.crm},
 		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},
 		{maersk.Name, s.maersk},
+		{"graph", s.files},
 		{"model", s.model},
 		{"login", identity{s.authority}},
 	}
@@ -164,7 +167,7 @@ func (s *Server) systems() []system {
 
 // stored are the tables of the systems, which the seed fills.
 func (s *Server) stored() []*storage.Table {
-	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), maersk.Tables(), s.env.Stored())
+	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), maersk.Tables(), graph.Tables(), s.env.Stored())
 	for _, r := range s.awake() {
 		list = append(list, r.env.Stored()...)
 	}
@@ -184,6 +187,7 @@ func (s *Server) prepare(ctx context.Context) error {
 		return err
 	}
 	s.crm = s.organisation(s.env, drawn)
+	s.files = graph.New(s.authority, s.store, s.opts.Seed, s.opts.Speed, s.opts.Lean, s.opts.WebhookHosts)
 	list := s.systems()
 	for _, x := range list {
 		s.names = append(s.names, x.name)
@@ -297,6 +301,10 @@ func (s *Server) Deliver(ctx context.Context) error {
 	group.Go(func() error {
 		r := &maersk.Runner{System: s.maersk, Store: s.store, Book: s.book, Faults: s.faults, Log: s.opts.Logger}
 		return r.Run(running)
+	})
+	group.Go(func() error {
+		d := &graph.Deliverer{System: s.files, Name: "graph", Store: s.store, Book: s.book, Faults: s.faults, Log: s.opts.Logger}
+		return d.Run(running)
 	})
 	for _, r := range s.regions {
 		group.Go(func() error {

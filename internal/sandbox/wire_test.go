@@ -15,7 +15,7 @@ import (
 func TestStandInsAnswerAsTheVendorsDocument(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, b *bundle) {
-		for _, system := range []string{"login", "oracle", "ibm", "dataverse", "model", "sap", "maersk"} {
+		for _, system := range []string{"login", "oracle", "ibm", "dataverse", "model", "sap", "maersk", "graph"} {
 			list, err := wiretest.Load(system)
 			require.NoError(t, err)
 			vars := wiretest.Vars{"base": b.url + "/" + system, "token": b.token}

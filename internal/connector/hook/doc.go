@@ -5,7 +5,7 @@
 // its connection and asks it first, before a byte of the body is read as
 // anything. Schemes: "standard" (Standard Webhooks, v1), "hmac" (HMAC-SHA256 of
 // the body in a header), "key" (?code=), "header" and "query" (a secret as it
-// is), "none".
+// is), "client-state" (one in the body, which the connector finds), "none".
 //
 // Invariants: secrets are resolved per use and never kept (promise 9); every
 // comparison takes the same time whatever differs, over all secrets; signatures

@@ -65,7 +65,7 @@ func New(c connector.Config, d connector.Deps) (*Guard, error) {
 	switch h := c.Hook; h.Scheme {
 	case "", "none":
 		return g, nil
-	case "standard", "key":
+	case "standard", "key", "client-state":
 	case "hmac":
 		if h.Name == "" {
 			g.config.Hook.Name = signatureHeader
@@ -75,7 +75,7 @@ func New(c connector.Config, d connector.Deps) (*Guard, error) {
 			return nil, fault.Invalidf("connector.hook", "connection %s: hook scheme %s needs the name of the header or parameter", c.Name, h.Scheme)
 		}
 	default:
-		return nil, fault.Invalidf("connector.hook", "connection %s: hook scheme %q is unknown; known are standard, hmac, key, header, query, none", c.Name, h.Scheme)
+		return nil, fault.Invalidf("connector.hook", "connection %s: hook scheme %q is unknown; known are standard, hmac, key, header, query, client-state, none", c.Name, h.Scheme)
 	}
 	if len(c.Hook.Secrets) == 0 {
 		return nil, fault.Invalidf("connector.hook", "connection %s: hook scheme %s needs a secret", c.Name, c.Hook.Scheme)
@@ -98,7 +98,7 @@ func (g *Guard) Prove(d connector.Delivery) (Proof, error) {
 		return Proof{}, fault.New(fault.Rejected, "hook.source", "connection "+g.config.Name+" takes no deliveries from this address; add it to from of its hook if it is the sender's", nil)
 	}
 	switch g.config.Hook.Scheme {
-	case "none":
+	case "none", "client-state": // of the latter each part of the body shows its own
 		return Proof{}, nil
 	case "standard":
 		return g.standard(d)
@@ -116,6 +116,15 @@ func (g *Guard) Prove(d connector.Delivery) (Proof, error) {
 		return Proof{}, g.shown(value, "header "+g.config.Hook.Name)
 	}
 	return Proof{}, fault.New(fault.Unauthorized, "hook.unsigned", "connection "+g.config.Name+" takes no deliveries: it says under hook of nobody how they are proved", nil)
+}
+
+// Shown proves the secret that a part of a delivery shows, of the scheme "client-state":
+// Prove says nothing about it.
+func (g *Guard) Shown(value string) error {
+	if g.config.Hook.Scheme != "client-state" {
+		return fault.New(fault.Unauthorized, "hook.unsigned", "connection "+g.config.Name+" takes no deliveries of this kind: its hook has another scheme", nil)
+	}
+	return g.shown(value, "clientState")
 }
 
 // shown proves a secret that stands in the delivery as it is.

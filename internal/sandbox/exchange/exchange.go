@@ -53,7 +53,7 @@ type (
 		Short, Repeats, Expired               bool
 		Truncates                             string // the table whose long texts are cut; * is all
 		Foreign                               bool   // links to pages lead to another host
-		Odd                                   string // what a model does wrong
+		Odd                                   string // what a model does wrong, or what is wrong with a document
 		// Parts are what a batch asked for, for the record: each kind of operation once,
 		// with its query, without the values in it.
 		Parts []string
@@ -66,6 +66,10 @@ type (
 		Header http.Header
 		Body   []byte
 		Keep   bool
+		// Stream writes Size bytes in the place of Body, after the call is recorded. Its
+		// error cuts the connection.
+		Stream func(ctx context.Context, w io.Writer) error
+		Size   int64
 	}
 
 	// System is one stand-in.
@@ -150,6 +154,9 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule.Model != "":
 		c.Odd = rule.Model
 		l.send(w, l.serve(ctx, c, "model"))
+	case rule.Document != "":
+		c.Odd = rule.Document
+		l.send(w, l.serve(ctx, c, "document"))
 	case rule.LatencyMS > 0:
 		l.send(w, l.serve(ctx, c, "latency"))
 	default:
@@ -280,11 +287,39 @@ func (l *Line) send(w http.ResponseWriter, a Answer) {
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	if a.Stream != nil {
+		h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
+		w.WriteHeader(a.Status)
+		l.stream(a, w)
+		return
+	}
 	if a.Status != http.StatusNoContent && a.Status != http.StatusNotModified {
 		h.Set("Content-Length", strconv.Itoa(len(a.Body)))
 	}
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body) // the client is gone; the call is committed and recorded
+}
+
+// stream writes a large body. It may take longer than a call may.
+func (l *Line) stream(a Answer, w io.Writer) {
+	if err := a.Stream(context.Background(), w); err != nil {
+		l.Log.Debug("sending a large body", zap.String("system", l.Name), zap.Error(err))
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// upto lets so many bytes of a large body through.
+type upto struct {
+	to   io.Writer
+	left int64
+}
+
+func (u *upto) Write(p []byte) (int, error) {
+	n, err := u.to.Write(p[:min(u.left, int64(len(p)))])
+	if u.left -= int64(n); err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
 
 // garble sends the answer in a form no reader can use.
@@ -299,6 +334,12 @@ func (l *Line) garble(w http.ResponseWriter, how string, a Answer) {
 	}
 	for name, values := range a.Header {
 		w.Header()[name] = values
+	}
+	if a.Stream != nil {
+		w.Header().Set("Content-Length", strconv.FormatInt(a.Size, 10))
+		w.WriteHeader(a.Status)
+		l.stream(a, &upto{w, a.Size / 2})
+		panic(http.ErrAbortHandler)
 	}
 	half := a.Body[:len(a.Body)/2]
 	if how == faults.Endless {

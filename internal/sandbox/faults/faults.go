@@ -43,6 +43,10 @@ const (
 // Models are the faults of a model.
 var Models = []string{WrongSchema, InventEvidence, InventNumbers, Obey, Prose, RefuseToAnswer, StopHalfway, FewerOutputs, SwitchedVersion}
 
+// Documents are the faults of a document: it gets another content while it is sent, half
+// of what is sent is not what is stored, ranges are not heeded, the upload is forgotten.
+var Documents = []string{"changes", "corrupts", "no-range", "forgets"}
+
 type (
 	// Rule is one fault. It applies to calls with Method (empty: all) whose path or
 	// query has Path in it and whose path, query or body has Match, to the share Rate of them (0 and 1: all), at most Count
@@ -69,7 +73,8 @@ type (
 		// Truncate has a table cut texts that are too long where it would refuse them; * is
 		// every table. With a number behind a slash, as in account/20, texts are cut there.
 		Truncate string   `json:"truncate,omitempty"`
-		Model    string   `json:"model,omitempty"` // what a model does wrong, one of Models
+		Model    string   `json:"model,omitempty"`    // what a model does wrong, one of Models
+		Document string   `json:"document,omitempty"` // what is wrong with a document, one of Documents
 		Webhook  *Webhook `json:"webhook,omitempty"`
 	}
 

@@ -27,10 +27,11 @@ var Fields = []Field{
 	{"has_more_lies", "true or false", "oracle, sap: pages half as long as they could be; at oracle hasMore is true until a page is empty", func(r *Rule) any { return &r.HasMoreLies }},
 	{"repeat_page", "true or false", "sap: every page ends with a link to itself", func(r *Rule) any { return &r.RepeatPage }},
 	{"foreign_page", "true or false", "maersk: the next page is said to be at another host", func(r *Rule) any { return &r.ForeignPage }},
-	{"expire_tokens", "true or false", "dataverse: the tokens of change tracking are unknown, as after seven days; sap: the CSRF token has expired", func(r *Rule) any { return &r.ExpireTokens }},
+	{"expire_tokens", "true or false", "dataverse, graph: the tokens of change tracking are unknown, as after their days; sap: the CSRF token has expired", func(r *Rule) any { return &r.ExpireTokens }},
 	{"truncate", "the logical name of a table, or *; with a length behind it, as in account/20", "dataverse: texts that are too long for their column, or longer than this, are cut and not refused", func(r *Rule) any { return &r.Truncate }},
 	{"model", "one of " + strings.Join(Models, ", "), "model: answer wrongly: with other members than asked for, invented evidence or numbers, as a text in the rows tells it, with prose around the answer, not at all, half of it, an output short, as another version", func(r *Rule) any { return &r.Model }},
-	{"webhook", `an object such as {"duplicate": 5, "reorder": true, "drop": 0.1, "bad_signature": true}`, "dataverse, maersk: send each webhook so many times at once, out of order, or leave out this share of them; maersk: sign them wrongly", func(r *Rule) any { return &r.Webhook }},
+	{"document", "one of " + strings.Join(Documents, ", "), "graph: give the document another content while it is sent, send half of it wrong, heed no range, forget the upload", func(r *Rule) any { return &r.Document }},
+	{"webhook", `an object such as {"duplicate": 5, "reorder": true, "drop": 0.1, "bad_signature": true}`, "dataverse, graph, maersk: send each webhook so many times at once, out of order, or leave out this share of them; maersk: sign them wrongly", func(r *Rule) any { return &r.Webhook }},
 	{"method", "an HTTP method", "only calls with this method", func(r *Rule) any { return &r.Method }},
 	{"path", "some text", "only calls with this text in their path or query", func(r *Rule) any { return &r.Path }},
 	{"match", "some text", "only calls with this text in their path, query or body, for example a product's number", func(r *Rule) any { return &r.Match }},
@@ -108,13 +109,14 @@ func (r Rule) Validate() error {
 	check(r.Body == "" || slices.Contains([]string{Malformed, Truncated, Endless, HTML, Login}, r.Body),
 		"body: %q is none of malformed, truncated, endless, html, login", r.Body)
 	check(r.Model == "" || slices.Contains(Models, r.Model), "model: %q is none of %s", r.Model, strings.Join(Models, ", "))
+	check(r.Document == "" || slices.Contains(Documents, r.Document), "document: %q is none of %s", r.Document, strings.Join(Documents, ", "))
 	if w := r.Webhook; w != nil {
 		check(w.Duplicate >= 0 && w.Duplicate <= 100, "webhook.duplicate: %d is not between 0 and 100", w.Duplicate)
 		check(w.Drop >= 0 && w.Drop <= 1, "webhook.drop: %v is not between 0 and 1", w.Drop)
 		check(w.Duplicate > 0 || w.Reorder || w.Drop > 0 || w.BadSignature, "webhook does nothing: give duplicate, reorder, drop or bad_signature")
 	}
-	check(r.Status != 0 || r.LatencyMS != 0 || r.DropAfterCommit || r.HasMoreLies || r.RepeatPage || r.ForeignPage || r.Body != "" || r.ExpireTokens || r.Truncate != "" || r.Model != "" || r.Webhook != nil,
-		"the fault does nothing: give status, latency_ms, drop_after_commit, has_more_lies, repeat_page, foreign_page, body, expire_tokens, model or webhook")
+	check(r.Status != 0 || r.LatencyMS != 0 || r.DropAfterCommit || r.HasMoreLies || r.RepeatPage || r.ForeignPage || r.Body != "" || r.ExpireTokens || r.Truncate != "" || r.Model != "" || r.Document != "" || r.Webhook != nil,
+		"the fault does nothing: give status, latency_ms, drop_after_commit, has_more_lies, repeat_page, foreign_page, body, expire_tokens, model, document or webhook")
 	if len(all) == 0 {
 		return nil
 	}

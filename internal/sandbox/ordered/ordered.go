@@ -42,6 +42,17 @@ func (o *Object) Set(name string, value any) *Object {
 	return o
 }
 
+// Only is the object with those members of which keep says so.
+func (o *Object) Only(keep func(name string) bool) *Object {
+	out := New()
+	for _, m := range o.members {
+		if keep(m.name) {
+			out.members = append(out.members, m)
+		}
+	}
+	return out
+}
+
 // Len is the number of members.
 func (o *Object) Len() int { return len(o.members) }
 

@@ -35,7 +35,7 @@ var Calls = storage.NewTable(storage.Table{
 
 type (
 	// Entry is one call. Status is what was, or would have been, sent; Fault names
-	// what was done to the answer on purpose: "status", "drop", "body", "has_more", "repeat", "foreign", "truncate", "model", "latency".
+	// what was done to the answer on purpose: "status", "drop", "body", "has_more", "repeat", "foreign", "truncate", "model", "document", "latency".
 	Entry struct {
 		System     string    `json:"-"`
 		N          int64     `json:"n"`
