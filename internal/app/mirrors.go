@@ -66,8 +66,8 @@ func (m *mirrors) place(plan *flow.Plan) replica.Place {
 	return replica.Place{Flow: plan.Flow, Region: m.region, Sync: plan.Sync}
 }
 
-// Export gathers what changes in our region, and removes from the border what all others
-// have.
+// Export gathers what changes in our region, removes from the border what all others have,
+// and tells others who compare what we know.
 func (m *mirrors) Export(ctx context.Context, plan *flow.Plan, in contract.SyncInput, until time.Time, held func() error) (contract.SyncCounts, error) {
 	s, err := m.side(ctx, plan, in, held)
 	if err != nil {
@@ -76,6 +76,7 @@ func (m *mirrors) Export(ctx context.Context, plan *flow.Plan, in contract.SyncI
 	pruning, stop := context.WithCancel(ctx)
 	var pruned sync.WaitGroup
 	pruned.Go(func() { m.prune(pruning, plan.Flow) })
+	pruned.Go(func() { s.Publish(pruning, m.border) })
 	s.Told = m.told(ctx, plan, replica.PartExport, "")
 	done := s.Export(ctx, until)
 	stop()
@@ -176,7 +177,7 @@ func counted(c mirror.Counts) contract.SyncCounts {
 	return out
 }
 
-// Compare compares our system with what the regions agree on, as often as the flow says.
+// Compare compares our system and the other regions with what we know, as often as the flow says.
 func (m *mirrors) Compare(ctx context.Context, plan *flow.Plan, in contract.SyncInput, until time.Time, held func() error) (contract.SyncCounts, error) {
 	s, err := m.side(ctx, plan, in, held)
 	if err != nil {
@@ -203,20 +204,52 @@ func (m *mirrors) Compare(ctx context.Context, plan *flow.Plan, in contract.Sync
 		if !time.Now().Before(until) {
 			return done, nil
 		}
-		found, err := s.Compare(ctx)
-		trouble := map[string]*fault.Fault{}
-		if err != nil && ctx.Err() == nil {
-			trouble["all tables"] = fault.Of(err)
+		found, err := m.compare(ctx, plan, s)
+		if err != nil {
+			return done, err
 		}
-		_ = m.replica.Report(ctx, s.Place, replica.PartCompare, "", trouble) // told again the next time
 		for _, c := range found {
 			done.Changes += c.Records
 			done.Outcomes["drift"] += c.Drift
 			done.Outcomes["repaired"] += c.Repaired
 		}
 		done.Batches++
-		done.Trouble = trouble
 	}
+}
+
+// compare compares our system, and each other region, with what we know. What one of them
+// suffers from is kept with its name, and keeps none from the others.
+func (m *mirrors) compare(ctx context.Context, plan *flow.Plan, s *mirror.Side) ([]flow.SyncCompared, error) {
+	all, trouble, err := s.Compare(ctx)
+	if err != nil {
+		return all, err
+	}
+	_ = m.replica.Report(ctx, s.Place, replica.PartCompare, "", trouble) // told again the next time
+	peers := map[string]mirror.Comparable{}
+	for _, r := range plan.Sync.Regions {
+		if r.Name == m.region {
+			continue
+		}
+		var found []flow.SyncCompared
+		peer, err := m.peer(ctx, plan, r.Name)
+		if err == nil {
+			peers[r.Name] = peer
+			found, trouble, err = s.CompareWith(ctx, r.Name, peer, m.border)
+		}
+		if ctx.Err() != nil {
+			return all, ctx.Err()
+		}
+		if err != nil {
+			trouble = map[string]*fault.Fault{"all tables": fault.Of(err)}
+		}
+		_ = m.replica.Report(ctx, s.Place, replica.PartCompare, r.Name, trouble) // as above
+		all = append(all, found...)
+	}
+	// Whoever is away may not know of a deletion yet: its values are erased the next time.
+	if _, err := s.Erase(ctx, peers, m.border); ctx.Err() != nil {
+		return all, err
+	}
+	return all, nil
 }
 
 // compareLate is how long a region that was just started is left alone before its system

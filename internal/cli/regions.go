@@ -78,6 +78,10 @@ func printStanding(c *cli.Command, s flow.SyncStanding) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.From, l.To, l.Table, l.Rows, since(l.Since), since(l.Seen), note)
 	}
 	_ = t.Flush()
+	for _, r := range s.Reconciled {
+		fmt.Fprintf(w, "compared %s with %s %s: %d records, %d under way, %d held, %d pending; %d changed, %d missing, %d added, %d repaired\n",
+			r.Table, cmp.Or(r.Peer, "our system"), since(r.At), r.Records, r.InFlight, r.Held, r.Pending, r.Changed, r.Missing, r.Added, r.Repaired)
+	}
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "held: %s, by %s: %s\n", cmp.Or(p.Table, "what comes from "+p.Peer), plain(p.By), plain(p.Why))
 	}

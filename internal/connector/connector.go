@@ -129,10 +129,13 @@ type (
 
 	// Result is the outcome of one row of a write; Err is nil or a *fault.Fault. Version, of
 	// a write by version that took effect, orders the states of the row as those of Tail and
-	// Changes do: a change before the write has none greater, one after it has. 0: not known.
+	// Changes do: a change before the write has none greater, one after it has. 0: not known. Kept is what the system
+	// holds now of a row that it took otherwise than it was given, "connector.truncated"; nil:
+	// it left the row as it was.
 	Result struct {
 		Err     error
 		Version int64
+		Kept    Row
 	}
 
 	// PageReader reads rows page by page; token is empty for the first page, then

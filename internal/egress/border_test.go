@@ -56,6 +56,9 @@ func TestAPeerReadsItsColumnsAndNothingElse(t *testing.T) {
 		`select flow, "table", batch, key, rows, bytes, made_at, oldest from egress.batch`,
 		`select egress.acknowledge('account-sync', 'account', 0)`,
 		`select egress.acknowledged('account-sync', 'account')`,
+		`select egress.ask('account-sync', 'account')`,
+		`select * from egress.answer('account-sync', 'account')`,
+		`select * from egress.digests('account-sync', 'account', null)`,
 	} {
 		_, err := fr.Exec(ctx, sql)
 		require.NoError(t, err, sql)
@@ -93,6 +96,9 @@ func TestAPeerReadsItsColumnsAndNothingElse(t *testing.T) {
 		{`update egress.batch set rows = 0`, denied},
 		{`delete from egress.batch`, denied},
 		{`update egress.acknowledged set batch = 0`, denied},
+		{`select * from egress.digest`, denied},
+		{`select * from egress.published`, denied},
+		{`update egress.published set columns = '{}'`, denied},
 		{`alter table ` + account + ` add column x text`, denied},
 		{`drop table ` + account, denied},
 		{`create index on ` + account + ` (name)`, denied},
@@ -287,7 +293,8 @@ func TestARoleHasExactlyTheseRights(t *testing.T) {
 		require.NoError(t, err)
 		objects, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err)
-		want := []string{"database " + b.databaseName(), "function egress.acknowledge(text,text,bigint)", "function egress.acknowledged(text,text)", "schema egress", "table egress.batch"}
+		want := []string{"database " + b.databaseName(), "function egress.acknowledge(text,text,bigint)", "function egress.acknowledged(text,text)",
+			"function egress.answer(text,text)", "function egress.ask(text,text)", "function egress.digests(text,text,integer[])", "schema egress", "table egress.batch"}
 		columns := map[string]string{}
 		for _, table := range []string{"account", "contact"} {
 			want = append(want, "table "+b.relation(table))

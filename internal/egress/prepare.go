@@ -293,7 +293,7 @@ func forget(ctx context.Context, tx pgx.Tx, flowName, table string) error {
 	if _, err := tx.Exec(ctx, `drop table if exists `+qualified(relationOf(flowName, table))); err != nil {
 		return err
 	}
-	for _, of := range []string{"batch", "acknowledged", "border"} {
+	for _, of := range []string{"batch", "acknowledged", "published", "digest", "border"} {
 		if _, err := tx.Exec(ctx, `delete from egress.`+of+` where flow = $1 and "table" = $2`, flowName, table); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ type (
 		Held    int64         `json:"held"`  // conflicts that wait for a person
 		Pauses  []SyncPause   `json:"pauses"`
 		Trouble []SyncTrouble `json:"trouble"`
-		// Reconciled is the last comparison with each other region.
+		// Reconciled is the last comparison of each table with our system and each other region.
 		Reconciled []SyncCompared `json:"reconciled"`
 	}
 
@@ -64,16 +64,21 @@ type (
 		Last  time.Time `json:"last"`
 	}
 
-	// SyncCompared is a comparison of a table with another region.
+	// SyncCompared is a comparison of what we know of a table with our own system, or, where
+	// Peer is named, with what another region knows.
 	SyncCompared struct {
 		Peer     string    `json:"peer"`
 		Table    string    `json:"table"`
 		At       time.Time `json:"at"`
-		Records  int64     `json:"records"` // that were compared
-		InFlight int64     `json:"in_flight"`
-		Held     int64     `json:"held"`
-		Drift    int64     `json:"drift"` // that somebody changed behind our back
-		Repaired int64     `json:"repaired"`
+		Records  int64     `json:"records"`   // that were compared
+		InFlight int64     `json:"in_flight"` // under way from one to the other
+		Held     int64     `json:"held"`      // a person decides
+		Pending  int64     `json:"pending"`   // refused or cut by our system, waiting there, or stopped by somebody
+		Drift    int64     `json:"drift"`     // what nothing explains: the sum of the next three
+		Changed  int64     `json:"changed"`   // there with other values
+		Missing  int64     `json:"missing"`   // not there
+		Added    int64     `json:"added"`     // there, and unknown to us
+		Repaired int64     `json:"repaired"`  // written, or told, again
 	}
 
 	// SyncConflict is a value that two regions wrote without knowing of each other.

@@ -109,3 +109,37 @@ func took(b *testing.B, do func()) time.Duration {
 	do()
 	return time.Since(began)
 }
+
+// How many records a second a region compares with its own system, and makes digests of
+// for another region.
+func BenchmarkComparing(b *testing.B) {
+	n := *benchRows
+	w := newWorld(b, sharing(), "de", "fr")
+	w.run("de", fmt.Sprintf(`insert into account select 'A' || n, 'Account ' || n, '+49 ' || n, n / 8.0, 'x' from generate_series(1, %d) n`, n))
+	w.work("de")
+	de := w.regions["de"]
+	require.Eventually(b, func() bool {
+		states, err := de.replica.Status(b.Context(), de.side.Place)
+		require.NoError(b, err)
+		return states[0].Records == int64(n) && !states[0].Loading
+	}, 10*time.Minute, 100*time.Millisecond)
+	var compared, digests time.Duration
+	rounds := 0
+	for b.Loop() {
+		rounds++
+		compared += took(b, func() {
+			found, trouble, err := de.side.Compare(b.Context())
+			require.NoError(b, err)
+			require.Empty(b, trouble)
+			require.EqualValues(b, n, found[0].Records)
+			require.Zero(b, found[0].Drift)
+		})
+		digests += took(b, func() {
+			parts, err := de.replica.Digests(b.Context(), de.side.Place, "account", n/1000+1)
+			require.NoError(b, err)
+			require.Len(b, parts, n/1000+1)
+		})
+	}
+	b.ReportMetric(float64(rounds*n)/compared.Seconds(), "compared-rows/s")
+	b.ReportMetric(float64(rounds*n)/digests.Seconds(), "digest-rows/s")
+}

@@ -156,6 +156,7 @@ func (w *world) work(names ...string) {
 			r.done[what] = counts
 		}
 		r.working.Go(func() { keep("export", r.side.Export(ctx, end)) })
+		r.working.Go(func() { r.side.Publish(ctx, r.border) })
 		for from, peer := range r.peers {
 			r.working.Go(func() { keep("import from "+from, r.side.Import(ctx, from, peer, end)) })
 		}

@@ -36,7 +36,8 @@ type (
 )
 
 const (
-	expired = "connector.cursor_expired"
+	expired   = "connector.cursor_expired"
+	truncated = "sync.truncated"
 	// idle is how long a stream is waited for, and beats how often the replica learns that
 	// nothing happened.
 	idle = time.Second
@@ -85,21 +86,24 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	default:
 		return s.lacks("tell of changes")
 	}
-	if err != nil && fault.Of(err).Code == expired { // it also ends well, with its time
-		return f.restart(ctx)
+	if err == nil {
+		return nil // its time is over
+	}
+	if code := fault.Of(err).Code; code == expired || code == truncated {
+		return f.restart(ctx, code == truncated)
 	}
 	return err
 }
 
 // restart forgets the place in the source: everything is read again, and what we know and
 // it no longer has was deleted meanwhile.
-func (f *follower) restart(ctx context.Context) error {
+func (f *follower) restart(ctx context.Context, emptied bool) error {
 	if system, ok := f.System.(tailing); ok {
 		if err := system.DropFeed(ctx, f.feed().Name); err != nil {
 			return err
 		}
 	}
-	next := f.next("", kept(load{Again: true, Of: f.telling(), Since: f.reading.Observed}))
+	next := f.next("", kept(load{Again: true, Emptied: emptied, Of: f.telling(), Since: f.reading.Observed}))
 	if err := f.Replica.Rewind(ctx, f.Place, f.reading, next); err != nil {
 		return fmt.Errorf("beginning to read %s anew: %w", f.table.Name, err)
 	}
@@ -224,7 +228,7 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 			rest = kept(now)
 		} else {
 			if now.Again {
-				if err := f.gone(ctx); err != nil {
+				if err := f.gone(ctx, now.Emptied); err != nil {
 					return err
 				}
 			}
@@ -260,7 +264,7 @@ func (f *follower) commits(ctx context.Context, system tailing, stream connector
 	rows := make([]seen, 0, len(got.Changes))
 	for _, c := range got.Changes {
 		if c.Op == "truncate" {
-			return "", fault.New(fault.Conflict, expired, "the table was truncated: it is read anew", nil)
+			return "", fault.New(fault.Conflict, truncated, "the table was truncated: it is read anew", nil)
 		}
 		if len(c.Missing) > 0 {
 			if err := f.fill(ctx, system, c); err != nil {
@@ -352,7 +356,7 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 		next := f.next(page.Cursor, p.Load)
 		if !page.More && first {
 			if now.Again {
-				if err := f.gone(ctx); err != nil {
+				if err := f.gone(ctx, now.Emptied); err != nil {
 					return err
 				}
 			}

@@ -26,6 +26,8 @@ type (
 		After connector.Row `json:"after,omitempty"` // key that was read last
 		// Again: the source lost its place, so records that we know may be gone from it.
 		Again bool `json:"again,omitempty"`
+		// Emptied: it told that all of them were removed.
+		Emptied bool `json:"emptied,omitempty"`
 		// Of are the columns whose values are read; nil: all that are allowed.
 		Of []string `json:"of,omitempty"`
 		// Since is when the source was followed last, before it lost its place: what is read

@@ -41,8 +41,9 @@ func (w *writer) named(ctx context.Context, written []*plan) error {
 }
 
 // results settles what was sent. What nobody has an answer of stays pending, and is read
-// before it is sent again.
-func (w *writer) results(due []*plan, results []connector.Result, err error) error {
+// before it is sent again. A value that the system keeps in another way than it was given is
+// what it holds from now on, and nobody's edit.
+func (w *writer) results(ctx context.Context, due []*plan, results []connector.Result, err error) error {
 	if err != nil {
 		if f := fault.Of(err); f.Class == fault.Unavailable || f.Class == fault.InDoubt || f.Class == fault.Throttled || f.Class == fault.Unauthorized {
 			return err
@@ -53,9 +54,17 @@ func (w *writer) results(due []*plan, results []connector.Result, err error) err
 		if one == nil {
 			one = results[i].Err
 		}
-		if p.settled = outcome(one); one == nil {
+		if p.settled = outcome(one); err == nil {
 			p.settled.Version = results[i].Version
 		}
+		if err != nil || results[i].Kept == nil {
+			continue
+		}
+		kept, wrong := w.observed(ctx, []seen{{row: results[i].Kept}}, 0)
+		if wrong != nil {
+			return wrong
+		}
+		p.settled.Kept = kept[0].Values
 	}
 	return nil
 }

@@ -418,7 +418,7 @@ func (w *writer) remove(ctx context.Context, plans []*plan) error {
 		return nil
 	}
 	results, err := w.system.DeleteAt(ctx, d, versions)
-	return w.results(due, results, err)
+	return w.results(ctx, due, results, err)
 }
 
 // upsert writes records, those with the same columns together. A record whose key changes
@@ -461,7 +461,7 @@ func (w *writer) upsert(ctx context.Context, plans []*plan) error {
 			u.Rows, versions = append(u.Rows, p.row), append(versions, p.version)
 		}
 		results, err := w.system.UpsertAt(ctx, u, versions)
-		if err := w.results(due, results, err); err != nil {
+		if err := w.results(ctx, due, results, err); err != nil {
 			return err
 		}
 		if err := w.named(ctx, due); err != nil {
@@ -477,10 +477,10 @@ func (w *writer) rekey(ctx context.Context, p *plan) error {
 	p.complete()
 	u := connector.Upsert{Table: w.table.Name, Key: w.table.Key, Rows: []connector.Row{p.row}, Held: w.held, Origin: w.origin()}
 	results, err := w.system.UpsertAt(ctx, u, []string{""})
-	if err := w.results([]*plan{p}, results, err); err != nil || p.settled.Outcome != flow.SyncApplied {
+	if err := w.results(ctx, []*plan{p}, results, err); err != nil || p.settled.Outcome != flow.SyncApplied {
 		return err
 	}
 	d := connector.Delete{Table: w.table.Name, Key: w.table.Key, Keys: []connector.Row{p.key}, Held: w.held, Origin: w.origin()}
 	results, err = w.system.DeleteAt(ctx, d, []string{p.version})
-	return w.results([]*plan{p}, results, err)
+	return w.results(ctx, []*plan{p}, results, err)
 }

@@ -63,6 +63,12 @@ func (a *algebra) merge(r *record, i int, theirs flow.SyncCell) (verdict, *clash
 	ours := r.cells[i]
 	rule := a.rules[i]
 	if ours.Value == nil {
+		if erased := ours.Version; !covers(theirs.Version.Seen, erased.Seen) {
+			if later(theirs.Version, erased) < 0 {
+				return knew, nil // older than what was there before it was deleted
+			}
+			theirs.Version.Seen = join(theirs.Version.Seen, erased.Seen)
+		}
 		r.cells[i] = theirs
 		return newer, nil
 	}

@@ -214,9 +214,9 @@ func (p *place) told(number string) []string {
 	return out
 }
 
-func (p *place) digests() []Bucket {
+func (p *place) digests() []Part {
 	p.Helper()
-	d, err := p.replica.Digests(p.Context(), p.Place, "account", nil, 16)
+	d, err := p.replica.Digests(p.Context(), p.Place, "account", 16)
 	require.NoError(p, err)
 	return d
 }

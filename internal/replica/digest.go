@@ -1,107 +1,138 @@
 package replica
 
 import (
+	"cmp"
 	"context"
-	"math/big"
+	"encoding/binary"
+	"hash/fnv"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 )
 
-// Digests and buckets are computed by MD5, which every PostgreSQL computes alike; nobody
-// chooses the values to deceive it. The digest of a bucket is the sum of those of its
-// records, so that their order does not matter.
+// Digests of records are computed by MD5, which every PostgreSQL computes alike; nobody
+// chooses the values to deceive it.
 const (
-	bucketOf = `('x' || substr(md5(uid), 1, 8))::bit(32)::bigint % $3`
 	digestOf = `('x' || substr(md5(coalesce(key, uid) || E'\x1e' || said), 1, 15))::bit(60)::bigint`
-	// said are the chosen values of a record, from wherever its layout has them.
-	said = `case when $4::int[] is null then cells else array_to_string(array(
-		select coalesce((string_to_array(cells, E'\x1f'))[p], '') from unnest($4::int[]) with ordinality as u (p, n) order by n), E'\x1f') end`
+	// said are the values of a record that may cross, from wherever its layout has them.
+	said = `case when $3::int[] is null then cells else array_to_string(array(
+		select coalesce((string_to_array(cells, E'\x1f'))[p], '') from unnest($3::int[]) with ordinality as u (p, n) order by n), E'\x1f') end`
+	// entrySize are the bytes of an entry: its name and its digest.
+	entrySize = 16
 )
 
-// Digests gives the digests of a table in so many buckets, without the empty ones: regions
-// that know the same living records have the same. Columns restrict them; nil: all of the plan.
-func (r *Replica) Digests(ctx context.Context, p Place, table string, columns []string, buckets int) ([]Bucket, error) {
-	sums := map[int]*big.Int{}
-	rows := map[int]int64{}
-	err := r.each(ctx, p, table, columns, func(tx pgx.Tx, id, layout int32, places []int32) error {
-		found, err := tx.Query(ctx, `
-			select bucket, count(*), sum(digest)::text from (
-				select (`+bucketOf+`)::int as bucket, `+digestOf+` as digest
-				from (select uid, key, `+said+` as said from replica_record where tbl = $1 and layout = $2 and not dead) as r) as d group by bucket`,
-			id, layout, buckets, places)
+// NameOf is what stands for a record, by its first key, among the entries of all regions.
+func NameOf(uid string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(uid)) // it cannot fail
+	return h.Sum64()
+}
+
+// Digests gives the digests of a table in so many parts, the empty ones too: regions that
+// know the same records have the same. They are of the columns of the plan.
+func (r *Replica) Digests(ctx context.Context, p Place, table string, parts int) ([]Part, error) {
+	out := make([]Part, parts)
+	for n := range out {
+		out[n].N = n
+	}
+	type entry struct {
+		name   uint64
+		digest int64
+	}
+	all := make([][]entry, parts)
+	err := r.each(ctx, p, table, func(tx pgx.Tx, id, layout int32, places []int32) error {
+		rows, err := tx.Query(ctx, `
+			select uid, case when dead then 0 else `+digestOf+` end from (
+				select uid, key, dead, `+said+` as said from replica_record where tbl = $1 and layout = $2) as r`, id, layout, places)
 		if err != nil {
 			return err
 		}
-		var n int
-		var count int64
-		var text string
-		_, err = pgx.ForEachRow(found, []any{&n, &count, &text}, func() error {
-			sum, ok := new(big.Int).SetString(text, 10)
-			if !ok {
-				return broken("a digest")
+		var uid string
+		var digest int64
+		_, err = pgx.ForEachRow(rows, []any{&uid, &digest}, func() error {
+			name := NameOf(uid)
+			n := int(name % uint64(parts))
+			if all[n] = append(all[n], entry{name, digest}); digest != 0 {
+				out[n].Rows, out[n].Digest = out[n].Rows+1, out[n].Digest+digest
 			}
-			if sums[n] != nil {
-				sum.Add(sum, sums[n])
-			}
-			sums[n], rows[n] = sum, rows[n]+count
 			return nil
 		})
 		return err
 	})
-	if err != nil {
-		return nil, err
+	for n, list := range all {
+		slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+		for _, e := range list {
+			out[n].Entries = binary.BigEndian.AppendUint64(out[n].Entries, e.name)
+			out[n].Entries = binary.BigEndian.AppendUint64(out[n].Entries, uint64(e.digest))
+		}
 	}
-	out := make([]Bucket, 0, len(sums))
-	for n, sum := range sums { // sorted below
-		out = append(out, Bucket{N: n, Rows: rows[n], Digest: sum.Text(16)})
-	}
-	slices.SortFunc(out, func(a, b Bucket) int { return a.N - b.N })
-	return out, nil
+	return out, err
 }
 
-// Entries lists the records of one bucket, deleted ones included, by reference.
-func (r *Replica) Entries(ctx context.Context, p Place, table string, columns []string, buckets, n int) ([]Entry, error) {
+// EntriesOf reads the entries of a part of any region; false: they are none.
+func EntriesOf(b []byte) (map[uint64]int64, bool) {
+	out := make(map[uint64]int64, len(b)/entrySize)
+	for ; len(b) >= entrySize; b = b[entrySize:] {
+		out[binary.BigEndian.Uint64(b)] = int64(binary.BigEndian.Uint64(b[8:]))
+	}
+	return out, len(b) == 0
+}
+
+// Entries lists the records that are in some of so many parts, deleted ones included.
+func (r *Replica) Entries(ctx context.Context, p Place, table string, parts int, some []int) ([]Entry, error) {
+	wanted := make(map[int]bool, len(some))
+	for _, n := range some {
+		wanted[n] = true
+	}
 	var out []Entry
-	err := r.each(ctx, p, table, columns, func(tx pgx.Tx, id, layout int32, places []int32) error {
-		found, err := tx.Query(ctx, `
-			select r.uid, coalesce(r.key, r.uid), to_hex(`+digestOf+`), r.dead, w.uid is not null, coalesce(w.outcome, '')
-			from (select uid, key, dead, `+said+` as said from replica_record where tbl = $1 and layout = $2 and `+bucketOf+` = $5) as r
-			left join (select uid, outcome from replica_pending where tbl = $1) as w using (uid)`, id, layout, buckets, places, n)
+	err := r.each(ctx, p, table, func(tx pgx.Tx, id, layout int32, places []int32) error {
+		// Digests are made for the records of the parts alone: it is only here that which
+		// those are is known.
+		rows, err := tx.Query(ctx, `select uid from replica_record where tbl = $1 and layout = $2`, id, layout)
 		if err != nil {
 			return err
 		}
-		var uid, key string
+		var uid string
+		var uids []string
+		if _, err := pgx.ForEachRow(rows, []any{&uid}, func() error {
+			if wanted[int(NameOf(uid)%uint64(parts))] {
+				uids = append(uids, uid)
+			}
+			return nil
+		}); err != nil || len(uids) == 0 {
+			return err
+		}
+		rows, err = tx.Query(ctx, `
+			select uid, case when dead then 0 else `+digestOf+` end, held from (
+				select r.uid, r.key, r.dead, `+said+` as said, exists (select from replica_conflict c where c.tbl = $1 and c.uid = r.uid and c.decided_at is null) as held
+				from replica_record r where r.tbl = $1 and r.layout = $2 and r.uid = any($4)) as r`, id, layout, places, uids)
+		if err != nil {
+			return err
+		}
 		var e Entry
-		_, err = pgx.ForEachRow(found, []any{&uid, &key, &e.Digest, &e.Deleted, &e.Open, (*string)(&e.Outcome)}, func() error {
-			e.Ref, e.Key = refOf(uid), splitKey(key)
+		_, err = pgx.ForEachRow(rows, []any{&e.UID, &e.Digest, &e.Held}, func() error {
+			e.Name = NameOf(e.UID)
 			out = append(out, e)
 			return nil
 		})
 		return err
 	})
-	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
 	return out, err
 }
 
 // each calls fn for each layout of a table, with the places (from 1; 0: none) of the
-// columns; nil: the values are kept in just that form.
-func (r *Replica) each(ctx context.Context, p Place, table string, columns []string, fn func(tx pgx.Tx, id, layout int32, places []int32) error) error {
+// columns of the plan; nil: the values are kept in just that form.
+func (r *Replica) each(ctx context.Context, p Place, table string, fn func(tx pgx.Tx, id, layout int32, places []int32) error) error {
 	shape, err := tableOf(p, table)
 	if err != nil {
 		return err
 	}
-	of := make([]string, 0, len(shape.Columns))
-	for _, c := range shape.Columns {
-		if columns == nil || slices.Contains(columns, c.Name) {
-			of = append(of, c.Name)
-		}
-	}
-	if columns != nil && len(of) != len(columns) {
-		return fault.NotFoundf(CodeTable, "table %s has no such column that may cross", table)
+	of := make([]string, len(shape.Columns))
+	for i, c := range shape.Columns {
+		of[i] = c.Name
 	}
 	return r.store.Long(ctx, longest, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
@@ -131,4 +162,161 @@ func (r *Replica) each(ctx context.Context, p Place, table string, columns []str
 		}
 		return nil
 	})
+}
+
+// Known tells what our system should hold of the records that it has under some keys, in
+// their order; nil: nothing is known of one.
+func (r *Replica) Known(ctx context.Context, p Place, table string, keys [][]string) ([]*Known, error) {
+	out := make([]*Known, len(keys))
+	uids := make([]string, len(keys))
+	for i, key := range keys {
+		uids[i] = joinKey(key)
+	}
+	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
+		s, err := t.take(ctx, tx, uids, []string{})
+		if err != nil {
+			return err
+		}
+		refused := map[string]bool{}
+		if t.refuses {
+			rows, err := tx.Query(ctx, `select key from replica_refused where tbl = $1 and key = any($2)`, t.id, uids)
+			if err != nil {
+				return err
+			}
+			var key string
+			if _, err := pgx.ForEachRow(rows, []any{&key}, func() error { refused[key] = true; return nil }); err != nil {
+				return err
+			}
+		}
+		for i, uid := range uids {
+			if out[i] = s.known(uid); refused[uid] {
+				if out[i] == nil {
+					out[i] = &Known{Key: keys[i]}
+				}
+				out[i].Refused = true
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// known is the record that our system has under a key; where it has none, one that it should
+// have, and else one that was deleted.
+func (s *shelf) known(key string) *Known {
+	var of *record
+	rank := func(r *record) int {
+		switch {
+		case !r.absent() && joinKey(r.own()) == key:
+			return 3
+		case r.alive() && joinKey(r.key) == key:
+			return 2
+		case !r.alive():
+			return 1
+		}
+		return 0
+	}
+	for _, r := range s.under(key) {
+		if rank(r) > 0 && (of == nil || rank(r) > rank(of)) {
+			of = r
+		}
+	}
+	if of == nil {
+		return nil
+	}
+	k := &Known{Key: of.own(), Values: of.cells, Deleted: !of.alive(), Open: of.waits}
+	if of.gone != nil {
+		k.Gone = time.UnixMicro(of.gone.Stamp)
+	}
+	return k
+}
+
+// Settled lists, by their first keys, the keys of living records that our system should hold
+// as they are known: at most so many after the last one that was given. An empty last: that
+// was all.
+func (r *Replica) Settled(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
+	if _, err := tableOf(p, table); err != nil {
+		return nil, "", err
+	}
+	err = r.store.Tx(ctx, func(tx pgx.Tx) error {
+		keys, last = nil, ""
+		// In the order of the index, whatever the planner makes of it.
+		if _, err := tx.Exec(ctx, `select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
+			return err
+		}
+		id, err := idOf(ctx, tx, p, table)
+		if err != nil || id == 0 {
+			return err
+		}
+		rows, err := tx.Query(ctx, `
+			select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
+			from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`, id, after, most)
+		if err != nil {
+			return err
+		}
+		var uid, key string
+		var is bool
+		n := 0
+		if _, err = pgx.ForEachRow(rows, []any{&uid, &key, &is}, func() error {
+			if n++; is {
+				keys = append(keys, splitKey(key))
+			}
+			return nil
+		}); n == most {
+			last = uid
+		}
+		return err
+	})
+	return keys, last, err
+}
+
+// Resend tells the other regions all that is known of records, by their first keys, as it
+// is: each writing with its version, so that whoever knows as much, or more, is told nothing
+// new. It gives how many records that were.
+func (r *Replica) Resend(ctx context.Context, p Place, table string, uids []string) (n int64, err error) {
+	err = r.store.Tx(ctx, func(tx pgx.Tx) error {
+		t, err := r.open(ctx, tx, p, table)
+		if err != nil {
+			return err
+		}
+		s, err := t.take(ctx, tx, uids, []string{})
+		if err != nil {
+			return err
+		}
+		var deltas []flow.Delta
+		n = 0
+		for _, uid := range uids {
+			if rec := s.byUID[uid]; rec != nil {
+				deltas = append(deltas, rec.whole()...)
+				n++
+			}
+		}
+		if len(deltas) == 0 {
+			return nil
+		}
+		return r.outbox.Put(ctx, tx, p.Flow, t.flow, deltas)
+	})
+	return n, err
+}
+
+// whole is all that is known of a record: what the registers have and, of what is held, one
+// writing more at a time.
+func (r *record) whole() []flow.Delta {
+	d := flow.Delta{Key: r.key, Cells: slices.Clone(r.cells), Gone: r.gone, Moved: r.moved}
+	if d.Moved != nil || joinKey(d.Key) != r.uid {
+		d.Was = splitKey(r.uid)
+	}
+	out := []flow.Delta{d}
+	for i := range r.cells {
+		for _, c := range r.rest[i] {
+			more := flow.Delta{Key: d.Key, Was: d.Was, Moved: d.Moved, Cells: make([]flow.SyncCell, len(r.cells))}
+			more.Cells[i] = c
+			out = append(out, more)
+		}
+	}
+	return out
 }

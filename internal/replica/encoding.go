@@ -28,6 +28,7 @@ type (
 	versions struct {
 		Of   map[string]string   `json:"v,omitempty"` // by place
 		Held map[string][]single `json:"h,omitempty"` // all writings but the latest
+		Gone map[string]string   `json:"g,omitempty"` // of values that were erased
 	}
 
 	// based is what our system holds where it is not what the registers say.
@@ -97,6 +98,12 @@ func registers(r *record) (cells, ver string, vers []byte, err error) {
 			b.WriteString(between)
 		}
 		if c.Value == nil {
+			if c.Version.Region != "" {
+				if more.Gone == nil {
+					more.Gone = map[string]string{}
+				}
+				more.Gone[strconv.Itoa(i)] = versionOf(c.Version)
+			}
 			continue
 		}
 		b.Write(c.Value)
@@ -123,7 +130,7 @@ func registers(r *record) (cells, ver string, vers []byte, err error) {
 	if first.Region != "" {
 		ver = versionOf(first)
 	}
-	if more.Of != nil || more.Held != nil {
+	if more.Of != nil || more.Held != nil || more.Gone != nil {
 		vers, err = json.Marshal(more)
 	}
 	return b.String(), ver, vers, err
@@ -192,6 +199,13 @@ func (k *kept) record(places []int, columns int) (*record, error) {
 		var part string
 		part, rest, _ = strings.Cut(rest, between)
 		i := places[place]
+		if text, erased := more.Gone[strconv.Itoa(place)]; erased && i >= 0 {
+			v, err := versionFrom(&text)
+			if err != nil {
+				return nil, err
+			}
+			r.cells[i].Version = *v
+		}
 		if part == "" || i < 0 {
 			continue
 		}

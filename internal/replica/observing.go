@@ -48,6 +48,7 @@ func (a *algebra) observe(r *record, o Observed, now int64) noticed {
 	if absent && !revived {
 		n.outcome = flow.SyncEcho // what was to be created, unless something differs
 	}
+	deleted := !r.alive()
 	known := slices.ContainsFunc(r.cells, func(c flow.SyncCell) bool { return c.Value != nil })
 	b := r.split()
 	for i, value := range o.Values {
@@ -75,6 +76,14 @@ func (a *algebra) observe(r *record, o Observed, now int64) noticed {
 	}
 	if !slices.Equal(o.Key, b.key) {
 		a.renamed(r, o, now, &n)
+	}
+	if deleted && !revived && r.out.cells != nil && r.alive() {
+		// It was deleted and is there again by one value: others may have erased the rest.
+		for i, c := range r.cells {
+			if r.out.cells[i].Value == nil {
+				r.out.cells[i] = c
+			}
+		}
 	}
 	if n.outcome != flow.SyncUnchanged {
 		r.seen++
@@ -167,6 +176,9 @@ func (a *algebra) wrote(r *record, i int, value []byte, o Observed, now int64, r
 // written again, that is everything.
 func (a *algebra) knowledge(r *record, i int, revived bool) flow.Version {
 	knew := r.base.cells[i].Version
+	if erased := r.cells[i]; erased.Value == nil {
+		knew.Stamp, knew.Seen = max(knew.Stamp, erased.Version.Stamp), join(knew.Seen, erased.Version.Seen)
+	}
 	if revived {
 		knew.Stamp = max(knew.Stamp, r.gone.Stamp)
 	}

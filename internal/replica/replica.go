@@ -71,6 +71,9 @@ type (
 		// Reread is a row that was read beside the changes, which tell what is newer. Of a
 		// record that is known it says what Fill says, unless that is all.
 		Reread bool
+		// Found is set, with Ours, where a comparison found what our system holds, and nobody
+		// told of it: it is no writing, and is written over, or removed.
+		Found bool
 	}
 
 	// Progress is how far a source was read; all parts are the caller's own. They
@@ -150,7 +153,8 @@ type (
 		// Retry is when a waiting order is due again; zero: soon.
 		Retry time.Duration
 		// Kept are the values that the target kept in place of those of Set, by column: of
-		// truncated, and of applied where the target writes values in another way.
+		// truncated, and of applied where the target writes values in another way. Truncated
+		// without Kept: the target left the record as it was.
 		Kept [][]byte
 	}
 )

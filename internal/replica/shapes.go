@@ -95,21 +95,31 @@ type (
 		uid string
 	}
 
-	// Bucket is the digest of a part of the living records of a table.
-	Bucket struct {
-		N      int
-		Rows   int64
-		Digest string
+	// Part is the digest of a part of the records of a table: of what regions that know the
+	// same have the same of.
+	Part struct {
+		N       int
+		Rows    int64 // that are there
+		Digest  int64 // of them; their order does not matter
+		Entries []byte
 	}
 
-	// Entry is one record of a bucket. Open: our target does not hold it as it should, and
-	// Outcome is what it waits for; "" to be written.
+	// Entry is one record of a part. Name stands for it, and Digest for what is known of it,
+	// 0 where it is deleted. Held: a person is to decide about it.
 	Entry struct {
-		Ref     string
+		Name   uint64
+		Digest int64
+		UID    string
+		Held   bool
+	}
+
+	// Known is what our system should hold of a record.
+	Known struct {
 		Key     []string
-		Digest  string
+		Values  []flow.SyncCell // by SyncTable.Columns
 		Deleted bool
-		Open    bool
-		Outcome flow.SyncOutcome
+		Gone    time.Time // when it was deleted, where it was
+		Open    bool      // our system does not hold it as it should, and that is known
+		Refused bool      // our system's record cannot be shared
 	}
 )

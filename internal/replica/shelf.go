@@ -83,7 +83,7 @@ func (s *shelf) observed(o Observed) (r *record, code string) {
 		}
 		return nil, CodeKeyMissing
 	}
-	if o.Ours {
+	if o.Ours && !o.Found {
 		return s.echoed(o), ""
 	}
 	key := joinKey(o.Key)

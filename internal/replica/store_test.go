@@ -323,7 +323,7 @@ func TestPausesStandUntilTheyEnd(t *testing.T) {
 	require.Equal(t, "fr", found[0].Peer)
 }
 
-func TestDigestsNameTheBucketOfADifference(t *testing.T) {
+func TestDigestsNameTheRecordOfADifference(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, "de", "fr")
 	de, fr := b.regions["de"], b.regions["fr"]
@@ -334,23 +334,24 @@ func TestDigestsNameTheBucketOfADifference(t *testing.T) {
 	require.Equal(t, de.digests(), fr.digests())
 	fr.account("C", "Acme SA", "1", "2")
 	ours, theirs := de.digests(), fr.digests()
-	require.Len(t, theirs, len(ours))
+	differ := 0
 	for i := range ours {
-		if ours[i] == theirs[i] {
+		if ours[i].Digest == theirs[i].Digest {
+			require.Equal(t, ours[i], theirs[i])
 			continue
 		}
-		a, err := de.replica.Entries(t.Context(), de.Place, "account", nil, 16, ours[i].N)
+		differ++
+		require.Equal(t, ours[i].Rows, theirs[i].Rows)
+		known, ok := EntriesOf(theirs[i].Entries)
+		require.True(t, ok)
+		entries, err := de.replica.Entries(t.Context(), de.Place, "account", 16, []int{i})
 		require.NoError(t, err)
-		c, err := fr.replica.Entries(t.Context(), fr.Place, "account", nil, 16, ours[i].N)
-		require.NoError(t, err)
-		require.Len(t, c, len(a))
-		for j := range a {
-			require.Equal(t, a[j].Ref == `"C"`, a[j].Digest != c[j].Digest)
+		require.Len(t, known, len(entries))
+		for _, e := range entries {
+			require.Equal(t, e.UID == `"C"`, e.Digest != known[e.Name])
 		}
 	}
-	some, err := de.replica.Digests(t.Context(), de.Place, "account", []string{"phone"}, 16)
-	require.NoError(t, err)
-	same, err := fr.replica.Digests(t.Context(), fr.Place, "account", []string{"phone"}, 16)
-	require.NoError(t, err)
-	require.Equal(t, some, same)
+	require.Equal(t, 1, differ)
+	_, ok := EntriesOf(make([]byte, 17))
+	require.False(t, ok)
 }

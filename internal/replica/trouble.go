@@ -60,23 +60,26 @@ func (r *Replica) Troubles(ctx context.Context, p Place) (out []flow.SyncTrouble
 func (r *Replica) Compared(ctx context.Context, p Place, c flow.SyncCompared) error {
 	return r.store.Tx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
-			insert into replica_compared (flow, peer, name, at, records, in_flight, held, drift, repaired) values ($1, $2, $3, now(), $4, $5, $6, $7, $8)
+			insert into replica_compared (flow, peer, name, at, records, in_flight, held, pending, drift, changed, missing, added, repaired)
+			values ($1, $2, $3, now(), $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			on conflict (flow, peer, name) do update set at = now(), records = excluded.records, in_flight = excluded.in_flight, held = excluded.held,
-				drift = excluded.drift, repaired = excluded.repaired`,
-			p.Flow, c.Peer, c.Table, c.Records, c.InFlight, c.Held, c.Drift, c.Repaired)
+				pending = excluded.pending, drift = excluded.drift, changed = excluded.changed, missing = excluded.missing, added = excluded.added,
+				repaired = excluded.repaired`,
+			p.Flow, c.Peer, c.Table, c.Records, c.InFlight, c.Held, c.Pending, c.Drift, c.Changed, c.Missing, c.Added, c.Repaired)
 		return err
 	})
 }
 
-// Comparisons lists the last comparison of each table with each region.
+// Comparisons lists the last comparison of each table with our system (Peer is empty) and each region.
 func (r *Replica) Comparisons(ctx context.Context, p Place) (out []flow.SyncCompared, err error) {
 	err = r.store.Read(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `select peer, name, at, records, in_flight, held, drift, repaired from replica_compared where flow = $1 order by peer, name`, p.Flow)
+		rows, err := c.Query(ctx, `
+			select peer, name, at, records, in_flight, held, pending, drift, changed, missing, added, repaired from replica_compared where flow = $1 order by peer, name`, p.Flow)
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c flow.SyncCompared, err error) {
-			err = row.Scan(&c.Peer, &c.Table, &c.At, &c.Records, &c.InFlight, &c.Held, &c.Drift, &c.Repaired)
+			err = row.Scan(&c.Peer, &c.Table, &c.At, &c.Records, &c.InFlight, &c.Held, &c.Pending, &c.Drift, &c.Changed, &c.Missing, &c.Added, &c.Repaired)
 			return c, err
 		})
 		return err

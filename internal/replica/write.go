@@ -218,7 +218,7 @@ func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts
 		case grouped, s.Outcome == flow.SyncApplied && s.plain() && s.Version == 0:
 			of[s.Order.uid] = s
 			uids, revs = append(uids, s.Order.uid), append(revs, s.Order.rev)
-		case s.Outcome == flow.SyncApplied || s.Outcome == flow.SyncTruncated:
+		case s.Outcome == flow.SyncApplied, s.Outcome == flow.SyncTruncated && s.Kept != nil:
 			slow = append(slow, s)
 		}
 	}

@@ -80,6 +80,8 @@ var grants = map[string]string{
 	"egress.border":       "select, update (last)",
 	"egress.batch":        "select, insert, delete",
 	"egress.acknowledged": "select",
+	"egress.published":    "select, update",
+	"egress.digest":       "select, insert, update, delete",
 }
 
 // ensureRole creates or updates the application role and its grants. It reports

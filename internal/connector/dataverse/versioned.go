@@ -294,6 +294,7 @@ func (c *conditional) kept(i int, body []byte) error {
 	row := pick(c.table, item, written)
 	for _, column := range written {
 		if !slices.Contains(c.key, column) && !same(c.table.Types[column], c.rows[i][column], row[column]) {
+			c.results[i].Kept = row
 			return fault.New(fault.Rejected, "connector.truncated",
 				c.v.config.Name+" keeps another value in column "+column+" of a row of "+c.table.Name+" than it was given", nil)
 		}

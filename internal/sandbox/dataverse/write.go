@@ -139,6 +139,14 @@ func (s *System) written(ctx context.Context, tx storage.Tx, r *request, t *Tabl
 	if r.Method == http.MethodPatch {
 		values.Del("$expand")
 	}
+	// A trigger on the table is what a plug-in is there: what it made of the row is shown.
+	kept, err := tx.Find(ctx, t.rows, storage.Query{Where: t.rows.Key(now)})
+	if err != nil {
+		return exchange.Answer{}, fmt.Errorf("reading what was written: %w", err)
+	}
+	if len(kept) == 1 {
+		now = kept[0]
+	}
 	return s.show(ctx, tx, r, t, now, status, values)
 }
 
