@@ -6,7 +6,7 @@
 // completed writes a second, Temporal's own count of actions, where the CPU time
 // went, memory. Then the way of an event, from its delivery to its mail, beside raw
 // inserts and a workflow per event; the same presses with separate processes, identical requests at
-// once, a consolidation beside the same rows in plain SQL, and one user's press behind another user's queue. `make bench` runs it;
+// once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
 //
 // It drives the built binary as a user does and imports nothing of Patchbay but
@@ -34,6 +34,7 @@ type options struct {
 	only    []string
 	clients []int
 	rows    []int
+	shared  int
 	rounds  int
 	lasting time.Duration
 	alone   bool
@@ -49,10 +50,11 @@ const (
 	splitSection     = "split"
 	identicalSection = "identical"
 	gatherSection    = "consolidate"
+	regionsSection   = "regions"
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, fairnessSection}
+var sections = []string{ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -63,6 +65,7 @@ func main() {
 	only := flag.String("only", strings.Join(sections, ","), "sections to run")
 	clients := flag.String("clients", "1,32,256", "numbers of clients that press at a time")
 	rows := flag.String("rows", "1000000", "rows of each source of a consolidation; several sizes one after the other")
+	flag.IntVar(&o.shared, "shared", 100_000, "rows that two regions share")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every contender once")
 	flag.DurationVar(&o.lasting, "lasting", 3*time.Second, "how long the clients of a round go on pressing")
 	flag.BoolVar(&o.alone, "alone", false, "under load, press patchbay without the bare workflow beside it")
@@ -73,8 +76,8 @@ func main() {
 	if o.only, o.clients, err = choices(*only, *clients); err == nil {
 		o.rows, err = numbers(*rows, 1<<30)
 	}
-	if err == nil && (o.rounds < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
-		err = errors.New("give at least one round, no arguments, and a profile only of what is built here")
+	if err == nil && (o.rounds < 1 || o.shared < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
+		err = errors.New("give at least one round and one shared row, no arguments, and a profile only of what is built here")
 	}
 	if err != nil {
 		finish("bench", err)
@@ -147,7 +150,7 @@ func run(ctx context.Context, o options) error {
 	apart := []struct {
 		name string
 		run  func(context.Context, *environment, options) error
-	}{{splitSection, split}, {identicalSection, identical}, {gatherSection, consolidate}, {fairnessSection, fairness}}
+	}{{splitSection, split}, {identicalSection, identical}, {gatherSection, consolidate}, {regionsSection, regions}, {fairnessSection, fairness}}
 	for _, section := range apart {
 		if !slices.Contains(o.only, section.name) {
 			continue
