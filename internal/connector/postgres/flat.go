@@ -92,7 +92,7 @@ func (of column) plainText(x any) (string, bool) {
 
 // whole writes rows that are alike in one statement, if all of them can be written and are
 // stored as they were given. Else nothing is, and false: who is at fault has to be found.
-func (v *versioned) whole(ctx, inner context.Context, tx pgx.Tx, rows []int, fresh bool) (done bool, err error) {
+func (v *versioned) whole(inner context.Context, tx pgx.Tx, rows []int, fresh bool) (done bool, err error) {
 	columns := slices.Sorted(maps.Keys(v.rows[rows[0]]))
 	f, ok := v.flat(rows, columns)
 	if !ok {

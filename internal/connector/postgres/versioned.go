@@ -203,7 +203,7 @@ func (v *versioned) chunk(ctx, inner context.Context, tx pgx.Tx, chunk []int) er
 // put writes rows that are alike, all of them at once if it can be.
 func (v *versioned) put(ctx, inner context.Context, tx pgx.Tx, rows []int, by func(context.Context, pgx.Tx, []int) ([]int, error), fresh bool) error {
 	if len(rows) >= flatFrom {
-		if done, err := v.whole(ctx, inner, tx, rows, fresh); done || err != nil {
+		if done, err := v.whole(inner, tx, rows, fresh); done || err != nil {
 			return err
 		}
 	}
