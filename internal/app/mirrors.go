@@ -109,11 +109,12 @@ func (m *mirrors) Import(ctx context.Context, plan *flow.Plan, in contract.SyncI
 	if err != nil {
 		return contract.SyncCounts{}, err
 	}
+	s.Told = m.told(ctx, plan, replica.PartImport, in.From)
 	peer, err := m.peer(ctx, plan, in.From)
 	if err != nil {
+		s.Told(map[string]*fault.Fault{"all tables": fault.Of(err)})
 		return contract.SyncCounts{}, err
 	}
-	s.Told = m.told(ctx, plan, replica.PartImport, in.From)
 	return counted(s.Import(ctx, in.From, peer, until)), nil
 }
 

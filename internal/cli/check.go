@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -79,6 +80,9 @@ func checkFlows(ctx context.Context, c *cli.Command) error {
 		}
 		if c.Bool("residency") {
 			printCrossings(out, check.Crossings(report))
+			if stay := restrictedIn(report); errs == 0 && len(stay) > 0 {
+				fmt.Fprintf(out, "restricted, and carried out of its region by none of these flows: %s\n", strings.Join(stay, ", "))
+			}
 		}
 		fmt.Fprintf(c.Root().ErrWriter, "%s, %s, %s, %s", count(report.Files, "file"), count(len(report.Flows), "flow"), count(errs, "error"), count(warnings, "warning"))
 		if report.Tests != nil {
@@ -109,6 +113,8 @@ func printReport(out io.Writer, report check.Report, residency bool) error {
 func printCrossings(out io.Writer, list []check.Crossing) {
 	if len(list) == 0 {
 		fmt.Fprintln(out, "no flow carries anything over a border")
+	} else {
+		fmt.Fprintln(out, "what crosses from the system of one region to that of another, key and columns; a column that is not named crosses nowhere:")
 	}
 	slices.SortStableFunc(list, func(a, b check.Crossing) int {
 		return cmp.Or(cmp.Compare(a.Flow, b.Flow), cmp.Compare(app.Border(a), app.Border(b)))
@@ -121,6 +127,27 @@ func printCrossings(out io.Writer, list []check.Crossing) {
 		}
 		fmt.Fprintf(out, "  %s → %s: %s\n", c.Source, c.Target, strings.Join(c.Columns, ", "))
 	}
+}
+
+// restrictedIn are the columns that a directory says may not leave their region, as
+// TABLE.COLUMN, sorted.
+func restrictedIn(report check.Report) []string {
+	named := map[string]bool{}
+	for _, f := range report.Flows {
+		if f.Plan.Sync != nil {
+			for _, column := range f.Plan.Sync.Restricted {
+				named[column] = true
+			}
+		}
+	}
+	for _, c := range report.Connections {
+		for table, t := range c.Tables {
+			for _, column := range t.Restricted {
+				named[table+"."+column] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(named))
 }
 
 // flowsToCheck opens what is to be checked; name stands before file names.

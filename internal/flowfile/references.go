@@ -62,7 +62,9 @@ func (s *secret) read(r *reader, n *yaml.Node, f field) {
 	case justOne.MatchString(n.Value):
 		s.value = n.Value
 	case strings.HasPrefix(n.Value, "${"):
-		r.references(n, f)
+		if r.references(n, f) {
+			r.add(placeOf(n), CodeUnknownRef, f.name()+" is a reference and something else", "write ${env:NAME} or ${file:PATH} and nothing more; what it stands for has to be the whole text")
+		}
 	case looksSecret.MatchString(n.Value): // reported by structure
 	default:
 		r.add(placeOf(n), CodeInlineSecret, f.name()+" is written out (not shown)", inlineFix)

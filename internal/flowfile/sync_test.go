@@ -1,6 +1,7 @@
 package flowfile_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,16 @@ func TestASynchronizationIsCompiledToWhatRegionsShare(t *testing.T) {
 		Skew: 5 * time.Minute, Lag: 3 * time.Second, Reconcile: 6 * time.Minute, MaxRow: 4096,
 	}, plan.Sync, "what people wait for is divided by the speed; clocks differ by what they differ by")
 	require.Equal(t, map[string]flow.Binding{"crm-de": {System: "dataverse", Identity: "id of crm-de"}, "crm-fr": {System: "dataverse", Identity: "id of crm-fr"}}, plan.Bindings)
+}
+
+func TestAReferenceWithSomethingBesideItIsRefusedAndNotLeftOut(t *testing.T) {
+	t.Parallel()
+	f := load(t, "connections/sync.yaml")
+	f.Data = []byte(strings.Replace(string(f.Data), "${env:PATCHBAY_EGRESS_DE}", "${env:PATCHBAY_EGRESS_DE}&sslmode=verify-full", 1))
+	_, diags := flowfile.ParseConnections(f)
+	require.Len(t, diags, 1)
+	require.Equal(t, flowfile.CodeUnknownRef, diags[0].Code)
+	require.Equal(t, 2, diags[0].Line)
 }
 
 func TestTheExampleSynchronizationKnowsItsLookups(t *testing.T) {
