@@ -24,6 +24,8 @@ type (
 		Advisor      *Advisor
 
 		Synchronizer *Synchronizer
+
+		Tasker *Tasker
 	}
 
 	// Systems are the systems outside, behind the connections of a plan.
@@ -79,5 +81,9 @@ func (s Set) Register(r worker.ActivityRegistry) {
 	contract.Finish.Register(r, s.Consolidator.Finish)
 	contract.ExportChanges.Register(r, s.Synchronizer.Export)
 	contract.ImportBatches.Register(r, s.Synchronizer.Import)
+	contract.DoTask.Register(r, s.Tasker.Do)
+	contract.CallFlow.Register(r, s.Tasker.Call)
+	contract.UndoTask.Register(r, s.Tasker.Undo)
+	contract.EndService.Register(r, s.Tasker.End)
 	contract.CompareRegions.Register(r, s.Synchronizer.Compare)
 }

@@ -22,5 +22,6 @@ func Register(r worker.WorkflowRegistry) {
 	contract.Export.Register(r, Export)
 	contract.Import.Register(r, Import)
 	contract.Reconcile.Register(r, Reconcile)
+	contract.Service.Register(r, Service)
 	contract.Canary.Register(r, Canary)
 }

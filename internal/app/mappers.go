@@ -31,6 +31,7 @@ type (
 		delivery *flow.Plan
 		matcher  *expr.Matcher     // nil unless the flow reacts to events
 		message  *message.Template // nil unless it sends
+		saga     *saga             // nil but for a service
 	}
 )
 
@@ -55,6 +56,10 @@ func (m *mappers) of(plan *flow.Plan) (compiled, error) {
 }
 
 func compile(plan *flow.Plan) (c compiled, err error) {
+	if plan.Saga != nil {
+		c.saga, err = newSaga(plan)
+		return c, err
+	}
 	if plan.Advise != nil {
 		if c.advice, err = advice.New(*plan.Advise); err != nil {
 			return c, err

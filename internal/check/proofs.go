@@ -29,6 +29,7 @@ var proofs = []proof{
 	uniqueNames,
 	connectionsAreUsed,
 	noLoops,
+	callsFit,
 	oneWriter,
 	fitsQuotas,
 	noLeaks,

@@ -95,6 +95,8 @@ func ways(f Flow, connections map[string]flow.Connection) []way {
 		t.consolidation(p)
 	case p.Reaction != nil:
 		t.event(p)
+	case p.Saga != nil:
+		t.service(p)
 	default:
 		t.instant(p)
 	}

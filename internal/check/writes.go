@@ -38,11 +38,30 @@ func writes(p *flow.Plan) []written {
 	if w := p.Write; w != nil && p.Send == nil {
 		out = append(out, written{w.Connection, w.Table, w.Key, p.Map, []string{"write", "to"}})
 	}
+	if p.Saga != nil {
+		for i := range p.Saga.Tasks {
+			place := []string{"steps", fmt.Sprintf("[%d]", i)}
+			out = append(out, taskWrites(&p.Saga.Tasks[i], place)...)
+			for _, leg := range p.Saga.Tasks[i].Legs {
+				for j := range leg.Tasks {
+					out = append(out, taskWrites(&leg.Tasks[j], append(slices.Clone(place), "legs", leg.Name, fmt.Sprintf("[%d]", j)))...)
+				}
+			}
+		}
+	}
 	if p.Advise != nil {
 		w := p.Advise.Write
 		out = append(out, written{w.Connection, w.Table, w.Key, w.Map, []string{"advise", "write", "to"}})
 	}
 	return out
+}
+
+// taskWrites is what a step of a service writes, what takes it back included.
+func taskWrites(t *flow.Task, place []string) []written {
+	if t.Write == nil {
+		return nil
+	}
+	return []written{{t.Write.Connection, t.Write.Table, t.Write.Key, slices.Concat(t.Map, t.Undo), append(place, "call")}}
 }
 
 // changes are the columns that a write may give another value: a key chooses the row,

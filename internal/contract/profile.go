@@ -25,6 +25,8 @@ var (
 	// Delivery: an accepted effect has to arrive, however long the target is away.
 	// 76 hours is how long the longest of the known senders keeps trying.
 	Delivery = Profile{Attempt: time.Minute, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
+	// Undoing: what was written has to be taken back, however long the target is away.
+	Undoing = Profile{Attempt: time.Minute, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
 	// Carrying: a batch, once. An item that has no answer after two seconds leaves it,
 	// so the whole is short; what was lost with a worker is put back by Release.
 	Carrying = Profile{Attempt: 30 * time.Second, Total: time.Minute, Heartbeat: 5 * time.Second, MaxAttempts: 1}

@@ -3,6 +3,7 @@ package expr
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -27,7 +28,8 @@ type (
 		each    *Program // nil: one target row a source row
 		columns []column // nil: rows pass as they are
 		key     []string
-		limit   int // 0 is none
+		limit   int                           // 0 is none
+		inputs  func(flow.Row) map[string]any // what the expressions know besides row and item
 	}
 
 	// Match is one condition of a read: Column equals Value.
@@ -45,11 +47,16 @@ type (
 // NewMapper compiles the expressions of a plan. An expression that does not
 // compile is a Bug: flowfile has compiled it before.
 func NewMapper(p *flow.Plan) (*Mapper, error) {
-	env, err := New(Var{Name: "params", Type: Params(p.Params)}, Var{Name: "row"}, Var{Name: "item"})
+	vars := []Var{{Name: "params", Type: Params(p.Params)}, {Name: "row"}, {Name: "item"}}
+	m := &Mapper{limit: p.Limits.Rows, inputs: func(params flow.Row) map[string]any { return map[string]any{"params": params} }}
+	if p.Pattern == flow.Service { // the plan of one task: what it is given are all its variables, see Inputs
+		vars = append(vars, Var{Name: "steps"})
+		m.inputs = func(in flow.Row) map[string]any { return maps.Clone(in) }
+	}
+	env, err := New(vars...)
 	if err != nil {
 		return nil, err
 	}
-	m := &Mapper{limit: p.Limits.Rows}
 	if p.Read != nil {
 		for _, w := range p.Read.Where {
 			prog, err := mustCompile(env, p.Flow, w.Expr)
@@ -77,6 +84,9 @@ func NewMapper(p *flow.Plan) (*Mapper, error) {
 	return m, nil
 }
 
+// Inputs are what the expressions of a task of a service know, in the place of params.
+func Inputs(params, steps flow.Row) flow.Row { return flow.Row{"params": params, "steps": steps} }
+
 // Params is the type of the variable params of a flow.
 func Params(params []flow.Param) Type {
 	columns := make(map[string]Type, len(params))
@@ -97,7 +107,7 @@ func mustCompile(env *Env, name, source string) (*Program, error) {
 // Where evaluates the conditions of the read, in the order of the plan. A value
 // that is null or absent would read everything or nothing, and is refused.
 func (m *Mapper) Where(params flow.Row) ([]Match, error) {
-	vars := map[string]any{"params": params}
+	vars := m.inputs(params)
 	out := make([]Match, len(m.where))
 	for i, c := range m.where {
 		v, err := c.prog.Eval(vars)
@@ -118,7 +128,7 @@ func (m *Mapper) Where(params flow.Row) ([]Match, error) {
 // source row, from 0, and the column.
 func (m *Mapper) Map(params flow.Row, rows []flow.Row) ([]flow.Row, error) {
 	out := make([]flow.Row, 0, len(rows))
-	vars := map[string]any{"params": params}
+	vars := m.inputs(params)
 	for i, row := range rows {
 		vars["row"] = row
 		items, err := m.items(vars, i)

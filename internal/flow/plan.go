@@ -36,7 +36,9 @@ type (
 		Schedule *Schedule `json:"schedule,omitempty"`
 		Advise   *Advise   `json:"advise,omitempty"`
 		// Sync belongs to synchronizations: what regions share.
-		Sync    *Sync   `json:"sync,omitempty"`
+		Sync *Sync `json:"sync,omitempty"`
+		// Saga belongs to the pattern service: its tasks.
+		Saga    *Saga   `json:"saga,omitempty"`
 		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.
@@ -125,6 +127,7 @@ type (
 		Source  string        `json:"source,omitempty"` // connection read from, for summaries
 		Target  string        `json:"target,omitempty"` // connection written to, for summaries
 		Timeout time.Duration `json:"timeout"`
+		Tasks   []TaskShape   `json:"tasks,omitempty"` // of a service
 	}
 )
 
@@ -179,6 +182,9 @@ func (p *Plan) Skeleton() Skeleton {
 	}
 	if p.Write != nil {
 		s.Target = p.Write.Connection
+	}
+	if p.Saga != nil {
+		s.Tasks = p.Saga.Shape()
 	}
 	return s
 }

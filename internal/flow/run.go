@@ -37,6 +37,7 @@ type (
 		Problem      *Problem        `json:"problem,omitempty"`
 
 		Progress   []Step     `json:"progress"`
+		Tasks      []TaskView `json:"tasks,omitempty"` // of a service, in the order in which they were begun
 		Params     Row        `json:"params,omitempty"`
 		Principal  string     `json:"principal,omitempty"`
 		Digest     string     `json:"plan_digest,omitempty"`

@@ -82,6 +82,9 @@ func (c *compiler) plan() *flow.Plan {
 	case flow.Synchronization:
 		c.synchronization()
 		return &c.out
+	case flow.Service:
+		c.service()
+		return &c.out
 	}
 	c.params()
 	row := c.readSection()

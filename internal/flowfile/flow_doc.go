@@ -9,7 +9,7 @@ import (
 )
 
 // patterns are the patterns this version runs.
-var patterns = []string{string(flow.Instant), string(flow.Event), string(flow.Consolidation), string(flow.Synchronization)}
+var patterns = []string{string(flow.Instant), string(flow.Event), string(flow.Consolidation), string(flow.Service), string(flow.Synchronization)}
 
 var types = []string{
 	string(flow.String), string(flow.Int), string(flow.Decimal), string(flow.Bool),
@@ -55,6 +55,7 @@ type (
 		guard    guardDoc
 		advise   adviseDoc
 
+		serviceDoc
 		syncDoc
 	}
 
@@ -111,7 +112,7 @@ func (d *flowDoc) fields() []field {
 		{key: "respond", into: &d.respond, enum: []string{string(flow.AfterRead), string(flow.AfterWrite)}, example: "after-read", doc: "When the caller of an instant flow is answered; after-read is the default."},
 		{key: "order", into: &d.order, example: []string{"product_id"}, doc: "Parameters: runs that agree in all of them are carried out one after the other, as they were accepted. Without it runs do not wait for each other."},
 		{key: "limits", into: &d.limits, doc: "Bounds of a run."},
-	}, d.eventFields(), d.gatherFields(), d.syncFields())
+	}, d.eventFields(), d.gatherFields(), d.serviceFields(), d.syncFields())
 }
 
 func (d *paramDoc) fields() []field {
@@ -148,7 +149,7 @@ func (d *writeDoc) fields() []field {
 
 func (d *limitsDoc) fields() []field {
 	return []field{
-		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h. A run of an event flow is given up after it, default and at most 720h; one of a consolidation too, default and at most 24h."},
+		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h. A service has come to its end within it, default 720h, at most 366 days. A run of an event flow is given up after it, default and at most 720h; one of a consolidation too, default and at most 24h."},
 		{key: "rows", into: &d.rows, min: 1, max: 100_000, example: 500, doc: "A read that gives more rows fails the run; default 500."},
 		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 50, doc: "Runs of this flow at a time while runs of others wait; default 50."},
 		{key: "per_user", into: &d.perUser, min: 1, max: 10_000, example: 2, doc: "Presses a second of one user that keep their place while others wait; default 2."},

@@ -25,7 +25,7 @@ func (c *compiler) limits() {
 	switch {
 	case d.timeout.ok && d.timeout.value <= 0:
 		c.add(d.timeout.at, CodeTimeout, "limits.timeout is zero, so no run could end in time", "write a duration such as 30s")
-	case d.timeout.value > maxTimeout:
+	case d.timeout.value > maxTimeout && c.out.Saga == nil:
 		c.add(d.timeout.at, CodeTimeout, "limits.timeout is longer than 24h", "nobody waits that long at a button; write at most 24h")
 	}
 	if d.shareIdentical.value > maxTimeout {

@@ -16,17 +16,23 @@ func (c *compiler) readSection() expr.Type {
 	if !d.given() {
 		return expr.Anything
 	}
-	table := c.table(d.from, "read.from")
+	read, row := c.reads(d, "read", c.env(d.at, c.paramsVar()))
+	c.out.Read = read
+	return row
+}
+
+// reads compiles a section that reads; env are the variables of its conditions.
+func (c *compiler) reads(d *readDoc, name string, env *expr.Env) (*flow.Read, expr.Type) {
+	table := c.table(d.from, name+".from")
 	if system := c.connections[d.from.connection].System; unread[system] != "" {
 		fix := "read another system"
 		if slices.Contains(tellers, system) {
 			fix = "react to it under on, or " + fix
 		}
-		c.add(d.from.at, CodeUnknownRef, fmt.Sprintf("read.from: the connector %s %s and cannot be read", system, unread[system]), fix)
+		c.add(d.from.at, CodeUnknownRef, fmt.Sprintf(name+".from: the connector %s %s and cannot be read", system, unread[system]), fix)
 	}
 	read := &flow.Read{Connection: d.from.connection, Table: d.from.table}
-	c.out.Read = read
-	c.where(read, table)
+	c.where(read, d, name, env, table)
 
 	columns := map[string]expr.Type{}
 	known := table != nil && d.columns.ok // else what a row has is unknown
@@ -40,7 +46,7 @@ func (c *compiler) readSection() expr.Type {
 			continue
 		}
 		columns[s.value] = expr.Anything
-		if !c.column(s.at, s.value, "read.select", table) {
+		if !c.column(s.at, s.value, name+".select", table) {
 			continue
 		}
 		if table != nil && table.Columns[s.value] != "" {
@@ -49,7 +55,7 @@ func (c *compiler) readSection() expr.Type {
 		read.Select = append(read.Select, s.value)
 	}
 	if d.columns.ok && len(d.columns.items) == 0 {
-		c.add(d.columns.at, CodeRequired, "read.select names no column", "name the columns that the flow needs")
+		c.add(d.columns.at, CodeRequired, name+".select names no column", "name the columns that the flow needs")
 	}
 	for _, e := range d.expand.entries {
 		if _, taken := columns[e.key]; taken {
@@ -63,9 +69,9 @@ func (c *compiler) readSection() expr.Type {
 		columns[e.key] = expr.List(c.children(e, table))
 	}
 	if !known {
-		return expr.Anything
+		return read, expr.Anything
 	}
-	return expr.Object(columns)
+	return read, expr.Object(columns)
 }
 
 func (c *compiler) children(e entry[text], table *flow.Table) expr.Type {
@@ -83,11 +89,10 @@ func (c *compiler) children(e entry[text], table *flow.Table) expr.Type {
 	return expr.Columns(child)
 }
 
-func (c *compiler) where(read *flow.Read, table *flow.Table) {
-	env := c.env(c.doc.read.at, c.paramsVar())
-	for _, w := range c.doc.read.where.entries {
+func (c *compiler) where(read *flow.Read, d *readDoc, name string, env *expr.Env, table *flow.Table) {
+	for _, w := range d.where.entries {
 		want := expr.Anything
-		if c.column(w.keyAt, w.key, "read.where", table) && table != nil {
+		if c.column(w.keyAt, w.key, name+".where", table) && table != nil {
 			want = expr.Scalar(table.Columns[w.key])
 		}
 		c.compile(env, w.value, want, noBetter)

@@ -10,17 +10,17 @@ import (
 
 // owners are the sections that not every pattern has, and the limits of such.
 var owners = map[string][]flow.Pattern{
-	"params": {flow.Instant}, "respond": {flow.Instant}, "order": {flow.Instant},
+	"params": {flow.Instant, flow.Service}, "steps": {flow.Service}, "answer": {flow.Service}, "respond": {flow.Instant}, "order": {flow.Instant},
 	"read": {flow.Instant, flow.Event}, "each": {flow.Instant, flow.Event},
 	"on": {flow.Event}, "sweep": {flow.Event}, "collapse": {flow.Event}, "throttle": {flow.Event}, "expect": {flow.Event, flow.Synchronization},
 	"spike": {flow.Event}, "explain": {flow.Event}, "send": {flow.Event}, "loop": {flow.Event},
 	"schedule": {flow.Consolidation}, "gather": {flow.Consolidation}, "base": {flow.Consolidation}, "guard": {flow.Consolidation}, "advise": {flow.Consolidation},
-	"map": {flow.Instant, flow.Event, flow.Consolidation}, "write": {flow.Instant, flow.Event, flow.Consolidation}, "limits": {flow.Instant, flow.Event, flow.Consolidation},
+	"map": {flow.Instant, flow.Event, flow.Consolidation}, "write": {flow.Instant, flow.Event, flow.Consolidation}, "limits": {flow.Instant, flow.Event, flow.Consolidation, flow.Service},
 	"regions": {flow.Synchronization}, "tables": {flow.Synchronization}, "restricted": {flow.Synchronization}, "conflict": {flow.Synchronization},
 	"skew": {flow.Synchronization}, "reconcile": {flow.Synchronization}, "max_row": {flow.Synchronization},
 	"expect.per_day": {flow.Event}, "expect.per_month": {flow.Event}, "expect.lag": {flow.Synchronization},
-	"limits.rows": {flow.Instant, flow.Event}, "limits.concurrent": {flow.Instant, flow.Event}, "limits.queue": {flow.Instant, flow.Event},
-	"limits.per_user": {flow.Instant}, "limits.share_identical": {flow.Instant},
+	"limits.rows": {flow.Instant, flow.Event, flow.Service}, "limits.concurrent": {flow.Instant, flow.Event, flow.Service}, "limits.queue": {flow.Instant, flow.Event, flow.Service},
+	"limits.per_user": {flow.Instant, flow.Service}, "limits.share_identical": {flow.Instant},
 }
 
 // needed are the sections that a pattern cannot do without.
@@ -28,6 +28,7 @@ var needed = map[flow.Pattern][]field{
 	flow.Instant:         {{key: "read", advice: "{ from: CONNECTION.TABLE, select: [COLUMN, …] }"}},
 	flow.Event:           {{key: "on", advice: "with what the flow reacts to: - { source: CONNECTION.TABLE, change: [update], key: row.COLUMN }"}},
 	flow.Consolidation:   {{key: "gather", advice: "with what is read: NAME: { from: CONNECTION.TABLE, select: [COLUMN, …], key: row.COLUMN, identity: [COLUMN] }"}, {key: "write", advice: "{ to: CONNECTION.TABLE, key: [COLUMN] }"}},
+	flow.Service:         {{key: "steps", advice: "with what it does, one after the other: - { step: NAME, call: CONNECTION.TABLE, select: [COLUMN, …] }"}},
 	flow.Synchronization: {{key: "regions", advice: "with the connection of each region: { de: CONNECTION, fr: CONNECTION }"}, {key: "tables", advice: "with what they share: TABLE: { key: [COLUMN], allow: [COLUMN, …] }"}},
 }
 

@@ -14,24 +14,30 @@ func (c *compiler) writeSection() *flow.Table {
 	if !d.given() {
 		return nil
 	}
-	table := c.table(d.to, "write.to")
-	write := &flow.Write{Connection: d.to.connection, Table: d.to.table, Repeat: d.repeat.value != ""}
+	write, table := c.writes(d, "write", &c.doc.mapping)
 	c.out.Write = write
+	return table
+}
+
+// writes compiles a section that writes the rows that mapping makes.
+func (c *compiler) writes(d *writeDoc, name string, mapping *dict[cel, *cel]) (*flow.Write, *flow.Table) {
+	table := c.table(d.to, name+".to")
+	write := &flow.Write{Connection: d.to.connection, Table: d.to.table, Repeat: d.repeat.value != ""}
 	for _, k := range d.key.items {
 		switch {
-		case k.value == "" || !c.column(k.at, k.value, "write.key", table):
+		case k.value == "" || !c.column(k.at, k.value, name+".key", table):
 		case slices.Contains(write.Key, k.value):
-			c.add(k.at, CodeDuplicateKey, fmt.Sprintf("%s stands twice in write.key", k.value), "remove one of the two")
+			c.add(k.at, CodeDuplicateKey, fmt.Sprintf("%s stands twice in %s.key", k.value, name), "remove one of the two")
 		default:
 			write.Key = append(write.Key, k.value)
 		}
 	}
 	if system := c.connections[write.Connection].System; slices.Contains(readers, system) {
-		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf("write.to: the connector %s offers no write by key or version and no read-back", system), "write to another system")
-		return table
+		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf(name+".to: the connector %s offers no write by key or version and no read-back", system), "write to another system")
+		return write, table
 	}
-	c.retrySafe(write, table)
-	return table
+	c.retrySafe(d, name, mapping, write, table)
+	return write, table
 }
 
 // Writes reports whether flows may write to a system.
@@ -44,17 +50,16 @@ func Forgets(system string) bool { return slices.Contains(forgetful, system) }
 
 // retrySafe keeps promise 2: a write may only be tried again where its key makes
 // the second try change nothing.
-func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
-	d := &c.doc.write
+func (c *compiler) retrySafe(d *writeDoc, name string, mapping *dict[cel, *cel], write *flow.Write, table *flow.Table) {
 	if len(write.Key) == 0 {
 		if len(d.key.items) > 0 {
 			return // what is wrong with them has been said
 		}
 		fix := "add key: with the columns that identify a row"
-		if key, before := c.declaredKey(table); key != "" {
+		if key, before := declaredKey(table, mapping); key != "" {
 			fix = before + "add " + key
 		}
-		c.add(d.at, CodeRetryUnsafe, "write has no key, so a retry would write each row again", fix)
+		c.add(d.at, CodeRetryUnsafe, name+" has no key, so a retry would write each row again", fix)
 		return
 	}
 	if table == nil || write.Repeat || len(write.Key) < len(d.key.items) {
@@ -62,11 +67,11 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 	}
 	to := c.connections[write.Connection]
 	if to.System == "rest" && option(to, write.Table, "write") == "POST" && option(to, write.Table, "idempotency_header") == "" {
-		c.add(d.to.at, CodeRetryUnsafe, "write.to: rows are sent by POST, so a retry may send a row twice", fmt.Sprintf("name the system's idempotency_header in the options of %s, else write repeat: accepted", write.Connection))
+		c.add(d.to.at, CodeRetryUnsafe, name+".to: rows are sent by POST, so a retry may send a row twice", fmt.Sprintf("name the system's idempotency_header in the options of %s, else write repeat: accepted", write.Connection))
 		return
 	}
 	if system := to.System; Forgets(system) {
-		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf("write.to: a system behind the connector %s keeps no key, so a retry may send a row twice", system), "write repeat: accepted")
+		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf(name+".to: a system behind the connector %s keeps no key, so a retry may send a row twice", system), "write repeat: accepted")
 		return
 	}
 	for _, key := range table.Keys {
@@ -75,7 +80,7 @@ func (c *compiler) retrySafe(write *flow.Write, table *flow.Table) {
 		}
 	}
 	fix := "declare the key in connections.yaml if the system keeps it unique, else write repeat: accepted"
-	if key, before := c.declaredKey(table); key != "" {
+	if key, before := declaredKey(table, mapping); key != "" {
 		fix = before + "use " + key + ", or write repeat: accepted"
 	}
 	c.add(d.key.at, CodeRetryUnsafe, fmt.Sprintf("%s declares no key of %s, so a retry may write a row twice", table.Name, strings.Join(write.Key, ", ")), fix)
@@ -88,12 +93,12 @@ func option(c flow.Connection, table, name string) string {
 
 // declaredKey proposes a key that the table declares: one that map fills, else
 // the first, with what to do before it can be used.
-func (c *compiler) declaredKey(table *flow.Table) (key, before string) {
+func declaredKey(table *flow.Table, mapping *dict[cel, *cel]) (key, before string) {
 	if table == nil || len(table.Keys) == 0 {
 		return "", ""
 	}
 	filled := map[string]bool{}
-	for _, e := range c.doc.mapping.entries {
+	for _, e := range mapping.entries {
 		filled[e.key] = true
 	}
 	missing := func(key []string) []string {

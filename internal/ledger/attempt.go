@@ -19,6 +19,7 @@ type Call struct {
 	Target  string // "connection.table"
 	CallID  string
 	Members []Member
+	Undo    bool // it takes back what the cause has done: a seal does not keep it from that
 
 	Open []Open // what is still to be sent, in the order of Members
 	Err  error  // why nothing of this call was recorded
@@ -110,7 +111,7 @@ func standing(ctx context.Context, tx pgx.Tx, causes []string) (sealed map[strin
 
 // check says why nothing of the call may begin.
 func (c *Call) check(sealed map[string]bool, there map[place]spot) error {
-	if sealed[c.Cause] {
+	if sealed[c.Cause] && !c.Undo {
 		return fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled; nothing more is sent", nil)
 	}
 	keys := make(map[string]struct{}, len(c.Members))

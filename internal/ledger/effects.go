@@ -37,6 +37,25 @@ func EffectsOf(ctx context.Context, q Querier, causes ...string) (map[string][]f
 	return all, err
 }
 
+// Standing is where one effect stands.
+type Standing struct {
+	State flow.EffectState
+	Fence int64 // of its last attempt
+}
+
+// Standings gives where the effects of one step of a cause stand, by their keys.
+func Standings(ctx context.Context, q Querier, cause, step string) (map[string]Standing, error) {
+	rows, err := q.Query(ctx, `select unnest(keys), state, fence from effect where cause = $1 and step = $2`, cause, step)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]Standing{}
+	var key string
+	var s Standing
+	_, err = pgx.ForEachRow(rows, []any{&key, &s.State, &s.Fence}, func() error { all[key] = s; return nil })
+	return all, err
+}
+
 // Tallies counts the effects of many causes; those of a cause come in the order
 // of their first effects.
 func Tallies(ctx context.Context, q Querier, causes ...string) (map[string][]Tally, error) {

@@ -78,6 +78,7 @@ type (
 		Answer     *flow.Result // of an earlier attempt or step, nil if there is none
 		Answered   bool         // and may be shown already: it will not be replaced
 		Sealed     bool         // a cancel was asked: no effect may begin
+		Task       string       // of TakeTask: what is in hands is this task of the run, and Fence is its
 	}
 )
 

@@ -51,9 +51,10 @@ type (
 		batchID string
 		fence   int64
 		state   flow.Status
-		shown   bool // the answer
-		left    bool // by its owner: it has its final reason
-		round   int  // how often it was accepted again
+		shown   bool             // the answer
+		left    bool             // by its owner: it has its final reason
+		round   int              // how often it was accepted again
+		tasks   map[string]int64 // fences of those that were asked for
 	}
 
 	holding map[string]holder // by run_id
@@ -79,7 +80,14 @@ func newDesk(b *Book) desk {
 // holders reads who has the rows; lock is "" or how they are locked. They are
 // locked in the order of their IDs, here and wherever several are, so that no two
 // transactions wait for each other.
-func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...string) (holding, error) {
+func holders(ctx context.Context, q ledger.Querier, lock string, items ...Item) (holding, error) {
+	runIDs, tasks := make([]string, len(items)), make([]string, 0, len(items))
+	for i, item := range items {
+		runIDs[i] = item.RunID
+		if item.Task != "" {
+			tasks = append(tasks, item.RunID)
+		}
+	}
 	rows, err := q.Query(ctx, `
 		select run_id, coalesce(batch_id, ''), fence, state, answered_at is not null, detached_at is not null, round from work
 		where run_id = any ($1) order by run_id `+lock, runIDs)
@@ -90,6 +98,24 @@ func holders(ctx context.Context, q ledger.Querier, lock string, runIDs ...strin
 	var id string
 	var h holder
 	_, err = pgx.ForEachRow(rows, []any{&id, &h.batchID, &h.fence, &h.state, &h.shown, &h.left, &h.round}, func() error { all[id] = h; return nil })
+	if err != nil || len(tasks) == 0 {
+		return all, err
+	}
+	// Who takes a task has its run: what is read here holds as long as the lock on that.
+	if rows, err = q.Query(ctx, `select run_id, name, fence from task where run_id = any ($1)`, tasks); err != nil {
+		return nil, err
+	}
+	var name string
+	var fence int64
+	_, err = pgx.ForEachRow(rows, []any{&id, &name, &fence}, func() error {
+		h := all[id]
+		if h.tasks == nil {
+			h.tasks = map[string]int64{}
+		}
+		h.tasks[name] = fence
+		all[id] = h
+		return nil
+	})
 	return all, err
 }
 
@@ -106,7 +132,12 @@ func (all holding) refuse(item Item) error {
 		return notFound()
 	case h.state.Final():
 		return closed()
-	case h.batchID != item.BatchID, h.fence != item.Fence:
+	case h.batchID != item.BatchID:
+		return fenced()
+	case item.Task != "":
+		h.fence = h.tasks[item.Task]
+	}
+	if h.fence != item.Fence {
 		return fenced()
 	}
 	return nil
@@ -125,11 +156,11 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]group.Reply[[]ledge
 	var others []sharing
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
 		replies, others = make([]group.Reply[[]ledger.Open], len(in)), nil
-		ids := make([]string, len(in))
+		items := make([]Item, len(in))
 		for i, g := range in {
-			ids[i] = g.item.RunID
+			items[i] = g.item
 		}
-		rows, err := holders(ctx, tx, exclusively, ids...)
+		rows, err := holders(ctx, tx, exclusively, items...)
 		if err != nil {
 			return err
 		}
@@ -257,11 +288,11 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]group.Reply[[]l
 	var replies []group.Reply[[]ledger.Open]
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
 		replies = make([]group.Reply[[]ledger.Open], len(in))
-		ids := make([]string, len(in))
+		items := make([]Item, len(in))
 		for i, n := range in {
-			ids[i] = n.item.RunID
+			items[i] = n.item
 		}
-		rows, err := holders(ctx, tx, exclusively, ids...)
+		rows, err := holders(ctx, tx, exclusively, items...)
 		if err != nil {
 			return err
 		}
@@ -299,7 +330,7 @@ func (b *Book) attemptAll(ctx context.Context, in []intended) ([]group.Reply[[]l
 }
 
 func (n *intended) call() *ledger.Call {
-	return &ledger.Call{Cause: n.item.RunID, Step: n.step, Target: n.target, CallID: n.item.RunID, Members: n.members}
+	return &ledger.Call{Cause: n.item.RunID, Step: n.step, Undo: flow.Undoes(n.step) != "", Target: n.target, CallID: n.item.RunID, Members: n.members}
 }
 
 // recordAll keeps the outcomes of one transaction.
@@ -309,11 +340,11 @@ func (b *Book) recordAll(ctx context.Context, in []learned) ([]group.Reply[struc
 	var replies []group.Reply[struct{}]
 	err := b.store.Tx(ctx, func(tx pgx.Tx) error {
 		replies = make([]group.Reply[struct{}], len(in))
-		ids := make([]string, len(in))
+		items := make([]Item, len(in))
 		for i, l := range in {
-			ids[i] = l.item.RunID
+			items[i] = l.item
 		}
-		rows, err := holders(ctx, tx, exclusively, ids...)
+		rows, err := holders(ctx, tx, exclusively, items...)
 		if err != nil {
 			return err
 		}

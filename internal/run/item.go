@@ -149,6 +149,13 @@ func (b *Book) Record(ctx context.Context, item Item, step string, outcomes []le
 func (b *Book) Wait(ctx context.Context, item Item, status flow.Status, note string) error {
 	var found bool
 	err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
+		if item.Task != "" {
+			tag, err := c.Exec(ctx, quick+`
+				update task set waiting = nullif($4, '') from quick
+				where run_id = $1 and name = $2 and fence = $3`, item.RunID, item.Task, item.Fence, note)
+			found = tag.RowsAffected() > 0
+			return err
+		}
 		tag, err := c.Exec(ctx, quick+`
 			update work set waiting = nullif($4, ''), state = $5 from quick
 			where run_id = $1 and batch_id = $2 and fence = $3 and state in ('running', 'parked')`,
@@ -161,7 +168,7 @@ func (b *Book) Wait(ctx context.Context, item Item, status flow.Status, note str
 	}
 	if !found {
 		err := b.store.Read(ctx, func(c *pgxpool.Conn) error {
-			rows, err := holders(ctx, c, "", item.RunID)
+			rows, err := holders(ctx, c, "", item)
 			if err != nil {
 				return err
 			}

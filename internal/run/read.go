@@ -126,6 +126,22 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.
 		for _, r := range records {
 			r.Effects = effects[cmp.Or(r.Shared, r.RunID)]
 		}
+		if err != nil {
+			return err
+		}
+		var services []string
+		for _, r := range records {
+			if r.pattern == string(flow.Service) {
+				services = append(services, r.RunID)
+			}
+		}
+		if len(services) == 0 {
+			return nil
+		}
+		tasks, err := views(ctx, c, services)
+		for _, id := range services {
+			records[id].Tasks = tasks[id]
+		}
 		return err
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ var grants = map[string]string{
 	"work":             "select, insert, update",
 	"batch":            "select, insert, update",
 	"dead":             "select, insert, update",
+	"task":             "select, insert, update",
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",

@@ -194,6 +194,10 @@ func source(p *flow.Plan) string {
 		}
 		return strings.Join(names, ", ")
 	}
+	if p.Saga != nil {
+		reads, _ := sagaSystems(p)
+		return strings.Join(reads, ", ")
+	}
 	if p.Read == nil {
 		return ""
 	}
@@ -201,6 +205,10 @@ func source(p *flow.Plan) string {
 }
 
 func target(p *flow.Plan) string {
+	if p.Saga != nil {
+		_, writes := sagaSystems(p)
+		return strings.Join(writes, ", ")
+	}
 	if p.Write == nil {
 		return ""
 	}

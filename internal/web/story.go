@@ -137,6 +137,10 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
 	}
+	if plan != nil && plan.Saga != nil {
+		reads, writes := sagaSystems(plan)
+		s.Reads, s.Writes, s.Keyed = strings.Join(reads, ", "), strings.Join(writes, ", "), true
+	}
 	s.Link, s.Dead = "/runs/"+url.PathEscape(run.RunID), in.letter.State == flow.LetterDead
 	s.redriven(in.letter)
 	s.share(in)
@@ -156,6 +160,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Table = tabulate(run.Result, plan)
 	s.Effects, s.Doubts = summarise(run, s.Writes, plan, in.letter.State)
 	s.Steps = s.line(end, plan)
+	if len(run.Tasks) > 0 {
+		s.Steps = s.tasks(end, plan)
+	}
 	s.Doing = s.doing()
 	s.Now = s.Doing
 	if s.Waiting != "" && !run.Cancelling {
@@ -172,6 +179,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Figures = figuresOf(run, plan, in.now)
 	s.Consolidates = s.Figures != nil || plan != nil && plan.Gather != nil
 	s.Sentence = s.sentence()
+	if plan != nil && plan.Saga != nil {
+		s.Sentence = s.saga()
+	}
 	if s.Figures != nil {
 		s.Sentence = s.Figures.sentence(&s)
 	}

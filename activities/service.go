@@ -1,0 +1,518 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/ledger"
+	"patchbay/internal/run"
+)
+
+// The codes of tasks that failed.
+const (
+	codeRefused = "write.refused"
+	codeDoubt   = "write.in_doubt"
+	codeCalled  = "service.called"
+)
+
+type (
+	// TaskBook is the part of the book of runs that a service needs.
+	TaskBook interface {
+		Presses
+		TakeTask(ctx context.Context, batchID, name string, undo bool) (run.Item, map[string]run.Task, error)
+		KeepTask(ctx context.Context, item run.Item, n run.TaskNews) error
+		EndTasks(ctx context.Context, batchID string, answer flow.Result, why *fault.Fault) (flow.Status, error)
+		States(ctx context.Context, runID, step string) (map[string]ledger.Standing, error)
+		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
+	}
+
+	// Steps are the expressions of a service and what they are about: in are the inputs
+	// of a task, params and what the tasks before it gave. They do no I/O.
+	Steps interface {
+		// Plan is the plan of one task alone, Undo that of what takes it back.
+		Plan(plan *flow.Plan, task string) (*flow.Plan, error)
+		Undo(plan *flow.Plan, task string) (*flow.Plan, error)
+		// Inputs are the variables of the expressions of a service.
+		Inputs(plan *flow.Plan, params flow.Row, tasks map[string]run.Task) flow.Row
+		// When says whether a task is to be done.
+		When(plan *flow.Plan, task string, in flow.Row) (bool, error)
+		// Answer is the answer of a run whose tasks are done.
+		Answer(plan *flow.Plan, in flow.Row, tasks map[string]run.Task) (flow.Result, error)
+	}
+
+	// Look reads columns of rows by the key of a plan's write; nil where there is none.
+	Look interface {
+		Look(ctx context.Context, plan *flow.Plan, rows []flow.Row, columns []string) ([]flow.Row, error)
+	}
+
+	// Tasker is the activities of a service: it does one task, or takes one back.
+	Tasker struct {
+		Plans   Plans
+		Source  Source
+		Mapper  Mapper
+		Steps   Steps
+		Target  Target
+		Look    Look
+		Runs    TaskBook
+		Effects Effects
+	}
+
+	// doing is one task in hands.
+	doing struct {
+		*Tasker
+		whole *flow.Plan
+		task  *flow.Task
+		plan  *flow.Plan // of the task
+		item  run.Item
+		tasks map[string]run.Task
+		in    flow.Row // the inputs of its expressions
+		held  func() error
+	}
+)
+
+// take takes a task in hands.
+func (a *Tasker) take(ctx context.Context, in contract.TaskInput, undo bool) (*doing, error) {
+	plan, err := a.Plans.ByDigest(ctx, in.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("loading the plan: %w", err)
+	}
+	d := &doing{Tasker: a, whole: plan, task: plan.Saga.Task(in.Task)}
+	if d.task == nil {
+		return nil, fault.New(fault.Bug, "service.task", "the plan has no such task", nil)
+	}
+	if d.plan, err = a.Steps.Plan(plan, in.Task); err != nil {
+		return nil, err
+	}
+	if d.item, d.tasks, err = a.Runs.TakeTask(ctx, in.BatchID, in.Task, undo); err != nil {
+		return nil, fmt.Errorf("beginning with a task: %w", err)
+	}
+	d.in = a.Steps.Inputs(plan, d.item.Params, d.tasks)
+	return d, nil
+}
+
+// Do does one task. A second execution finds what the first came to.
+func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskResult, error) {
+	ctx, held, stop := alive(ctx)
+	defer stop()
+	d, err := a.take(ctx, in, false)
+	if err != nil {
+		return contract.TaskResult{}, err
+	}
+	d.held = held
+	if known := d.tasks[in.Task]; known.State != flow.TaskRunning {
+		return ofTask(known)
+	}
+	news, err := d.do(ctx, in)
+	if f := hopeless(ctx, err); f != nil {
+		news = run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}
+		if kept := d.keep(ctx, news); kept != nil {
+			return contract.TaskResult{}, kept
+		}
+	}
+	if err != nil {
+		return contract.TaskResult{}, d.pending(ctx, err)
+	}
+	if err := d.keep(ctx, news); err != nil {
+		return contract.TaskResult{}, err
+	}
+	return ofTask(run.Task{State: news.State, Gave: news.Gave, Problem: news.Problem})
+}
+
+// hopeless is the fault of a task that trying again does not help; nil where it does, or where
+// a person has to put something right first.
+func hopeless(ctx context.Context, err error) *fault.Fault {
+	f := fault.Of(err)
+	if err == nil || ctx.Err() != nil || f.Retryable() || f.Class == fault.InDoubt || configured(f) {
+		return nil
+	}
+	return f
+}
+
+// pending says on the task what it waits for. One whose connection is not set up right is
+// tried until a person has put that right, or cancels.
+func (d *doing) pending(ctx context.Context, err error) error {
+	if f := fault.Of(err); configured(f) && ctx.Err() == nil {
+		err = fault.New(fault.Unavailable, f.Code, f.Text, err)
+	}
+	tell(ctx, d.Runs, d.item, flow.Running, d.connection(), err)
+	return err
+}
+
+// ofTask is what the workflow hears of a task that has ended.
+func ofTask(t run.Task) (contract.TaskResult, error) {
+	if t.State == flow.TaskFailed {
+		p := t.Problem
+		if p == nil {
+			p = &flow.Problem{Code: "service.failed", Detail: "the task failed"}
+		}
+		return contract.TaskResult{}, fault.New(fault.Rejected, p.Code, p.Detail, nil)
+	}
+	return contract.TaskResult{Rows: len(t.Gave), Skipped: t.State == flow.TaskSkipped}, nil
+}
+
+// keep keeps what a task came to: what is known is recorded, whoever cancels.
+func (d *doing) keep(ctx context.Context, n run.TaskNews) error {
+	ctx, done := committed(ctx)
+	defer done()
+	n.Step = cmp.Or(n.Step, d.task.Name)
+	if err := d.Runs.KeepTask(ctx, d.item, n); err != nil {
+		return fmt.Errorf("keeping what became of a task: %w", err)
+	}
+	return nil
+}
+
+// connection is what the task waits for when it waits.
+func (d *doing) connection() string {
+	switch d.task.Kind() {
+	case flow.TaskRead:
+		return d.task.Read.Connection
+	case flow.TaskWrite:
+		return d.task.Write.Connection
+	case flow.TaskFlow, flow.TaskLegs:
+	}
+	return d.task.Flow
+}
+
+// do gives what becomes of the task. A final fault is one of the task.
+func (d *doing) do(ctx context.Context, in contract.TaskInput) (run.TaskNews, error) {
+	if d.task.Kind() == flow.TaskFlow {
+		return d.called(ctx, in.Child)
+	}
+	due, err := d.Steps.When(d.whole, d.task.Name, d.in)
+	switch {
+	case err != nil:
+		return run.TaskNews{}, err
+	case !due:
+		return run.TaskNews{State: flow.TaskSkipped, Note: "not needed"}, nil
+	case d.task.Kind() == flow.TaskRead:
+		return d.read(ctx)
+	}
+	return d.write(ctx)
+}
+
+func (d *doing) read(ctx context.Context) (run.TaskNews, error) {
+	rows, err := d.Source.Rows(ctx, d.plan, d.in)
+	if err != nil {
+		return run.TaskNews{}, fmt.Errorf("reading: %w", err)
+	}
+	return run.TaskNews{State: flow.TaskDone, Gave: given(rows), Note: fmt.Sprintf("%d rows from %s", len(rows), d.task.Read.Connection)}, nil
+}
+
+func given(rows []flow.Row) []flow.Row {
+	if rows == nil {
+		return []flow.Row{}
+	}
+	return rows
+}
+
+// rows are what the task writes: the same for every attempt.
+func (d *doing) rows(plan *flow.Plan, of []flow.Row) ([]flow.Row, error) {
+	rows, err := d.Mapper.Map(plan, d.in, of)
+	if err != nil {
+		return nil, fmt.Errorf("mapping: %w", err)
+	}
+	return rows, nil
+}
+
+// writer writes under a name of the ledger.
+func (d *doing) writer(step string) *Writer {
+	return &Writer{Plans: d.Plans, Target: d.Target, Effects: d.Effects, Step: step}
+}
+
+func (d *doing) write(ctx context.Context) (run.TaskNews, error) {
+	rows, err := d.rows(d.plan, []flow.Row{{}})
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	w := d.writer(d.task.Name)
+	members, err := w.freeze(ctx, d.plan, rows)
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	outcomes, err := w.send(ctx, d.plan, d.item, members, patience{held: d.held})
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	n := run.TaskNews{State: flow.TaskDone, Outcomes: outcomes, Note: fmt.Sprintf("%d rows in %s", len(members), d.task.Write.Connection)}
+	if n.Problem = problemOf(outcomes, d.task.Write.Connection); n.Problem != nil {
+		n.State, n.Note = flow.TaskFailed, n.Problem.Detail
+		return n, nil
+	}
+	n.Gave = make([]flow.Row, len(members))
+	for i, m := range members {
+		n.Gave[i] = m.row
+	}
+	if len(d.task.Returns) == 0 {
+		return n, nil
+	}
+	ctx, done := committed(ctx)
+	defer done()
+	if err := d.Effects.Record(ctx, d.item, d.task.Name, outcomes); err != nil {
+		return run.TaskNews{}, fmt.Errorf("recording outcomes: %w", err)
+	}
+	n.Outcomes = nil
+	return n, d.returns(ctx, n.Gave)
+}
+
+// returns reads back what the target has made of rows.
+func (d *doing) returns(ctx context.Context, rows []flow.Row) error {
+	found, err := d.Look.Look(ctx, d.plan, rows, d.task.Returns)
+	if err != nil {
+		return fmt.Errorf("reading what was written: %w", err)
+	}
+	for i, f := range found {
+		if f == nil {
+			return fault.New(fault.Unavailable, "service.returns", "what was written to "+d.task.Write.Connection+" does not show yet", nil)
+		}
+		for _, column := range d.task.Returns {
+			rows[i][column] = f[column]
+		}
+	}
+	return nil
+}
+
+// problemOf is why a write failed; nil when all of it took effect.
+func problemOf(outcomes []ledger.Outcome, connection string) *flow.Problem {
+	for _, o := range outcomes {
+		switch o.State {
+		case flow.Refused:
+			return &flow.Problem{Code: codeRefused, Detail: connection + " refused it: " + o.Reason}
+		case flow.Doubtful:
+			return &flow.Problem{Code: codeDoubt, Detail: "whether " + connection + " has it is not known"}
+		case flow.Intent, flow.Attempt, flow.Confirmed, flow.Settled:
+		}
+	}
+	return nil
+}
+
+// called takes the answer of the flow that the task called.
+func (d *doing) called(ctx context.Context, child string) (run.TaskNews, error) {
+	found, err := d.Runs.Get(ctx, child)
+	if err != nil {
+		return run.TaskNews{}, fmt.Errorf("reading the answer of %s: %w", d.task.Flow, err)
+	}
+	switch found.Status {
+	case flow.Completed:
+		n := run.TaskNews{State: flow.TaskDone, Child: child, Note: "run " + child + " of " + d.task.Flow, Gave: []flow.Row{}}
+		if found.Result != nil {
+			n.Gave = given(found.Result.Rows)
+		}
+		return n, nil
+	case flow.Failed, flow.Cancelled:
+		p := &flow.Problem{Code: codeCalled, Detail: d.task.Flow + " was cancelled"}
+		if found.Problem != nil {
+			p = &flow.Problem{Code: codeCalled, Detail: d.task.Flow + " failed: " + found.Problem.Detail}
+		}
+		return run.TaskNews{State: flow.TaskFailed, Child: child, Note: p.Detail, Problem: p}, nil
+	case flow.Accepted, flow.Running, flow.Parked:
+	}
+	return run.TaskNews{}, fault.New(fault.Unavailable, codeCalled, d.task.Flow+" has not ended", nil)
+}
+
+// Call gives the run of a flow that a task calls its row, under the ID of the workflow
+// that will carry it.
+func (a *Tasker) Call(ctx context.Context, in contract.TaskInput) (contract.Called, error) {
+	d, err := a.take(ctx, in, false)
+	if err != nil {
+		return contract.Called{}, persist(err)
+	}
+	known := d.tasks[in.Task]
+	if known.State == flow.TaskSkipped {
+		return contract.Called{Skipped: true}, nil
+	}
+	due, err := a.Steps.When(d.whole, in.Task, d.in)
+	if err == nil && !due {
+		return contract.Called{Skipped: true}, d.keep(ctx, run.TaskNews{State: flow.TaskSkipped, Note: "not needed"})
+	}
+	var rows []flow.Row
+	if err == nil {
+		rows, err = d.rows(d.plan, []flow.Row{{}})
+	}
+	if err != nil {
+		return contract.Called{}, d.failed(ctx, err)
+	}
+	id := contract.WorkflowID(string(flow.Service), d.item.Flow, d.item.RunID+"/"+in.Task)
+	accepted, start, err := a.Runs.Accept(ctx, flow.Press{
+		Flow: d.task.Flow, Principal: "flow:" + d.item.Flow, Params: rows[0], Workflow: id, Class: flow.Background,
+	})
+	if err != nil {
+		return contract.Called{}, d.failed(ctx, fmt.Errorf("calling %s: %w", d.task.Flow, err))
+	}
+	n := run.TaskNews{State: flow.TaskRunning, Child: accepted.RunID, Note: "run " + accepted.RunID + " of " + d.task.Flow}
+	if err := d.keep(ctx, n); err != nil {
+		return contract.Called{}, err
+	}
+	return contract.Called{
+		Batch: contract.Batch{BatchID: start.BatchID, Flow: start.Flow, Digest: start.Digest}, RunID: accepted.RunID,
+		Pattern: flow.Pattern(start.Pattern), Workflow: id, Skeleton: start.Skeleton, Ended: accepted.Replayed && accepted.Status.Final(),
+	}, nil
+}
+
+// failed keeps that a task cannot be done, where that is so for good.
+func (d *doing) failed(ctx context.Context, err error) error {
+	f := hopeless(ctx, err)
+	if f == nil {
+		return d.pending(ctx, err)
+	}
+	if kept := d.keep(ctx, run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}); kept != nil {
+		return kept
+	}
+	return err
+}
+
+// Undo takes back what a task has written. What the target refuses to take back stands, and
+// a person is told; that is no error of the activity, for other tasks are taken back too.
+func (a *Tasker) Undo(ctx context.Context, in contract.TaskInput) (contract.UndoResult, error) {
+	ctx, held, stop := alive(ctx)
+	defer stop()
+	d, err := a.take(ctx, in, true)
+	if err != nil {
+		return contract.UndoResult{}, err
+	}
+	d.held = held
+	known, begun := d.tasks[in.Task]
+	switch {
+	case !begun:
+		return contract.UndoResult{State: flow.TaskSkipped}, nil
+	case known.State != flow.TaskUndoing:
+		return contract.UndoResult{State: known.State}, nil
+	}
+	n, err := d.undo(ctx, known)
+	if f := hopeless(ctx, err); f != nil {
+		n, err = run.TaskNews{State: flow.TaskStands, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}, nil
+	}
+	if err != nil {
+		return contract.UndoResult{}, d.pending(ctx, err)
+	}
+	return contract.UndoResult{State: n.State}, d.keep(ctx, n)
+}
+
+func (d *doing) undo(ctx context.Context, known run.Task) (run.TaskNews, error) {
+	nothing := run.TaskNews{State: flow.TaskUndone, Note: "nothing had been written"}
+	rows := known.Gave
+	if rows == nil {
+		var err error
+		if rows, err = d.rows(d.plan, []flow.Row{{}}); err != nil {
+			return nothing, nil //nolint:nilerr // what cannot be mapped was not sent
+		}
+	}
+	there, err := d.there(ctx, rows)
+	if err != nil || len(there) == 0 {
+		return nothing, err
+	}
+	plan, err := d.Steps.Undo(d.whole, d.task.Name)
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	if rows, err = d.rows(plan, there); err != nil {
+		return run.TaskNews{}, err
+	}
+	step := flow.UndoPrefix + d.task.Name
+	w := d.writer(step)
+	members, err := w.freeze(ctx, plan, rows)
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	outcomes, err := w.send(ctx, plan, d.item, members, patience{held: d.held})
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	n := run.TaskNews{State: flow.TaskUndone, Outcomes: outcomes, Step: step, Note: fmt.Sprintf("taken back in %s", d.task.Write.Connection)}
+	if n.Problem = problemOf(outcomes, d.task.Write.Connection); n.Problem != nil {
+		n.State, n.Note = flow.TaskStands, n.Problem.Detail
+	}
+	return n, nil
+}
+
+// there are those of the rows that the target has because of this task. Of one whose
+// attempt nobody heard the end, the target is asked.
+func (d *doing) there(ctx context.Context, rows []flow.Row) ([]flow.Row, error) {
+	states, err := d.Runs.States(ctx, d.item.RunID, d.task.Name)
+	if err != nil || len(states) == 0 {
+		return nil, err
+	}
+	var there, unsure []flow.Row
+	var open []ledger.Open
+	for _, row := range rows {
+		key, err := keyOf(d.task.Write.Key, row)
+		if err != nil {
+			return nil, err
+		}
+		switch s := states[key]; s.State {
+		case flow.Confirmed, flow.Settled:
+			there = append(there, row)
+		case flow.Attempt, flow.Doubtful:
+			open, unsure = append(open, ledger.Open{Key: key, Fence: s.Fence, Retried: true}), append(unsure, row)
+		case flow.Intent, flow.Refused:
+		}
+	}
+	if len(unsure) == 0 {
+		return there, nil
+	}
+	byKey := make(map[string]flow.Row, len(open))
+	for i, o := range open {
+		byKey[o.Key] = unsure[i]
+	}
+	w := d.writer(d.task.Name)
+	held, missing, sight, err := w.readBack(ctx, d.plan, d.item, open, byKey, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range held {
+		there = append(there, byKey[o.Key])
+	}
+	for _, o := range missing {
+		if !sight.Conditional && sight.Applied == nil && sight.SettleAfter > 0 && time.Since(d.item.AcceptedAt) < sight.SettleAfter {
+			return nil, fault.ThrottledFor(sight.SettleAfter, unsettledCode, "what was sent to "+d.task.Write.Connection+" before may still show; then it is looked for again", nil)
+		}
+		held = append(held, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Doubtful, Reason: "it does not show, and was not sent again"})
+	}
+	if err := d.Effects.Record(ctx, d.item, d.task.Name, held); err != nil {
+		return nil, fmt.Errorf("recording outcomes: %w", err)
+	}
+	return there, nil
+}
+
+// keyOf is the key of a row as the ledger has it.
+func keyOf(key []string, row flow.Row) (string, error) {
+	values := make([]any, len(key))
+	for i, k := range key {
+		values[i] = row[k]
+	}
+	id, err := json.Marshal(values)
+	if err != nil {
+		return "", fault.New(fault.Bug, "write.key", "a key that cannot be encoded", err)
+	}
+	return string(id), nil
+}
+
+// End closes a run all of whose tasks have ended.
+func (a *Tasker) End(ctx context.Context, in contract.EndInput) (contract.CloseResult, error) {
+	plan, err := a.Plans.ByDigest(ctx, in.Digest)
+	if err != nil {
+		return contract.CloseResult{}, fmt.Errorf("loading the plan: %w", persist(err))
+	}
+	var answer flow.Result
+	if in.Fault == nil {
+		item, tasks, err := a.Runs.TakeTask(ctx, in.BatchID, "", true) // none: what they gave
+		switch {
+		case err != nil && !ended(err):
+			return contract.CloseResult{}, fmt.Errorf("reading what the tasks gave: %w", persist(err))
+		case err == nil:
+			if answer, err = a.Steps.Answer(plan, a.Steps.Inputs(plan, item.Params, tasks), tasks); err != nil {
+				in.Fault = fault.Of(err)
+			}
+		}
+	}
+	status, err := a.Runs.EndTasks(ctx, in.BatchID, answer, in.Fault)
+	if err != nil {
+		return contract.CloseResult{}, fmt.Errorf("closing the run: %w", persist(err))
+	}
+	return contract.CloseResult{Status: status}, nil
+}

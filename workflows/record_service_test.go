@@ -1,0 +1,118 @@
+package workflows_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/devenv/testenv"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+// saga is a scenario of a service of three tasks, two of which can be undone.
+type saga struct {
+	name    string
+	tasks   []flow.TaskShape
+	refuses string // the task that fails for good
+	hangs   string // the task during which Temporal cancels
+	skips   string
+	status  flow.Status
+	steps   []string // tasks that were done, and "undo NAME"
+	ends    enums.WorkflowExecutionStatus
+	why     string // code that the run is closed with
+}
+
+func sagas() []saga {
+	completed, failed, cancelled := enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED
+	write := func(name string, undo bool) flow.TaskShape {
+		return flow.TaskShape{Name: name, Kind: flow.TaskWrite, Target: "erp", Undo: undo}
+	}
+	three := []flow.TaskShape{write("sale", true), write("stock", true), write("booking", false)}
+	legs := []flow.TaskShape{{Name: "ways", Kind: flow.TaskLegs, Legs: []flow.LegShape{
+		{Name: "a", Tasks: []flow.TaskShape{write("sale", true), write("stock", false)}}, {Name: "b", Tasks: []flow.TaskShape{write("booking", false)}}}}}
+	call := []flow.TaskShape{write("sale", true), {Name: "told", Kind: flow.TaskFlow, Target: "tell"}}
+	return []saga{
+		{name: "all-done", tasks: three, skips: "stock", status: flow.Completed, steps: []string{"sale", "stock", "booking"}, ends: completed},
+		{name: "refused-and-undone", tasks: three, refuses: "booking", status: flow.Failed, steps: []string{"sale", "stock", "booking", "undo stock", "undo sale"}, ends: failed, why: "write.refused"},
+		{name: "cancelled-and-undone", tasks: three, hangs: "stock", status: flow.Cancelled, steps: []string{"sale", "stock", "undo stock", "undo sale"}, ends: cancelled},
+		{name: "a-leg-fails", tasks: legs, refuses: "stock", status: flow.Failed, ends: failed, why: "service.legs"},
+		{name: "called", tasks: call, status: flow.Completed, steps: []string{"sale", "call told", "told"}, ends: completed},
+	}
+}
+
+// What was done is undone in reverse, out of reach of the cancel, and each end is recorded once.
+func TestRecordOfServices(t *testing.T) {
+	t.Parallel()
+	address, _ := testenv.Temporal(t)
+	for _, s := range sagas() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			st := newStage(t, address, "service-"+s.name)
+			st.kind = "Service"
+			s.play(st)
+		})
+	}
+}
+
+func (s saga) play(st *stage) {
+	st.Helper()
+	hanging, steps := make(chan struct{}, 64), make(chan string, 64)
+	closed := make(chan *fault.Fault, 64)
+	contract.DoTask.Register(st.worker, func(ctx context.Context, in contract.TaskInput) (contract.TaskResult, error) {
+		steps <- in.Task
+		switch in.Task {
+		case s.refuses:
+			return contract.TaskResult{}, fault.New(fault.Rejected, "write.refused", "erp refused it", nil)
+		case s.hangs:
+			hanging <- struct{}{}
+			return untilCancelled[contract.TaskResult](ctx)
+		}
+		return contract.TaskResult{Rows: 1, Skipped: in.Task == s.skips}, nil
+	})
+	contract.CallFlow.Register(st.worker, func(_ context.Context, in contract.TaskInput) (contract.Called, error) {
+		steps <- "call " + in.Task
+		return contract.Called{Batch: in.Batch, RunID: "child", Pattern: flow.Service, Workflow: "record-child-" + st.name, Ended: true}, nil
+	})
+	contract.UndoTask.Register(st.worker, func(_ context.Context, in contract.TaskInput) (contract.UndoResult, error) {
+		steps <- "undo " + in.Task
+		return contract.UndoResult{State: flow.TaskUndone}, nil
+	})
+	contract.EndService.Register(st.worker, func(_ context.Context, in contract.EndInput) (contract.CloseResult, error) {
+		closed <- in.Fault
+		return contract.CloseResult{Status: s.status}, nil
+	})
+	contract.CloseRun.Register(st.worker, func(_ context.Context, in contract.CloseInput) (contract.CloseResult, error) {
+		closed <- in.Fault
+		return contract.CloseResult{Status: s.status}, nil
+	})
+	st.work()
+	started, err := st.client.ExecuteWorkflow(st.ctx, st.options("1 run of order-to-shipment"), contract.Service.Name(), contract.InstantInput{
+		Batch: st.batch(), Size: 1, Skeleton: flow.Skeleton{Tasks: s.tasks},
+	})
+	require.NoError(st, err)
+	if s.hangs != "" {
+		st.await(hanging)
+		require.NoError(st, st.client.CancelWorkflow(st.ctx, started.GetID(), started.GetRunID()))
+	}
+	_ = st.ended(started, s.ends, nil)
+	close(steps)
+	var got []string
+	for step := range steps {
+		got = append(got, step)
+	}
+	if s.steps == nil { // side by side: the leg that failed is undone, the other one is not
+		require.ElementsMatch(st, []string{"sale", "stock", "booking", "undo sale"}, got)
+	} else {
+		require.Equal(st, s.steps, got)
+	}
+	require.Len(st, closed, 1, "each end is recorded once")
+	if f := <-closed; s.why == "" {
+		require.Nil(st, f)
+	} else {
+		require.Equal(st, s.why, f.Code)
+	}
+}

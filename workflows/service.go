@@ -1,0 +1,238 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	enums "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+)
+
+// Service carries out the tasks of one run, one after the other. When one fails, or a
+// person cancels, what the tasks before it wrote is taken back in reverse, out of reach of
+// the cancel; what cannot be taken back is told to a person. Rows stay in our own database.
+func Service(ctx workflow.Context, in contract.InstantInput) (contract.ServiceResult, error) {
+	s := &service{in: in, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
+	broken, err := s.tasks(ctx, in.Skeleton.Tasks)
+	return s.result, s.end(ctx, broken, err)
+}
+
+// service is the state of one run. Legs share it: a workflow runs one of them at a time.
+type service struct {
+	in     contract.InstantInput
+	result contract.ServiceResult
+}
+
+// tasks does tasks in their order, and takes back those that are done when one cannot be. It
+// gives the names of legs that failed while all else went on.
+func (s *service) tasks(ctx workflow.Context, tasks []flow.TaskShape) (broken []string, err error) {
+	var undo []flow.TaskShape // in reverse
+	for _, t := range tasks {
+		if ctx.Err() != nil {
+			return broken, s.back(ctx, undo, ctx.Err())
+		}
+		if t.Undo { // begun is enough: nobody knows how far it came
+			undo = append([]flow.TaskShape{t}, undo...)
+		}
+		failed, err := s.task(ctx, t)
+		if err != nil {
+			return broken, s.back(ctx, undo, err)
+		}
+		broken = append(broken, failed...)
+	}
+	return broken, nil
+}
+
+// task does one task.
+func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string, err error) {
+	s.result.Tasks[t.Name] = flow.TaskRunning
+	defer func() {
+		if err != nil {
+			s.result.Tasks[t.Name] = flow.TaskFailed
+		}
+		s.tell(ctx)
+	}()
+	s.tell(ctx)
+	switch t.Kind {
+	case flow.TaskLegs:
+		broken = s.legs(ctx, t)
+		s.result.Tasks[t.Name] = flow.TaskDone
+		return broken, ctx.Err()
+	case flow.TaskFlow:
+		return nil, s.call(ctx, t)
+	}
+	done, err := contract.DoTask.Tighten(t.Deadline).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
+	s.did(t, done.Skipped)
+	return nil, err
+}
+
+// did notes that a task is done.
+func (s *service) did(t flow.TaskShape, skipped bool) {
+	s.result.Tasks[t.Name] = flow.TaskDone
+	if skipped {
+		s.result.Tasks[t.Name] = flow.TaskSkipped
+	}
+}
+
+// words say what a task does.
+func words(t flow.TaskShape) string {
+	switch t.Kind {
+	case flow.TaskRead:
+		return t.Name + ": read from " + t.Target
+	case flow.TaskFlow:
+		return t.Name + ": call " + t.Target
+	case flow.TaskWrite, flow.TaskLegs:
+	}
+	return t.Name + ": write to " + t.Target
+}
+
+// legs takes several ways side by side, each to its end. It names those that failed.
+func (s *service) legs(ctx workflow.Context, t flow.TaskShape) (broken []string) {
+	all := workflow.NewWaitGroup(ctx)
+	failed := make([]bool, len(t.Legs))
+	for i, leg := range t.Legs {
+		all.Add(1)
+		workflow.GoNamed(ctx, t.Name+"/"+leg.Name, func(ctx workflow.Context) {
+			defer all.Done()
+			within, err := s.tasks(ctx, leg.Tasks)
+			failed[i] = err != nil || len(within) > 0
+		})
+	}
+	all.Wait(ctx)
+	for i, leg := range t.Legs {
+		if failed[i] {
+			broken = append(broken, t.Name+"/"+leg.Name)
+		}
+	}
+	return broken
+}
+
+// call runs another flow as a workflow of its own, with limits of its own, and takes its
+// answer. A cancel reaches it, and it is waited for.
+func (s *service) call(ctx workflow.Context, t flow.TaskShape) error {
+	in := contract.TaskInput{Batch: s.in.Batch, Task: t.Name}
+	called, err := contract.CallFlow.Run(ctx, in, words(t))
+	if err != nil {
+		return err
+	}
+	if called.Skipped {
+		s.did(t, true)
+		return nil
+	}
+	in.Child = called.RunID
+	if !called.Ended {
+		_ = s.child(ctx, t, called) // its row says how it ended
+	}
+	free, _ := workflow.NewDisconnectedContext(ctx) // how it ended is kept, whoever cancels
+	done, err := contract.DoTask.Run(free, in, t.Name+": take the answer")
+	s.did(t, done.Skipped)
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// child carries the run that a task called.
+func (s *service) child(ctx workflow.Context, t flow.TaskShape, called contract.Called) error {
+	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID:            called.Workflow,
+		WaitForCancellation:   true,
+		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_REQUEST_CANCEL,
+		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		StaticSummary:         t.Name + " of " + s.in.Flow,
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			contract.FlowAttribute.ValueSet(called.Flow), contract.RunsAttribute.ValueSet([]string{called.RunID})),
+	})
+	name := contract.Instant.Name()
+	if called.Pattern == flow.Service {
+		name = contract.Service.Name()
+	}
+	in := contract.InstantInput{Batch: called.Batch, Size: 1, Skeleton: called.Skeleton}
+	return workflow.ExecuteChildWorkflow(ctx, name, in).Get(ctx, nil)
+}
+
+// back takes tasks back, each as far as it goes, and gives why.
+func (s *service) back(ctx workflow.Context, undo []flow.TaskShape, why error) error {
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	in := contract.TaskInput{Batch: s.in.Batch, Fault: contract.FromTemporal(why)}
+	if ctx.Err() != nil {
+		in.Fault = nil
+	}
+	for _, t := range undo {
+		in.Task = t.Name
+		s.result.Tasks[t.Name] = flow.TaskUndoing
+		s.tell(free)
+		undone, err := contract.UndoTask.Run(free, in, "undo "+t.Name+" in "+t.Target)
+		if err != nil { // the activity has told a person, unless its worker never came to it
+			undone.State = flow.TaskStands
+		}
+		s.result.Tasks[t.Name] = undone.State
+		s.tell(free)
+	}
+	return why
+}
+
+// end records how the run ended, out of reach of a cancel (promises 3 and 4).
+func (s *service) end(ctx workflow.Context, broken []string, err error) error {
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	var closed contract.CloseResult
+	var closing error
+	if err == nil {
+		in := contract.EndInput{Batch: s.in.Batch}
+		if len(broken) > 0 {
+			in.Fault = fault.New(fault.Rejected, "service.legs", "not every leg came to its end: "+strings.Join(broken, ", "), nil)
+			err = contract.ToTemporal(in.Fault)
+		}
+		closed, closing = contract.EndService.Run(free, in, "record how the run ended")
+	} else {
+		why := contract.CloseInput{Batch: s.in.Batch, Fault: contract.FromTemporal(err)}
+		if ctx.Err() != nil {
+			why.Fault = nil
+		}
+		closed, closing = contract.CloseRun.Run(free, why, "record how the run ended")
+	}
+	if closing != nil {
+		return closing
+	}
+	s.result.Status = closed.Status
+	switch closed.Status {
+	case flow.Completed:
+		return nil
+	case flow.Cancelled:
+		return temporal.NewCanceledError()
+	}
+	outcome := contract.OutcomeFailed
+	if len(broken) > 0 {
+		outcome = contract.OutcomePartial
+	}
+	if saErr := workflow.UpsertTypedSearchAttributes(free, contract.OutcomeAttribute.ValueSet(outcome)); saErr != nil {
+		return saErr
+	}
+	return err
+}
+
+// tell shows where the tasks stand, in the order of the file.
+func (s *service) tell(ctx workflow.Context) {
+	var lines []string
+	var list func(tasks []flow.TaskShape)
+	list = func(tasks []flow.TaskShape) {
+		for _, t := range tasks {
+			if state, begun := s.result.Tasks[t.Name]; begun {
+				lines = append(lines, fmt.Sprintf("%s: %s", t.Name, state))
+			}
+			for _, leg := range t.Legs {
+				list(leg.Tasks)
+			}
+		}
+	}
+	list(s.in.Skeleton.Tasks)
+	if text := strings.Join(slices.Clip(lines), "\n"); text != workflow.GetCurrentDetails(ctx) {
+		workflow.SetCurrentDetails(ctx, text)
+	}
+}
