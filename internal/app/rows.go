@@ -96,7 +96,7 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, call activities.C
 	if !ok {
 		return nil, lacking(name, "write by key")
 	}
-	in := connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: call.Rows, Origin: call.Origin, Held: call.Held}
+	in := connector.Upsert{Table: plan.Write.Table, Key: plan.Write.Key, Rows: call.Rows, Origin: call.Origin, Held: call.Held, Existing: plan.Write.Existing}
 	if _, keeps := system.(connector.Marker); keeps {
 		in.Marks = marksOf(call.Marks)
 	}

@@ -117,6 +117,9 @@ type (
 		// back as Origin of the events that it causes. Empty: what the connection is
 		// set to.
 		Origin string
+		// Existing rows alone are changed: of one that is not there, or not any more,
+		// nothing is made, which is no failure.
+		Existing bool
 	}
 
 	// Mark says whose write one row is.

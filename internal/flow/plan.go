@@ -100,6 +100,8 @@ type (
 		// Repeat is set when the author accepts that a row may be written twice,
 		// because the target declares no such key.
 		Repeat bool `json:"repeat,omitempty"`
+		// Existing rows alone are changed; none is made.
+		Existing bool `json:"existing,omitempty"`
 	}
 
 	// Limits bound a run. Zero means the pattern's default, which Compile fills in.

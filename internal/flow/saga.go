@@ -184,6 +184,9 @@ func (p *Plan) Of(t *Task) *Plan {
 func (p *Plan) UndoOf(t *Task) *Plan {
 	undo := p.Of(t)
 	undo.Read, undo.Each = nil, ""
+	write := *t.Write
+	write.Existing = true
+	undo.Write = &write
 	undo.Map = make([]Column, 0, len(t.Write.Key)+len(t.Undo))
 	for _, key := range t.Write.Key {
 		undo.Map = append(undo.Map, Column{Name: key, Expr: "row[" + strconv.Quote(key) + "]"})

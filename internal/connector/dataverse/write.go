@@ -30,6 +30,7 @@ type upsert struct {
 	at      []string // address of each row
 	tag     string   // query that marks the write, with its "?"; may be empty
 	results []connector.Result
+	only    bool // rows that are there
 	sheet   bool // rows of a refused chunk are repeated by $batch, not one by one
 	// values is a row as JSON without its key, which stands in the address.
 	values func(i int) ([]byte, error)
@@ -54,6 +55,7 @@ func (v *Dataverse) Upsert(ctx context.Context, in connector.Upsert) ([]connecto
 		return nil, err
 	}
 	u := v.newUpsert(t, len(in.Rows), in.Held, in.Origin)
+	u.only = in.Existing
 	b, err := v.bindings(ctx, t, in.Rows)
 	if err != nil {
 		return nil, err
@@ -115,6 +117,10 @@ func (u *upsert) write(ctx context.Context, chunk []int) {
 	}
 	if len(chunk) == 1 {
 		u.settle(chunk, u.one(ctx, chunk[0]))
+		return
+	}
+	if u.only {
+		u.rowByRow(ctx, chunk)
 		return
 	}
 	if u.v.withoutBulk(u.table.Name) {
@@ -197,9 +203,16 @@ func (u *upsert) one(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
+	h := writing()
+	if u.only {
+		h["If-Match"] = []string{"*"}
+	}
 	_, err = u.v.transport.Do(ctx, connector.Request{
-		Method: http.MethodPatch, Target: u.v.root + u.at[i] + u.tag, Header: writing(), Body: body, Write: true, Held: u.held,
+		Method: http.MethodPatch, Target: u.v.root + u.at[i] + u.tag, Header: h, Body: body, Write: true, Held: u.held,
 	}, nil)
+	if u.only && err != nil && fault.Of(err).Class == fault.NotFound {
+		return nil
+	}
 	return err
 }
 

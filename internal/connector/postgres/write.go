@@ -177,7 +177,25 @@ func (u *upsert) statement(columns []string) string {
 			sets = append(sets, fmt.Sprintf("%[1]s = excluded.%[1]s", pgx.Identifier{c}.Sanitize()))
 		}
 	}
+	if u.in.Existing {
+		return u.changes(columns)
+	}
 	// In the order of the key: two who write the same rows wait and do not deadlock.
 	return fmt.Sprintf(`insert into %s (%s) select %s from json_populate_recordset(null::%s, $1::json) as r order by %s on conflict (%s) do %s`,
 		u.table.Path, quoted("", columns), quoted("r.", columns), u.table.Path, quoted("r.", u.in.Key), quoted("", u.in.Key), update(sets))
+}
+
+// changes changes rows that are there.
+func (u *upsert) changes(columns []string) string {
+	var sets, keys []string
+	for _, c := range columns {
+		name := pgx.Identifier{c}.Sanitize()
+		if slices.Contains(u.in.Key, c) {
+			keys = append(keys, "t."+name+" = r."+name)
+		} else {
+			sets = append(sets, name+" = r."+name)
+		}
+	}
+	return fmt.Sprintf(`update %[1]s as t set %[2]s from json_populate_recordset(null::%[1]s, $1::json) as r where %[3]s`,
+		u.table.Path, strings.Join(sets, ", "), strings.Join(keys, " and "))
 }

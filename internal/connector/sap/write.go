@@ -59,7 +59,7 @@ func (s *SAP) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Resu
 	if !at.isKey(in.Key) {
 		return nil, fault.Invalidf("connector.key", "table %s is written by the key of its entity, which is %v", t.Name, at.entity.keys)
 	}
-	u := &upsert{s: s, at: at, rows: in.Rows, held: in.Held, creates: slices.Contains(s.creates, t.Name), results: make([]connector.Result, len(in.Rows))}
+	u := &upsert{s: s, at: at, rows: in.Rows, held: in.Held, creates: slices.Contains(s.creates, t.Name) && !in.Existing, results: make([]connector.Result, len(in.Rows))}
 	var open []int
 	for i, row := range in.Rows {
 		if _, err := at.address(row); err != nil {
