@@ -202,9 +202,9 @@ func TestAServiceDoesAllOfItsStepsOrTakesThemBack(t *testing.T) {
 	require.Equal(t, flow.TaskStands, states(run)["stock"])
 	require.Equal(t, []string{"sale open", "stock reserved", "sale reversed"}, e.log("stuck"), "what stands keeps nothing else from being taken back")
 
+	e.request("left", 5, "HAM") // a person cancels while the third is under way
 	_, err := e.sql.Exec(t.Context(), `begin; lock table booking in access exclusive mode`)
 	require.NoError(t, err)
-	e.request("left", 5, "HAM") // a person cancels while the third is under way
 	id := e.begin("fulfil", nr("left"))
 	e.await("the reservation", time.Minute, func() bool {
 		var run flow.Run
