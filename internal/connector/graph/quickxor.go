@@ -47,7 +47,7 @@ func (q *quickXor) text() string {
 	var out [20]byte
 	binary.LittleEndian.PutUint64(out[0:], q.cells[0])
 	binary.LittleEndian.PutUint64(out[8:], q.cells[1])
-	binary.LittleEndian.PutUint32(out[16:], uint32(q.cells[2])) //nolint:gosec // what is above 32 bits went to the first cell
+	binary.LittleEndian.PutUint32(out[16:], uint32(q.cells[2])) // what is above 32 bits went to the first cell
 	var length [8]byte
 	binary.LittleEndian.PutUint64(length[:], q.length)
 	for i, b := range length {

@@ -70,7 +70,7 @@ func (r *request) render(ctx context.Context, item storage.Row, whole bool) (*or
 // pathOf is the path of a folder, as parentReference has it.
 func (r *request) pathOf(ctx context.Context, id string) (string, error) {
 	path := ""
-	for depth := 0; depth < 40; depth++ {
+	for range 40 {
 		folder, err := byID(ctx, r.tx, items, id, false)
 		if err != nil {
 			return "", err

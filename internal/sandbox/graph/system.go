@@ -97,7 +97,7 @@ func (s *System) Serve(ctx context.Context, tx storage.Tx, c *exchange.Call) (ex
 	}
 	switch first, below, _ := strings.Cut(rest, "/"); first {
 	case "sites":
-		return r.site(ctx, below)
+		return r.site(below)
 	case "drives":
 		return r.drive(ctx, below)
 	case "subscriptions":
@@ -107,7 +107,7 @@ func (s *System) Serve(ctx context.Context, tx storage.Tx, c *exchange.Call) (ex
 }
 
 // site serves sites/…: one site and its libraries.
-func (r *request) site(ctx context.Context, path string) (exchange.Answer, error) {
+func (r *request) site(path string) (exchange.Answer, error) {
 	path, err := url.PathUnescape(path)
 	if err != nil || r.c.Method != http.MethodGet {
 		return badRequest(r.c, "The site cannot be read so."), nil
