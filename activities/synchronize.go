@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"patchbay/internal/contract"
 	"patchbay/internal/flow"
 )
@@ -54,5 +56,22 @@ func (a *Synchronizer) round(ctx context.Context, in contract.SyncInput, work mi
 	if err != nil {
 		return contract.SyncCounts{}, fmt.Errorf("loading the plan: %w", err)
 	}
+	ctx, give := untilStop(ctx)
+	defer give()
 	return work(ctx, plan, in, time.Now().Add(a.Round), held)
+}
+
+// untilStop gives a context that ends as soon as the worker is to stop: what a round has
+// done is kept, and the next one begins elsewhere at once.
+func untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	stopping := activity.GetWorkerStopChannel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }

@@ -46,6 +46,7 @@ const (
 	Conflict Kind = "conflict" // hook.id_conflict
 	Canary   Kind = "canary"   // a leg of the canary that is down
 
+	Regions   Kind = "regions"   // synchronizations that are late, stopped or wait for a person
 	Schedules Kind = "schedules" // silent schedules, missed slots, runs that fill their interval
 )
 

@@ -42,7 +42,7 @@ func (a *api) look(ctx context.Context) error {
 	for _, one := range []struct {
 		kind alert.Kind
 		find func(context.Context) ([]alert.Finding, error)
-	}{{alert.Events, a.troubled}, {alert.Letters, a.buried}, {alert.Spike, a.spiking}, {alert.Sweeps, a.unswept}, {alert.Canary, a.silent}, {alert.Schedules, a.slipping}} {
+	}{{alert.Events, a.troubled}, {alert.Letters, a.buried}, {alert.Spike, a.spiking}, {alert.Sweeps, a.unswept}, {alert.Canary, a.silent}, {alert.Schedules, a.slipping}, {alert.Regions, a.lags.find}} {
 		list, err := one.find(ctx)
 		if err == nil {
 			err = a.board.Found(ctx, one.kind, list)

@@ -47,13 +47,14 @@ type (
 		relay   *starters.Relay
 		inlet   *starters.Inlet
 		canary  *starters.Canary
+		lags    *lags
 		keeper  *starters.Schedules
 		server  *httpapi.Server
 	}
 )
 
 func newAPI(c *core, f Face) *api {
-	a := &api{core: c, face: f}
+	a := &api{core: c, face: f, lags: &lags{borders: c.borders(), speed: c.Speed}}
 	eager := starters.Eager(starters.Never)
 	if f.Working != nil {
 		eager = f.Working
@@ -84,7 +85,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
-		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox}, a.conflicted}, Troubles: c.inbox, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Regions: c.borders(),
+		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox, replica: c.replica, region: c.Region}, a.conflicted}, Troubles: c.inbox, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Regions: c.borders(),
 		Schedules: c.slots, Keeper: a.keeper, Readiness: a, Doctor: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Proxies: f.Proxies, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
@@ -98,6 +99,9 @@ func newAPI(c *core, f Face) *api {
 		return seen
 	})
 	c.Metrics.WatchSlots(c.slotCounts)
+	if c.Region != "" {
+		c.Metrics.WatchShared(c.borders().shares)
+	}
 	c.Metrics.WatchBacklog(func(ctx context.Context) (telemetry.Backlog, error) {
 		s, err := c.book.Stats(ctx)
 		return telemetry.Backlog(s), err

@@ -69,6 +69,9 @@ func apply(ctx context.Context, plans *run.Plans, board *alert.Board, slots *slo
 	if _, err := plans.Apply(ctx, f.plans, f.connections, a.by); err != nil {
 		return inForce{}, fmt.Errorf("applying the flows: %w", err)
 	}
+	if err := plans.Report(ctx, reports(f.plans, report, a.by)); err != nil {
+		return inForce{}, fmt.Errorf("keeping what crosses borders: %w", err)
+	}
 	if err := board.Apply(ctx, report.Alerts); err != nil {
 		return inForce{}, fmt.Errorf("applying who is told of alerts: %w", err)
 	}

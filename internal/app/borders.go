@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"patchbay/internal/alert"
 	"patchbay/internal/egress"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -20,6 +21,7 @@ type borders struct {
 	plans   *run.Plans
 	replica *replica.Replica
 	border  *egress.Egress
+	board   *alert.Board
 	region  string
 }
 
@@ -66,7 +68,7 @@ func (r borders) place(plan *flow.Plan) replica.Place {
 
 func (r borders) standing(ctx context.Context, plan *flow.Plan) (s flow.SyncStanding, err error) {
 	s = flow.SyncStanding{Flow: plan.Flow, Region: r.region, Lag: plan.Sync.Lag, Tables: []flow.SyncTabling{}, Links: []flow.SyncLink{},
-		Pauses: []flow.SyncPause{}, Trouble: []flow.SyncTrouble{}, Reconciled: []flow.SyncCompared{}}
+		Pauses: []flow.SyncPause{}, Trouble: []flow.SyncTrouble{}, Reconciled: []flow.SyncCompared{}, Alerts: []flow.Alert{}}
 	for _, region := range plan.Sync.Regions {
 		s.Regions = append(s.Regions, region.Name)
 	}
@@ -96,27 +98,20 @@ func (r borders) standing(ctx context.Context, plan *flow.Plan) (s flow.SyncStan
 		return s, err
 	}
 	for _, w := range waiting {
-		since := w.Since
-		s.Links = append(s.Links, flow.SyncLink{From: r.region, To: w.Peer, Table: w.Table, Rows: w.Rows, Bytes: w.Bytes, Since: since, Seen: w.Seen,
-			Late: late(plan.Sync.Lag, since)})
+		s.Links = append(s.Links, r.outgoing(plan, w, tables, s.Pauses))
 	}
-	held, err := r.replica.Conflicts(ctx, p, replica.HeldFilter{Open: true, Most: mostHeld})
-	if err != nil {
+	if s.Held, s.HeldSince, err = r.replica.Waiting(ctx, p); err != nil {
 		return s, err
 	}
-	s.Held = int64(len(held))
 	if s.Trouble, err = r.replica.Troubles(ctx, p); err != nil {
 		return s, err
 	}
-	s.Reconciled, err = r.replica.Comparisons(ctx, p)
+	if s.Reconciled, err = r.replica.Comparisons(ctx, p); err != nil {
+		return s, err
+	}
+	open, err := r.board.Open(ctx)
+	s.Alerts = slices.DeleteFunc(open, func(a flow.Alert) bool { return a.Kind != string(alert.Regions) || a.Flow != plan.Flow })
 	return s, err
-}
-
-// mostHeld is how many held conflicts are counted one by one.
-const mostHeld = 10_000
-
-func late(expected time.Duration, since time.Time) bool {
-	return expected > 0 && !since.IsZero() && time.Since(since) > expected
 }
 
 // incoming is what is under way to us of one table, as far as it has come here.
@@ -125,11 +120,41 @@ func (r borders) incoming(plan *flow.Plan, t replica.TableState, pauses []flow.S
 		if region.Name == r.region {
 			continue
 		}
-		link := flow.SyncLink{From: region.Name, To: r.region, Table: t.Table, Rows: t.Open[""], Since: t.Oldest, Seen: t.Peers[region.Name].At, Late: late(plan.Sync.Lag, t.Oldest)}
-		link.Paused = slices.ContainsFunc(pauses, func(p flow.SyncPause) bool { return p.Table == t.Table || p.Peer == region.Name })
-		links = append(links, link)
+		from := t.Peers[region.Name]
+		links = append(links, judged(flow.SyncLink{From: region.Name, To: r.region, Table: t.Table, Rows: from.Rows, Since: from.Oldest, Seen: from.At}, plan, time.Time{}, pauses))
 	}
 	return links
+}
+
+// outgoing is what another region has not taken of one table.
+func (r borders) outgoing(plan *flow.Plan, w egress.Waiting, tables []replica.TableState, pauses []flow.SyncPause) flow.SyncLink {
+	var looked time.Time
+	for _, t := range tables {
+		if t.Table == w.Table && !t.Loading {
+			looked = t.Observed
+		}
+	}
+	return judged(flow.SyncLink{From: r.region, To: w.Peer, Table: w.Table, Rows: w.Rows, Bytes: w.Bytes, Since: w.Since, Seen: w.Seen}, plan, looked, pauses)
+}
+
+// unlooked is for how long a system may be left alone that is asked for its changes: after
+// it nobody knows whether there are any.
+const unlooked = 2 * mirrorSeldom
+
+// judged says how far behind a link is. looked is when the system that it begins at was
+// known to have told all; zero: nobody here knows.
+func judged(l flow.SyncLink, plan *flow.Plan, looked time.Time, pauses []flow.SyncPause) flow.SyncLink {
+	if !l.Since.IsZero() {
+		l.Lag = max(time.Since(l.Since), 0)
+	}
+	if alone := time.Since(looked); !looked.IsZero() && alone > unlooked {
+		l.Lag = max(l.Lag, alone)
+	}
+	l.Late = plan.Sync.Lag > 0 && l.Lag > plan.Sync.Lag
+	l.Paused = slices.ContainsFunc(pauses, func(p flow.SyncPause) bool {
+		return p.Table == l.Table || p.Peer != "" && (p.Peer == l.From || p.Peer == l.To)
+	})
+	return l
 }
 
 // crossing are the columns of a table that may cross, the key first.
@@ -139,6 +164,18 @@ func crossing(t *flow.SyncTable) []string {
 		names = append(names, c.Name)
 	}
 	return names
+}
+
+// mostReports is how many deploys of a flow are shown.
+const mostReports = 20
+
+// Residency tells what the latest deploys of a flow let cross which border, the newest
+// first.
+func (r borders) Residency(ctx context.Context, name string) ([]flow.ResidencyReport, error) {
+	if _, _, err := r.plans.Current(ctx, name); err != nil {
+		return nil, err
+	}
+	return r.plans.Reports(ctx, name, mostReports)
 }
 
 // Conflicts lists conflicts, the newest first.
@@ -257,7 +294,7 @@ func (r borders) named(ctx context.Context, name, table, peer string) (*flow.Pla
 	return plan, nil
 }
 
-func (c *core) borders() borders { return borders{c.plans, c.replica, c.egress, c.Region} }
+func (c *core) borders() borders { return borders{c.plans, c.replica, c.egress, c.board, c.Region} }
 
 // explain tells of the shared records with a business key how each stands here.
 func (r borders) explain(ctx context.Context, about string) ([]flow.Entry, error) {

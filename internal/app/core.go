@@ -110,7 +110,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		Settings: s,
 		egress:   border,
 		replica:  known,
-		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log},
+		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log, bells: &bells{store: db, replica: known}},
 		board:    alert.New(db, s.Speed),
 		inbox:    inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
 		mappers:  expressions,
@@ -241,6 +241,13 @@ func (c *core) sweeper() *starters.Sweeper {
 // follower reads what systems tell of by themselves. It belongs beside the sweeper.
 func (c *core) follower() *starters.Follower {
 	return starters.NewFollower(c.plans, c.inbox, tails{c.systems, c.store}, c.Log)
+}
+
+// listen hears what webhooks tell of the tables that a synchronization follows.
+func (c *core) listen(ctx context.Context) {
+	if c.Region != "" {
+		c.mirrors.bells.run(ctx)
+	}
 }
 
 // catalogue serves the flows in force to the API and the console.

@@ -152,7 +152,7 @@ func (e *estimator) count(ctx context.Context, connections declared) error {
 		e.Days = append(e.Days, EstimatedDay{Day: day.Format(time.DateOnly)})
 	}
 	counted := false
-	for _, name := range sourcesOf(e.plan) {
+	for _, name := range sourcesOf(e.plan, "") {
 		c, err := connections.Connection(ctx, name)
 		if err != nil {
 			return err

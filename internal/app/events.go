@@ -3,13 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"patchbay/internal/connector"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/inbox"
+	"patchbay/internal/replica"
 )
 
 // judges gives the triggers of plans to the inbox.
@@ -28,13 +28,15 @@ type hooks struct {
 	}
 	systems *systems
 	inbox   *inbox.Inbox
+	replica *replica.Replica
+	region  string
 }
 
 // Receive commits the events of a delivery (promise 1). A flow that is not there and
 // one that reacts to nothing are the same to who asks.
 func (h *hooks) Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, error) {
 	plan, _, err := h.flows.Current(ctx, d.Flow)
-	if fault.Is(err, fault.NotFound) || err == nil && plan.Reaction == nil {
+	if fault.Is(err, fault.NotFound) || err == nil && len(sourcesOf(plan, h.region)) == 0 {
 		return flow.Receipt{}, fault.NotFoundf("hook.not_found", "there is no hook of this name")
 	}
 	if err != nil {
@@ -51,6 +53,9 @@ func (h *hooks) Receive(ctx context.Context, d flow.Delivery) (flow.Receipt, err
 	events, err := receiver.Receive(ctx, delivery)
 	if err != nil {
 		return flow.Receipt{}, fmt.Errorf("receiving from %s: %w", name, err)
+	}
+	if plan.Sync != nil {
+		return h.wake(ctx, plan, events)
 	}
 	list := make([]flow.Occurrence, len(events))
 	for i := range events {
@@ -85,13 +90,28 @@ func (h *hooks) hinted(ctx context.Context, plan *flow.Plan, name string, from c
 	return flow.Receipt{Accepted: n}, nil
 }
 
+// wake has the export look at the tables that events are of, but for what our own writes
+// caused. Nothing is kept: what changed is in the source until the export has observed it.
+func (h *hooks) wake(ctx context.Context, plan *flow.Plan, events []connector.Event) (flow.Receipt, error) {
+	var tables []string
+	for _, e := range events {
+		if e.Origin != "patchbay:"+plan.Flow && plan.Sync.Table(e.Table) != nil {
+			tables = union(tables, e.Table)
+		}
+	}
+	if len(tables) == 0 {
+		return flow.Receipt{Accepted: len(events)}, nil
+	}
+	return flow.Receipt{Accepted: len(events)}, h.replica.Tell(ctx, plan.Flow, tables)
+}
+
 // receiver finds the connection of the flow that a delivery is of: the one it names,
 // the only one, or the one that recognises it.
 func (h *hooks) receiver(ctx context.Context, plan *flow.Plan, named string, d connector.Delivery) (string, connector.Receiver, error) {
 	var names []string
-	for _, t := range plan.Reaction.On {
-		if !slices.Contains(names, t.Connection) && (named == "" || t.Connection == named) {
-			names = append(names, t.Connection)
+	for _, name := range sourcesOf(plan, h.region) {
+		if named == "" || name == named {
+			names = append(names, name)
 		}
 	}
 	for _, name := range names {

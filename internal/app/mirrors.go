@@ -27,6 +27,7 @@ type (
 		speed   float64
 		region  string // ours; empty: none
 		log     *zap.Logger
+		bells   *bells
 
 		mu    sync.Mutex
 		peers map[string]*egress.Peer // by URL
@@ -38,6 +39,9 @@ const (
 	mirrorRound = 5 * time.Minute
 	// mirrorPoll is how often a source that does not tell of its changes is asked.
 	mirrorPoll = time.Second
+	// mirrorSeldom is how often one is asked whose webhooks tell of them: what a webhook does
+	// not tell of is found so.
+	mirrorSeldom = 30 * time.Second
 	// pruneEvery is how often what all regions have is removed from the border.
 	pruneEvery = 5 * time.Second
 )
@@ -55,11 +59,21 @@ func (m *mirrors) side(ctx context.Context, plan *flow.Plan, in contract.SyncInp
 		return nil, err
 	}
 	return &mirror.Side{
-		Place: m.place(plan), System: system, Replica: m.replica, Poll: mirrorPoll, Speed: m.speed, Held: held,
+		Place: m.place(plan), System: system, Replica: m.replica, Poll: mirrorPoll, Seldom: m.seldom(plan), Speed: m.speed, Held: held,
+		Bell: func(table string) *mirror.Bell { return m.bells.of(plan.Flow, table) },
 		Broke: func(table, trace string) {
 			m.log.Error("the work on a table broke off", zap.String("flow", plan.Flow), zap.String("table", table), zap.String("trace", trace))
 		},
 	}, nil
+}
+
+// seldom keeps a change that no webhook tells of within what users are told to expect.
+func (m *mirrors) seldom(plan *flow.Plan) time.Duration {
+	if plan.Sync.Lag <= 0 {
+		return mirrorSeldom
+	}
+	promised := time.Duration(float64(plan.Sync.Lag) * max(m.speed, 1)) // a plan has it divided already
+	return min(mirrorSeldom, promised/2)
 }
 
 func (m *mirrors) place(plan *flow.Plan) replica.Place {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"patchbay/internal/check"
+	"patchbay/internal/flow"
 )
 
 // Borders says in a line for each flow what a directory of flows carries over which
@@ -39,14 +40,30 @@ func Borders(files fs.FS, name string) ([]string, error) {
 			}
 		}
 	}
-	for _, flow := range order {
-		s := by[flow]
-		lines = append(lines, fmt.Sprintf("residency: %s carries %d columns over %d borders (%s); patchbay check --residency names them", flow, len(s.columns), len(s.borders), strings.Join(s.borders, ", ")))
+	for _, name := range order {
+		s := by[name]
+		lines = append(lines, fmt.Sprintf("residency: %s carries %d columns over %d borders (%s); patchbay check --residency names them", name, len(s.columns), len(s.borders), strings.Join(s.borders, ", ")))
 	}
 	if len(lines) == 0 {
 		lines = append(lines, "residency: no flow carries anything over a border")
 	}
 	return lines, nil
+}
+
+// reports says of each flow that is put in force what it lets cross which border.
+func reports(plans []*flow.Plan, report check.Report, by string) []flow.ResidencyReport {
+	all := make([]flow.ResidencyReport, len(plans))
+	at := map[string]int{}
+	for i, p := range plans {
+		all[i] = flow.ResidencyReport{Flow: p.Flow, Digest: p.Digest(), By: by, Crossings: []flow.Crossing{}}
+		at[p.Flow] = i
+	}
+	for _, c := range check.Crossings(report) {
+		if i, applied := at[c.Flow]; applied {
+			all[i].Crossings = append(all[i].Crossings, flow.Crossing{From: c.From, To: c.To, Source: c.Source, Target: c.Target, Columns: c.Columns})
+		}
+	}
+	return all
 }
 
 // Border names the regions on both sides.

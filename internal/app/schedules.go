@@ -10,6 +10,7 @@ import (
 	"patchbay/activities"
 	"patchbay/internal/alert"
 	"patchbay/internal/calendar"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/slot"
 	"patchbay/internal/telemetry"
@@ -24,6 +25,15 @@ type (
 	Planned struct {
 		Flows     []PlannedFlow             `json:"flows"`
 		Schedules []starters.ScheduleChange `json:"schedules"`
+		Hooks     []PlannedHook             `json:"hooks"`
+	}
+
+	// PlannedHook is webhooks by which a system is told to wake a synchronization.
+	PlannedHook struct {
+		Flow       string   `json:"flow"`
+		Connection string   `json:"connection"`
+		URL        string   `json:"url"`
+		Tables     []string `json:"tables"`
 	}
 
 	// PlannedFlow is a flow that an apply would put in force, or anew.
@@ -82,8 +92,9 @@ func (c *core) alone(ctx context.Context, press flow.Press) error {
 	return open.Conflict()
 }
 
-// PlanChanges says what an apply of the files would change.
-func PlanChanges(ctx context.Context, s Settings, files fs.FS, name string) (Planned, error) {
+// PlanChanges says what an apply of the files would change. hooks is the URL at which
+// sources reach the API; empty: none is told to deliver.
+func PlanChanges(ctx context.Context, s Settings, files fs.FS, name, hooks string) (Planned, error) {
 	c, err := withMetrics(ctx, s)
 	if err != nil {
 		return Planned{}, err
@@ -94,7 +105,7 @@ func PlanChanges(ctx context.Context, s Settings, files fs.FS, name string) (Pla
 		return Planned{}, err
 	}
 	compiled = applying{region: s.Region}.choose(compiled, report).plans
-	planned := Planned{Flows: []PlannedFlow{}}
+	planned := Planned{Flows: []PlannedFlow{}, Hooks: []PlannedHook{}}
 	inForce, plans := map[string]string{}, map[string]*flow.Plan{}
 	all, err := c.plans.List(ctx)
 	if err != nil {
@@ -110,6 +121,23 @@ func PlanChanges(ctx context.Context, s Settings, files fs.FS, name string) (Pla
 			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "create", digest, nil})
 		case before != digest:
 			planned.Flows = append(planned.Flows, PlannedFlow{p.Flow, "update", digest, syncEdits(plans[p.Flow], p)})
+		}
+	}
+	if hooks != "" {
+		told, err := c.replica.Hooks(ctx)
+		if err != nil && fault.Of(err).Code != "store.schema" { // the schema of before has none
+			return Planned{}, err
+		}
+		for _, p := range compiled {
+			url := hookOf(hooks, p)
+			if p.Sync == nil || p.Sync.Region(s.Region) == nil || told[p.Flow] == url && inForce[p.Flow] == p.Digest() {
+				continue
+			}
+			hook := PlannedHook{Flow: p.Flow, Connection: p.Sync.Region(s.Region).Connection, URL: url}
+			for _, t := range p.Sync.Tables {
+				hook.Tables = append(hook.Tables, t.Name)
+			}
+			planned.Hooks = append(planned.Hooks, hook)
 		}
 	}
 	planned.Schedules, err = c.schedules().Diff(ctx, entries(compiled))

@@ -88,6 +88,7 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		parts.Go(func() error { w.sweeper().Run(polling); return nil })
 		parts.Go(func() error { w.follower().Run(polling); return nil })
 		parts.Go(func() error { w.renewed(polling); return nil })
+		parts.Go(func() error { w.listen(polling); return nil })
 		parts.Go(func() error {
 			defer stop()
 			select {

@@ -24,8 +24,8 @@ func (c *core) subscribe(ctx context.Context, base string) []error {
 	}
 	var failed []error
 	for _, a := range applied {
-		for _, name := range sourcesOf(a.Plan) {
-			if err := c.subscribeOne(ctx, a.Plan, name, strings.TrimRight(base, "/")+"/v1/hooks/"+a.Plan.Flow); err != nil {
+		for _, name := range sourcesOf(a.Plan, c.Region) {
+			if err := c.subscribeOne(ctx, a.Plan, name, hookOf(base, a.Plan)); err != nil {
 				failed = append(failed, fmt.Errorf("subscribing %s at %s: %w", a.Plan.Flow, name, err))
 			}
 		}
@@ -42,7 +42,13 @@ func (c *core) subscribeOne(ctx context.Context, plan *flow.Plan, name, url stri
 	if !can {
 		return nil
 	}
-	return subscriber.Subscribe(ctx, url, subscriptions(plan, name))
+	if plan.Sync == nil {
+		return subscriber.Subscribe(ctx, url, subscriptions(plan, name))
+	}
+	if err := subscriber.Subscribe(ctx, url, awakening(plan.Sync)); err != nil {
+		return err
+	}
+	return c.replica.Hooked(ctx, plan.Flow, url)
 }
 
 // renewEvery is how often it is looked for subscriptions that come to their end.
@@ -73,7 +79,7 @@ func (c *core) renew(ctx context.Context) error {
 	done := map[string]bool{}
 	var failed []error
 	for _, a := range applied {
-		for _, name := range sourcesOf(a.Plan) {
+		for _, name := range sourcesOf(a.Plan, c.Region) {
 			if done[name] {
 				continue
 			}
@@ -90,9 +96,27 @@ func (c *core) renew(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// sourcesOf gives the connections that a flow reacts to.
-func sourcesOf(plan *flow.Plan) []string {
+func hookOf(base string, plan *flow.Plan) string {
+	return strings.TrimRight(base, "/") + "/v1/hooks/" + plan.Flow
+}
+
+// awakening is what wakes an export: that one of the columns changed that may cross. What
+// it tells is the key and nothing else; the export reads what it needs (promise 5).
+func awakening(s *flow.Sync) []connector.Subscription {
+	list := make([]connector.Subscription, len(s.Tables))
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		list[i] = connector.Subscription{Table: t.Name, Changes: []string{string(flow.Created), string(flow.Updated), string(flow.Deleted)}, Select: crossing(t), Columns: t.Key}
+	}
+	return list
+}
+
+// sourcesOf gives the connections that a flow reacts to, or follows in a region.
+func sourcesOf(plan *flow.Plan, region string) []string {
 	var names []string
+	if plan.Sync != nil && plan.Sync.Region(region) != nil {
+		return []string{plan.Sync.Region(region).Connection}
+	}
 	if plan.Reaction == nil {
 		return nil
 	}

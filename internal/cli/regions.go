@@ -66,7 +66,7 @@ func printStanding(c *cli.Command, s flow.SyncStanding) {
 	}
 	fmt.Fprintf(w, "%s, seen from %s; %d conflicts wait for a person\n", s.Flow, s.Region, s.Held)
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "FROM\tTO\tTABLE\tUNDER WAY\tSINCE\tLAST TAKEN\t")
+	fmt.Fprintln(t, "FROM\tTO\tTABLE\tUNDER WAY\tBEHIND\tLAST TAKEN\t")
 	for _, l := range s.Links {
 		note := ""
 		switch {
@@ -75,7 +75,7 @@ func printStanding(c *cli.Command, s flow.SyncStanding) {
 		case l.Late:
 			note = "late: more than " + s.Lag.String() + " are promised"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.From, l.To, l.Table, l.Rows, since(l.Since), since(l.Seen), note)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.From, l.To, l.Table, l.Rows, behind(l.Lag), since(l.Seen), note)
 	}
 	_ = t.Flush()
 	for _, r := range s.Reconciled {
@@ -83,11 +83,22 @@ func printStanding(c *cli.Command, s flow.SyncStanding) {
 			r.Table, cmp.Or(r.Peer, "our system"), since(r.At), r.Records, r.InFlight, r.Held, r.Pending, r.Changed, r.Missing, r.Added, r.Repaired)
 	}
 	for _, p := range s.Pauses {
-		fmt.Fprintf(w, "held: %s, by %s: %s\n", cmp.Or(p.Table, "what comes from "+p.Peer), plain(p.By), plain(p.Why))
+		fmt.Fprintf(w, "held: %s, by %s: %s\n", cmp.Or(p.Table, "region "+p.Peer), plain(p.By), plain(p.Why))
+	}
+	for _, a := range s.Alerts {
+		fmt.Fprintf(w, "alert since %s: %s\n", since(a.First), plain(a.Text))
 	}
 	for _, x := range s.Trouble {
 		fmt.Fprintf(w, "trouble: %s %s: %s (%s)\n", strings.TrimSpace(x.Part+" "+x.Peer), x.Table, plain(x.Text), x.Code)
 	}
+}
+
+// behind is how far the other side is: a moment is nothing.
+func behind(lag time.Duration) string {
+	if lag < time.Second {
+		return "-"
+	}
+	return lag.Round(time.Second).String()
 }
 
 func since(at time.Time) string {
@@ -188,8 +199,8 @@ func decideCommand() *cli.Command {
 // synchronization.
 func leaving() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "table", Usage: "of a synchronization: this `TABLE` alone"},
-		&cli.StringFlag{Name: "from", Usage: "of a synchronization: what comes from this `REGION`"},
+		&cli.StringFlag{Name: "table", Usage: "of a synchronization: this `TABLE` alone, out and in"},
+		&cli.StringFlag{Name: "region", Aliases: []string{"from"}, Usage: "of a synchronization: what comes from this `REGION` and goes to it"},
 	}
 }
 
@@ -202,7 +213,7 @@ func leave(ctx context.Context, c *cli.Command, what string) error {
 	if err != nil {
 		return err
 	}
-	body := map[string]any{"table": c.String("table"), "region": c.String("from")}
+	body := map[string]any{"table": c.String("table"), "region": c.String("region")}
 	if what == "hold" {
 		body["reason"] = c.String("reason")
 	}

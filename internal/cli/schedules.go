@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -128,7 +129,7 @@ func holdCommand() *cli.Command {
 			&cli.StringFlag{Name: "reason", Usage: "`WHY` it is held, in a sentence; required", Required: true},
 		}, leaving()),
 		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.IsSet("table") || c.IsSet("from") {
+			if c.IsSet("table") || c.IsSet("region") {
 				return leave(ctx, c, "hold")
 			}
 			return changeSchedule(ctx, c, "hold", map[string]any{"reason": c.String("reason")})
@@ -142,7 +143,7 @@ func resumeCommand() *cli.Command {
 		Description: "The slots of the pause stay paused; patchbay backfill FLOW --paused runs them.",
 		Flags:       slices.Concat(serverFlags(), leaving()),
 		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.IsSet("table") || c.IsSet("from") {
+			if c.IsSet("table") || c.IsSet("region") {
 				return leave(ctx, c, "resume")
 			}
 			return changeSchedule(ctx, c, "resume", nil)
@@ -244,8 +245,9 @@ func backfill(ctx context.Context, c *cli.Command) error {
 
 func planCommand() *cli.Command {
 	return &cli.Command{
-		Name: "plan", ArgsUsage: "[DIR]", Usage: "show what an apply would change: flows and schedules",
-		Flags: append(productionFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON"}),
+		Name: "plan", ArgsUsage: "[DIR]", Usage: "show what an apply would change: flows, schedules and webhooks of synchronizations",
+		Flags: append(productionFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.StringFlag{Name: "hooks", Usage: "`URL` at which sources reach the API, as apply is given it"}),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Len() > 1 {
 				return usage("plan takes one directory, not %d", c.Args().Len())
@@ -263,7 +265,7 @@ func planCommand() *cli.Command {
 				return err
 			}
 			s.Log = app.Logger(os.Stderr, true, false)
-			planned, err := app.PlanChanges(ctx, s, files, dir)
+			planned, err := app.PlanChanges(ctx, s, files, dir, c.String("hooks"))
 			if err != nil {
 				return err
 			}
@@ -276,7 +278,7 @@ func planCommand() *cli.Command {
 }
 
 func printPlanned(c *cli.Command, p app.Planned) error {
-	if len(p.Flows)+len(p.Schedules) == 0 {
+	if len(p.Flows)+len(p.Schedules)+len(p.Hooks) == 0 {
 		fmt.Fprintln(c.Root().ErrWriter, "Nothing would change.")
 		return nil
 	}
@@ -285,6 +287,9 @@ func printPlanned(c *cli.Command, p app.Planned) error {
 		for _, words := range f.Words {
 			fmt.Fprintf(c.Root().Writer, "  %s\n", plain(words))
 		}
+	}
+	for _, h := range p.Hooks {
+		fmt.Fprintf(c.Root().Writer, "webhooks of %s: %s tells %s of changes in %s\n", h.Flow, h.Connection, h.URL, strings.Join(h.Tables, ", "))
 	}
 	for _, s := range p.Schedules {
 		fmt.Fprintf(c.Root().Writer, "%s schedule of %s\n", s.Kind, s.Flow)

@@ -109,7 +109,7 @@ func applyCommand() *cli.Command {
 		Flags: append(productionFlags(),
 			&cli.StringFlag{Name: "role", Value: app.ApplicationRole, Usage: "`NAME` of the database role that serve and worker use"},
 			&cli.StringFlag{Name: "role-password", Usage: "its password, as a `REFERENCE` such as ${file:PATH}; without one no role is made"},
-			&cli.StringSliceFlag{Name: "egress-password", Usage: "with --region: password of the role by which another region reads what this one exports, as `REGION=REFERENCE` such as fr=${file:PATH}; once for each"},
+			&cli.StringSliceFlag{Name: "egress-password", Usage: "with --region: password of the role by which another region reads what this one exports, as `REGION=REFERENCE` such as fr=${file:PATH}; once for each", Sources: cli.EnvVars("PATCHBAY_EGRESS_PASSWORDS")},
 			&cli.StringFlag{Name: "hooks", Usage: "`URL` at which sources reach the API of this installation, to have those deliver that can be told so; empty: none is told"},
 			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "`TIME` to wait for a worker of this build"},
 		),

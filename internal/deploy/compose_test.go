@@ -22,8 +22,18 @@ const root = "../.."
 // with nothing from the environment.
 func load(t *testing.T) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(root, "docker-compose.yml")},
-		cli.WithWorkingDirectory(root), cli.WithEnv(nil), cli.WithConsistency(true), cli.WithInterpolation(true))
+	return loadRegion(t, "")
+}
+
+// loadRegion reads it with deploy/region.yaml and the file of a region, as docs say to.
+func loadRegion(t *testing.T, region string) *types.Project {
+	t.Helper()
+	files, with := []string{filepath.Join(root, "docker-compose.yml")}, []cli.ProjectOptionsFn{cli.WithWorkingDirectory(root), cli.WithEnv(nil)}
+	if region != "" {
+		files = append(files, filepath.Join(root, "deploy/region.yaml"))
+		with = append(with, cli.WithEnvFiles(filepath.Join(root, "deploy/regions", region+".env")), cli.WithDotEnv)
+	}
+	options, err := cli.NewProjectOptions(files, append(with, cli.WithConsistency(true), cli.WithInterpolation(true))...)
 	require.NoError(t, err)
 	project, err := options.LoadProject(t.Context())
 	require.NoError(t, err)
@@ -57,6 +67,48 @@ func TestComposeRunsPostgresTemporalAndEveryProcessOfPatchbay(t *testing.T) {
 		require.Equal(t, "CMD", s.HealthCheck.Test[0], "%s: no shell to ask", name)
 		require.NotNil(t, s.HealthCheck.Interval, name)
 		require.NotNil(t, s.HealthCheck.Timeout, name)
+	}
+}
+
+func TestComposeFollowsTablesByTheLogOfPostgres(t *testing.T) {
+	t.Parallel()
+	command := load(t).Services["postgres"].Command
+	for _, setting := range []string{"wal_level=logical", "max_slot_wal_keep_size=4GB"} {
+		require.Contains(t, command, setting)
+	}
+}
+
+// The second file makes an installation a region: its processes are told which, its own
+// secret, and the borders of the others; nothing of another region's system.
+func TestComposeMakesAnInstallationOneRegionOfSeveral(t *testing.T) {
+	t.Parallel()
+	regions := []string{"ch", "de", "fr"}
+	for _, region := range regions {
+		p := loadRegion(t, region)
+		require.ElementsMatch(t, load(t).ServiceNames(), p.ServiceNames())
+		for _, name := range []string{"apply", "worker", "serve"} {
+			env := p.Services[name].Environment
+			for _, of := range regions {
+				secret, border := env["PATCHBAY_SANDBOX_SECRET_"+strings.ToUpper(of)], env["PATCHBAY_EGRESS_"+strings.ToUpper(of)]
+				require.Equal(t, of == region, secret != nil, "%s of %s and the secret of %s", name, region, of)
+				require.Equal(t, of != region, border != nil, "%s of %s and the border of %s", name, region, of)
+			}
+			require.Equal(t, region, *env["PATCHBAY_REGION"])
+			require.Equal(t, "http://sandbox:8090", *env["PATCHBAY_SANDBOX"], "what stands in the first file stays")
+		}
+		for _, name := range []string{"postgres", "sandbox", "temporal"} {
+			for key := range p.Services[name].Environment {
+				require.NotContains(t, key, "PATCHBAY_", "%s is told nothing of regions", name)
+			}
+		}
+		passwords := *p.Services["apply"].Environment["PATCHBAY_EGRESS_PASSWORDS"]
+		for _, of := range regions {
+			require.Equal(t, of != region, strings.Contains(passwords, of+"=${file:/run/egress/"+of+"}"), "a reference, never a password: %s", passwords)
+		}
+		require.Contains(t, p.Services["apply"].Volumes[len(p.Services["apply"].Volumes)-1].Source, "deploy/secrets/egress")
+		require.Equal(t, "127.0.0.1", p.Services["postgres"].Ports[0].HostIP)
+		require.Contains(t, p.Services["postgres"].Networks, "default", "others come to the border")
+		require.Equal(t, load(t).Services["worker"].Command, p.Services["worker"].Command)
 	}
 }
 

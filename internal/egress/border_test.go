@@ -294,7 +294,7 @@ func TestARoleHasExactlyTheseRights(t *testing.T) {
 		objects, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err)
 		want := []string{"database " + b.databaseName(), "function egress.acknowledge(text,text,bigint)", "function egress.acknowledged(text,text)",
-			"function egress.answer(text,text)", "function egress.ask(text,text)", "function egress.digests(text,text,integer[])", "schema egress", "table egress.batch"}
+			"function egress.answer(text,text)", "function egress.ask(text,text)", "function egress.digests(text,text,integer[])", "function egress.held()", "schema egress", "table egress.batch"}
 		columns := map[string]string{}
 		for _, table := range []string{"account", "contact"} {
 			want = append(want, "table "+b.relation(table))

@@ -13,10 +13,13 @@ type (
 		Tables  []SyncTabling `json:"tables"`
 		Links   []SyncLink    `json:"links"` // from us to each other region, and from each to us
 		Held    int64         `json:"held"`  // conflicts that wait for a person
-		Pauses  []SyncPause   `json:"pauses"`
-		Trouble []SyncTrouble `json:"trouble"`
+		// HeldSince is when the oldest of them was opened; zero: none waits.
+		HeldSince time.Time     `json:"held_since,omitzero"`
+		Pauses    []SyncPause   `json:"pauses"`
+		Trouble   []SyncTrouble `json:"trouble"`
 		// Reconciled is the last comparison of each table with our system and each other region.
 		Reconciled []SyncCompared `json:"reconciled"`
+		Alerts     []Alert        `json:"alerts"` // of this flow that are open, the oldest first
 	}
 
 	// SyncTabling is one table.
@@ -32,15 +35,18 @@ type (
 
 	// SyncLink is what is under way of one table from one region to another.
 	SyncLink struct {
-		From   string    `json:"from"`
-		To     string    `json:"to"`
-		Table  string    `json:"table"`
-		Rows   int64     `json:"rows"`           // that the other region has not taken, or that our system does not hold yet
-		Bytes  int64     `json:"bytes"`          // of them; 0: not known here
-		Since  time.Time `json:"since,omitzero"` // when the oldest of them was changed; zero: nothing is under way
-		Seen   time.Time `json:"seen,omitzero"`  // when something was taken last
-		Late   bool      `json:"late,omitempty"` // longer under way than users are told to expect
-		Paused bool      `json:"paused,omitempty"`
+		From  string    `json:"from"`
+		To    string    `json:"to"`
+		Table string    `json:"table"`
+		Rows  int64     `json:"rows"`           // that the other region has not taken, or that our system does not hold yet
+		Bytes int64     `json:"bytes"`          // of them; 0: not known here
+		Since time.Time `json:"since,omitzero"` // when the oldest of them was changed; zero: nothing is under way
+		Seen  time.Time `json:"seen,omitzero"`  // when something was taken last
+		// Lag is how far the other side is behind: how long the oldest change has been under
+		// way, or for how long nobody has looked whether there is one.
+		Lag    time.Duration `json:"lag_ns"`
+		Late   bool          `json:"late,omitempty"` // further behind than users are told to expect
+		Paused bool          `json:"paused,omitempty"`
 	}
 
 	// SyncPause is a table, or another region, that a person has stopped.

@@ -18,6 +18,7 @@ type (
 	Synchronizations interface {
 		Synchronizations(ctx context.Context) ([]flow.SyncStanding, error)
 		Synchronization(ctx context.Context, name string) (flow.SyncStanding, error)
+		Residency(ctx context.Context, name string) ([]flow.ResidencyReport, error)
 		Conflicts(ctx context.Context, f flow.SyncFilter) ([]flow.SyncConflict, error)
 		Decide(ctx context.Context, name string, id int64, d flow.SyncDecision, by string) error
 		Pause(ctx context.Context, name string, p flow.SyncPause) error
@@ -31,6 +32,12 @@ type (
 	}
 
 	standingOutput struct{ Body flow.SyncStanding }
+
+	residencyOutput struct {
+		Body struct {
+			Reports []flow.ResidencyReport `json:"reports" doc:"The newest first; one for each deploy that changed the plan or what crosses"`
+		}
+	}
 
 	conflictsInput struct {
 		Call
@@ -55,8 +62,8 @@ type (
 	}
 
 	leaveBody struct {
-		Table  string `json:"table,omitempty" doc:"Leave this table alone"`
-		Region string `json:"region,omitempty" doc:"Take nothing from this region"`
+		Table  string `json:"table,omitempty" doc:"Leave this table alone: nothing of it goes out or comes in"`
+		Region string `json:"region,omitempty" doc:"Leave this region alone: nothing goes to it or comes from it"`
 		Reason string `json:"reason,omitempty" doc:"Why, in a sentence; shown to everybody"`
 	}
 )
@@ -70,6 +77,8 @@ func (a *api) regionRoutes() {
 		Summary: "How synchronizations stand, seen from this region", Description: "For the roles operate and admin."}, a.standings)
 	route(a, huma.Operation{OperationID: "region", Method: http.MethodGet, Path: "/v1/flows/{flow}/regions", Tags: tags,
 		Summary: "How one synchronization stands"}, a.standing)
+	route(a, huma.Operation{OperationID: "residency", Method: http.MethodGet, Path: "/v1/flows/{flow}/residency", Tags: tags,
+		Summary: "What the latest deploys of a flow let cross which border", Description: "For the roles operate and admin."}, a.residency)
 	route(a, huma.Operation{OperationID: "conflicts", Method: http.MethodGet, Path: "/v1/flows/{flow}/conflicts", Tags: tags,
 		Summary: "Values that two regions wrote without knowing of each other", Description: "Those that wait for a person, unless all are asked for. For the roles operate and admin."}, a.conflicts)
 	route(a, huma.Operation{OperationID: "decide-conflict", Method: http.MethodPost, Path: "/v1/flows/{flow}/conflicts/{id}/decide", Tags: tags, DefaultStatus: http.StatusNoContent,
@@ -77,7 +86,7 @@ func (a *api) regionRoutes() {
 	a.huma.OpenAPI().Paths["/v1/flows/{flow}/conflicts/{id}/decide"].Post.RequestBody = a.body(flow.SyncDecision{})
 	asked(a, huma.Operation{OperationID: "hold-region", Method: http.MethodPost, Path: "/v1/flows/{flow}/regions/hold", Tags: tags,
 		Summary:     "Leave a table, or another region, alone",
-		Description: "What changes meanwhile is kept where it is, for as long as the pause lasts; nothing is lost. The other tables and regions go on."}, leaveBody{}, a.holdRegion)
+		Description: "Nothing of it crosses the border in either direction, for as long as the pause lasts. What changes meanwhile is kept, and crosses after it; nothing is lost. The other tables and regions go on."}, leaveBody{}, a.holdRegion)
 	asked(a, huma.Operation{OperationID: "resume-region", Method: http.MethodPost, Path: "/v1/flows/{flow}/regions/resume", Tags: tags,
 		Summary:     "Go on with a table, or another region",
 		Description: "Columns of the table that are others than they were when they were allowed are allowed as they are now."}, leaveBody{}, a.resumeRegion)
@@ -99,6 +108,18 @@ func (a *api) standing(ctx context.Context, in *flowInput) (*standingOutput, err
 	}
 	s, err := a.o.Regions.Synchronization(ctx, in.Flow)
 	return &standingOutput{s}, err
+}
+
+func (a *api) residency(ctx context.Context, in *flowInput) (*residencyOutput, error) {
+	if err := operator(in.principal(), "residency reports"); err != nil {
+		return nil, err
+	}
+	out := &residencyOutput{}
+	var err error
+	if out.Body.Reports, err = a.o.Regions.Residency(ctx, in.Flow); out.Body.Reports == nil {
+		out.Body.Reports = []flow.ResidencyReport{}
+	}
+	return out, err
 }
 
 func (a *api) conflicts(ctx context.Context, in *conflictsInput) (*conflictsOutput, error) {

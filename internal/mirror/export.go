@@ -26,6 +26,7 @@ type (
 		ids     map[string]string // of the columns that were allowed, by name
 		stray   []string          // columns that are not asked for: they are others than were allowed
 		looked  time.Time
+		sent    bool // something went to the border when it was observed last
 	}
 
 	// tailing is a system that tells of commits.
@@ -121,6 +122,7 @@ func (f *follower) observe(ctx context.Context, rows []seen, next replica.Progre
 		return fmt.Errorf("keeping what changed in %s: %w", f.table.Name, err)
 	}
 	f.reading.Progress, f.beat = next, time.Now()
+	f.sent = counts.Outcomes[flow.SyncExported] > 0
 	f.done.add(1, counts)
 	f.done.trouble(f.table.Name, nil)
 	return nil
@@ -329,11 +331,13 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 	case now.Of == nil:
 		now.Of = f.telling()
 	}
+	rung := true // of what came before nobody could tell
 	for ctx.Err() == nil {
 		if err := f.watch(ctx); err != nil {
 			return err
 		}
-		p := f.reading.Progress
+		p, asked := f.reading.Progress, time.Now()
+		f.sent = false
 		page, err := system.ReadChanges(ctx, f.table.Name, f.all(), p.Cursor)
 		if err != nil {
 			return err
@@ -371,20 +375,12 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 		if err != nil {
 			return err
 		}
+		if f.sent && !rung {
+			f.bell().missed()
+		}
 		if !page.More {
-			f.rest(ctx)
+			rung = f.rest(ctx, asked)
 		}
 	}
 	return nil
-}
-
-// rest leaves a source alone until it is asked again, or something is known to have changed.
-func (f *follower) rest(ctx context.Context) {
-	timer := time.NewTimer(f.brief(f.Poll))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-f.Wake:
-	}
 }

@@ -76,7 +76,7 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 	var looked time.Time
 	for pause := soon; ctx.Err() == nil; {
 		if time.Since(looked) > soon {
-			paused, err := s.paused(ctx, t.Name, from)
+			paused, err := s.paused(ctx, t.Name, from, done)
 			if err != nil {
 				return err
 			}
@@ -203,8 +203,8 @@ func (s *Side) receive(ctx context.Context, from string, peer Peer, t *flow.Sync
 }
 
 // paused reports whether somebody has stopped the table, or the other region.
-func (s *Side) paused(ctx context.Context, table, peer string) (bool, error) {
-	pauses, err := s.Replica.Pauses(ctx, s.Place)
+func (s *Side) paused(ctx context.Context, table, peer string, done *tally) (bool, error) {
+	pauses, err := done.pauses(ctx, s)
 	if err != nil {
 		return false, err
 	}

@@ -25,8 +25,10 @@ type (
 		// what we wait; 0 is 1.
 		Poll  time.Duration
 		Speed float64
-		// Wake, where it is not nil, ends such a wait early: something changed.
-		Wake <-chan struct{}
+		// Bell, where it is not nil, gives what rings when something changed in a table. Seldom
+		// is how long a source is left alone whose bell can be relied on.
+		Bell   func(table string) *Bell
+		Seldom time.Duration
 		// Held is asked before every write: its error is why nothing may be sent any more.
 		Held func() error
 		// Told, where it is not nil, hears what the tables suffer from, when it changes and
@@ -50,8 +52,29 @@ type (
 	tally struct {
 		mu sync.Mutex
 		Counts
+
+		pausing sync.Mutex
+		paused  []replica.Paused // as it was then
+		then    time.Time
 	}
 )
+
+// pausesFor is how long what is on hold is taken as it was read.
+const pausesFor = time.Second
+
+// pauses gives what is on hold, as of a moment ago: all tables ask.
+func (t *tally) pauses(ctx context.Context, s *Side) ([]replica.Paused, error) {
+	t.pausing.Lock()
+	defer t.pausing.Unlock()
+	if time.Since(t.then) < s.brief(pausesFor) {
+		return t.paused, nil
+	}
+	list, err := s.Replica.Pauses(ctx, s.Place)
+	if err == nil {
+		t.paused, t.then = list, time.Now()
+	}
+	return list, err
+}
 
 const (
 	// most is how many records go in one transaction.

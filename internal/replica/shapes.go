@@ -76,6 +76,10 @@ type (
 		// Stamp is the greatest stamp of what was received: how far behind we are of what
 		// was written there.
 		Stamp time.Time
+		// Rows is how many records of that region came here and are still to be written to
+		// our system, of many an estimate; Oldest is since when, zero: none.
+		Rows   int64
+		Oldest time.Time
 	}
 
 	// Account is all that is known of one record.

@@ -30,7 +30,10 @@ func (r *Replica) Status(ctx context.Context, p Place) ([]TableState, error) {
 		if err := opened(ctx, c, p, by); err != nil {
 			return err
 		}
-		return peers(ctx, c, p, by)
+		if err := peers(ctx, c, p, by); err != nil {
+			return err
+		}
+		return ways(ctx, c, p, by)
 	})
 	return out, err
 }

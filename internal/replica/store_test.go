@@ -355,3 +355,69 @@ func TestDigestsNameTheRecordOfADifference(t *testing.T) {
 	_, ok := EntriesOf(make([]byte, 17))
 	require.False(t, ok)
 }
+
+func TestWhatIsToBeWrittenIsCountedOnceByWhereItWasWritten(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, "ch", "de", "fr")
+	ch, de, fr := b.regions["ch"], b.regions["de"], b.regions["fr"]
+	for _, number := range []string{"A", "B", "C"} {
+		de.account(number, "Of de", "1", "2")
+	}
+	ch.account("D", "Of ch", "1", "2")
+	fr.receive("de")
+	fr.receive("ch")
+	status, err := fr.replica.Status(t.Context(), fr.Place)
+	require.NoError(t, err)
+	require.EqualValues(t, 4, status[0].Open[""])
+	require.EqualValues(t, 3, status[0].Peers["de"].Rows)
+	require.EqualValues(t, 1, status[0].Peers["ch"].Rows)
+	require.WithinDuration(t, time.Now(), status[0].Peers["ch"].Oldest, time.Minute)
+	fr.write()
+	status, err = fr.replica.Status(t.Context(), fr.Place)
+	require.NoError(t, err)
+	require.Zero(t, status[0].Peers["de"].Rows)
+	require.Zero(t, status[0].Peers["de"].Oldest)
+}
+
+func TestConflictsThatWaitAreCountedWithTheOldest(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, "de", "fr")
+	de, fr := b.regions["de"], b.regions["fr"]
+	n, oldest, err := fr.replica.Waiting(t.Context(), fr.Place)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Zero(t, oldest)
+	de.account("A", "Same", "1", "2")
+	fr.account("A", "Same", "3", "2") // phone is held
+	fr.receive("de")
+	n, oldest, err = fr.replica.Waiting(t.Context(), fr.Place)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.WithinDuration(t, time.Now(), oldest, time.Minute)
+}
+
+func TestTroubleThatIsOverGoes(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, "de")
+	de := b.regions["de"]
+	names := func() (all []string) {
+		t.Helper()
+		list, err := de.replica.Troubles(t.Context(), de.Place)
+		require.NoError(t, err)
+		for _, x := range list {
+			all = append(all, x.Table)
+		}
+		return all
+	}
+	away := fault.New(fault.Unavailable, "x.away", "it does not answer", nil)
+	report := func(found map[string]*fault.Fault) {
+		t.Helper()
+		require.NoError(t, de.replica.Report(t.Context(), de.Place, PartImport, "fr", found))
+	}
+	report(map[string]*fault.Fault{"account": away, "contact": away})
+	require.Equal(t, []string{"account", "contact"}, names())
+	report(map[string]*fault.Fault{"contact": away})
+	require.Equal(t, []string{"contact"}, names())
+	report(nil)
+	require.Empty(t, names(), "the last one, too")
+}

@@ -22,7 +22,8 @@ const (
 // Report makes the trouble of a part what it is now, by table; what is not named is over.
 // The texts are safe to show.
 func (r *Replica) Report(ctx context.Context, p Place, part, peer string, found map[string]*fault.Fault) error {
-	names := slices.Sorted(maps.Keys(found))
+	names := slices.AppendSeq([]string{}, maps.Keys(found)) // not nil, of which nothing is different from
+	slices.Sort(names)
 	codes, texts := make([]string, len(names)), make([]string, len(names))
 	for i, name := range names {
 		codes[i], texts[i] = found[name].Code, found[name].Text

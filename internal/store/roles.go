@@ -75,6 +75,8 @@ var grants = map[string]string{
 	"replica_column":   "select, insert, update, delete",
 	"replica_trouble":  "select, insert, update, delete", // until it is over
 	"replica_compared": "select, insert, update",
+	"replica_hook":     "select, insert, update",
+	"residency_report": "select, insert",
 	"goose_db_version": "select",
 
 	// The border is made by apply, as the owner; its tables get their rights there.
@@ -149,6 +151,7 @@ func grant(ctx context.Context, conn *pgx.Conn, database, role string) error {
 		// Where there is a border, not everybody may connect any more.
 		`grant connect, temporary on database ` + database + ` to ` + role,
 		`grant usage on schema egress to ` + role,
+		`grant execute on function egress.held to ` + role, // nothing is held from it
 		`revoke all on all tables in schema public from ` + role,
 		`revoke all on all sequences in schema public from ` + role,
 		`grant usage on schema public to ` + role,

@@ -46,6 +46,9 @@ func TestMetricsShowRunsRequestsBacklogAndTheSDK(t *testing.T) {
 	require.Contains(t, scrape(t, m), "patchbay_run_duration_seconds_count", "without the database the rest is still served")
 	down = false
 
+	m.WatchShared(func(context.Context) ([]telemetry.Shared, error) {
+		return []telemetry.Shared{{Flow: "share", Held: 2, Links: []telemetry.SharedLink{{From: "de", To: "fr", Table: "account", Lag: 90 * time.Second, Rows: 7}}}}, nil
+	})
 	m.Request("GET /v1/runs/{id}", http.StatusNotFound, time.Millisecond)
 
 	text := scrape(t, m)
@@ -55,6 +58,9 @@ func TestMetricsShowRunsRequestsBacklogAndTheSDK(t *testing.T) {
 		`patchbay_http_request_duration_seconds_count{route="GET /v1/runs/{id}",status="404"} 1`,
 		`patchbay_oldest_due_seconds 90`,
 		`patchbay_due_runs 3`,
+		`patchbay_sync_lag_seconds{flow="share",from="de",table="account",to="fr"} 90`,
+		`patchbay_sync_rows{flow="share",from="de",table="account",to="fr"} 7`,
+		`patchbay_sync_held_conflicts{flow="share"} 2`,
 		`patchbay_open_runs 5`,
 		`patchbay_open_batches 2`,
 		`patchbay_retried_runs 1`,

@@ -95,6 +95,7 @@ type (
 		Synchronizations(ctx context.Context) ([]flow.SyncStanding, error)
 		Synchronization(ctx context.Context, name string) (flow.SyncStanding, error)
 		Conflicts(ctx context.Context, f flow.SyncFilter) ([]flow.SyncConflict, error)
+		Residency(ctx context.Context, name string) ([]flow.ResidencyReport, error)
 	}
 
 	// Options assemble a console.

@@ -76,11 +76,12 @@ func (c *console) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	borders, err := c.bordersInNeed(r, plans)
+	borders, err := c.heldConflicts(r, plans)
 	if err != nil {
 		return err
 	}
 	alerts = append(alerts, borders...)
+	slices.SortStableFunc(alerts, func(a, b alert) int { return a.At.Compare(b.At) })
 	waits, err := c.waits(r, plans)
 	if err != nil {
 		return err

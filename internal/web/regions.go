@@ -21,10 +21,17 @@ type (
 		Troubles []borderTrouble
 		Compared []comparison
 		Map      template.HTML
-		Words    string // what the map shows, for those who do not see it
-		Promised string // the lag that users are told to expect; "" for none
-		Start    string // the regions as an option of patchbay dev
+		Words    string   // what the map shows, for those who do not see it
+		Promised string   // the lag that users are told to expect; "" for none
+		Start    string   // the regions as an option of patchbay dev
+		Deploys  []deploy // on the page of the flow alone
 		Clock    time.Time
+	}
+
+	// deploy is what one let cross which border.
+	deploy struct {
+		flow.ResidencyReport
+		Clock time.Time
 	}
 
 	// other is another region, which may be on hold.
@@ -134,11 +141,42 @@ func (c *console) regions(w http.ResponseWriter, r *http.Request) error {
 	for i, s := range all {
 		list[i] = c.borderOf(s)
 	}
-	c.render(w, r, http.StatusOK, "regions", frame{Title: "Regions", Nav: "regions", Page: struct {
+	c.renderBorders(w, r, "Regions", "", list)
+	return nil
+}
+
+// region is the page of one synchronization, with what its deploys let cross.
+func (c *console) region(w http.ResponseWriter, r *http.Request) error {
+	if c.Syncs == nil {
+		return c.none()
+	}
+	if err := c.operating(r, "regions"); err != nil {
+		return err
+	}
+	name := r.PathValue("flow")
+	s, err := c.Syncs.Synchronization(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	reports, err := c.Syncs.Residency(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	b := c.borderOf(s)
+	for _, one := range reports {
+		b.Deploys = append(b.Deploys, deploy{one, b.Clock})
+	}
+	c.renderBorders(w, r, "Regions of "+name, name, []border{b})
+	return nil
+}
+
+// renderBorders renders all synchronizations, or the one of a name.
+func (c *console) renderBorders(w http.ResponseWriter, r *http.Request, title, name string, list []border) {
+	c.render(w, r, http.StatusOK, "regions", frame{Title: title, Nav: "regions", Page: struct {
 		List  []border
 		Known []Region
-	}{list, c.Regions}})
-	return nil
+		Name  string
+	}{list, c.Regions, name}})
 }
 
 func (c *console) borderOf(s flow.SyncStanding) border {
@@ -271,9 +309,9 @@ func comparedState(c flow.SyncCompared) state {
 	return state{"Equal", "completed", icon("tick")}
 }
 
-// bordersInNeed are what of synchronizations a person has to look at: conflicts that are
-// held, troubles, and links that are late.
-func (c *console) bordersInNeed(r *http.Request, plans []flow.Applied) ([]alert, error) {
+// heldConflicts are synchronizations with values that a person decides about. What is late
+// or stopped is an alert.
+func (c *console) heldConflicts(r *http.Request, plans []flow.Applied) ([]alert, error) {
 	if c.Syncs == nil || !c.operates(r) || !anyShared(plans) {
 		return nil, nil
 	}
@@ -283,55 +321,10 @@ func (c *console) bordersInNeed(r *http.Request, plans []flow.Applied) ([]alert,
 	}
 	var all []alert
 	for _, s := range standings {
-		add := func(st state, text, address, much string, at time.Time) {
-			all = append(all, alert{Alert: flow.Alert{Flow: s.Flow, Text: text}, State: st, Address: address, Much: much, At: at, Clock: c.Now()})
-		}
 		if s.Held > 0 {
-			newest, err := c.Syncs.Conflicts(r.Context(), flow.SyncFilter{Flow: s.Flow, Open: true, Limit: 1})
-			if err != nil {
-				return nil, err
-			}
-			at := c.Now()
-			if len(newest) > 0 {
-				at = newest[0].Opened
-			}
-			add(state{"Held", "parked", icon("pause")}, "two regions wrote the same value, and a person decides which counts", conflictsOf(s.Flow), count(int(s.Held), "conflict"), at)
-		}
-		for _, t := range s.Trouble {
-			add(linkTrouble, "table "+t.Table+" "+troubleWay(s, t)+": "+t.Text, "/regions#"+s.Flow, "", t.Since)
-		}
-		for _, l := range lateWays(s) {
-			add(linkLate, "from "+l.From+" to "+l.To+" more is under way than the "+duration(s.Lag)+" that users are told", "/regions#"+s.Flow, count(int(l.Rows), "row"), l.Since)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b alert) int { return a.At.Compare(b.At) })
-	if len(all) > attending {
-		all = all[:attending]
-	}
-	for i := range all {
-		if all[i].Much == "" {
-			all[i].Much = "1 table"
+			all = append(all, alert{Alert: flow.Alert{Flow: s.Flow, Text: "two regions wrote the same value, and a person decides which counts"}, State: state{"Held", "parked", icon("pause")},
+				Address: conflictsOf(s.Flow), Much: count(int(s.Held), "conflict"), At: s.HeldSince, Clock: c.Now()})
 		}
 	}
 	return all, nil
-}
-
-// lateWays are the ways between regions that are late with a table or more, without what
-// is explained otherwise.
-func lateWays(s flow.SyncStanding) (ways []flow.SyncLink) {
-	for _, l := range s.Links {
-		if linkState(s, l).Word != linkLate.Word {
-			continue
-		}
-		i := slices.IndexFunc(ways, func(o flow.SyncLink) bool { return o.From == l.From && o.To == l.To })
-		if i < 0 {
-			ways = append(ways, l)
-			continue
-		}
-		ways[i].Rows += l.Rows
-		if l.Since.Before(ways[i].Since) {
-			ways[i].Since = l.Since
-		}
-	}
-	return ways
 }

@@ -46,6 +46,16 @@ func (f frontier) Conflicts(_ context.Context, choose flow.SyncFilter) (all []fl
 	return all, nil
 }
 
+func (f frontier) Residency(_ context.Context, name string) ([]flow.ResidencyReport, error) {
+	if name != "account-sync" {
+		return nil, nil
+	}
+	return []flow.ResidencyReport{
+		{Flow: name, Digest: "0a1b2c3d4e5f6071", By: "ann", At: time.Now().Add(-time.Hour), Crossings: []flow.Crossing{{From: "de", To: "fr", Source: "dataverse-de.account", Target: "dataverse-fr.account", Columns: []string{"accountnumber", "name"}}}},
+		{Flow: name, Digest: "ffffffffffffffff", By: hostile, At: time.Now().Add(-30 * time.Hour), Crossings: []flow.Crossing{}},
+	}, nil
+}
+
 func (f frontier) Decide(_ context.Context, name string, id int64, d flow.SyncDecision, by string) error {
 	if d.Value == "refuse" {
 		return fault.New(fault.Conflict, "replica.decided", "there is no such conflict, or it was decided", nil)
@@ -90,7 +100,7 @@ func bordering(t *testing.T) *world {
 	w.plans = append(w.plans, flow.Applied{Plan: syncing, Digest: syncing.Digest(), AppliedAt: now})
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	w.borders = []flow.SyncStanding{{
-		Flow: "account-sync", Region: "de", Regions: []string{"ch", "de", "fr"}, Lag: 30 * time.Second, Held: 3,
+		Flow: "account-sync", Region: "de", Regions: []string{"ch", "de", "fr"}, Lag: 30 * time.Second, Held: 3, HeldSince: ago(2 * time.Hour),
 		Tables: []flow.SyncTabling{
 			{Table: "account", Columns: []string{"accountnumber", "name", "creditlimit", "active"}, Records: 50123, Observed: ago(3 * time.Second),
 				Open: map[flow.SyncOutcome]int64{flow.SyncHeld: 3, "": 12}, Refused: 2},
@@ -146,6 +156,22 @@ func TestTheRegionsPageTellsHowEachWayStandsAndWhatCrosses(t *testing.T) {
 	} {
 		require.Contains(t, body, want)
 	}
+}
+
+func TestThePageOfASynchronizationTellsWhatEachDeployLetCross(t *testing.T) {
+	t.Parallel()
+	w := bordering(t)
+	_, _, body := w.page(t, "/regions/account-sync")
+	require.Contains(t, body, "<title>Regions of account-sync · Patchbay</title>")
+	for _, want := range []string{"1 h ago</b> by ann, 1 way over borders <code>0a1b2c3d4e5", "de → fr", "<td class=\"left\">dataverse-de.account</td>", "<code>accountnumber</code> <code>name</code>", "Nothing crosses a border."} {
+		require.Contains(t, body, want)
+	}
+	require.NotContains(t, body, "<script>alert", "who deployed is text")
+	status, _, _ := w.page(t, "/regions/nothing")
+	require.Equal(t, http.StatusNotFound, status)
+	_, _, body = w.page(t, "/regions")
+	require.Contains(t, body, `<a href="/regions/account-sync">What each deploy let cross</a>`)
+	require.NotContains(t, body, "ffffffff")
 }
 
 func TestAWayIsTroubledBeforeItIsLateAndHeldInsteadOfLate(t *testing.T) {
@@ -209,20 +235,26 @@ func TestTheRailHasRegionsOnlyWhereTheyShareSomething(t *testing.T) {
 	}
 }
 
-func TestHomeAsksForADecisionOnConflictsAndTellsOfTroubleAndLateWays(t *testing.T) {
+func TestHomeAsksForADecisionOnConflictsAndTellsOfAlertsOfRegions(t *testing.T) {
 	t.Parallel()
 	w := bordering(t)
+	now := time.Now()
+	w.alarms = []flow.Alert{
+		{Flow: "account-sync", Kind: "regions", Code: "sync.lag:de>fr", Text: "account is 3m10s behind on its way from de to fr, where 30s are promised", Link: "/regions/account-sync", Count: 1, First: now.Add(-3 * time.Minute), Last: now},
+		{Flow: "account-sync", Kind: "regions", Code: "egress.unavailable:import ch", Text: "contact on the way in from ch: the other region's border does not answer", Link: "/regions/account-sync", Count: 1, First: now.Add(-time.Hour), Last: now},
+		{Flow: "account-sync", Kind: "regions", Code: "sync.held", Text: "conflicts wait for a person", Link: "/regions/account-sync/conflicts", Count: 3, First: now.Add(-2 * time.Hour), Last: now},
+	}
 	_, _, body := w.page(t, "/")
 	_, needs, _ := strings.Cut(body, "What needs you now")
 	needs, _, _ = strings.Cut(needs, "</section>")
 	at := -1
-	for _, want := range []string{"Table account when compared with fr: the comparison took too long.", "Table contact on its way in from ch", "3 conflicts", "From de to fr more is under way than the 30 s that users are told."} {
+	for _, want := range []string{"3 conflicts", "Contact on the way in from ch", "<span>Late</span>", "Account is 3m10s behind on its way from de to fr"} {
 		i := strings.Index(needs, want)
 		require.Greater(t, i, at, "%s, the oldest first", want)
 		at = i
 	}
-	require.NotContains(t, needs, "From fr to de", "it is held, which somebody has decided")
-	w.borders[0].Held, w.borders[0].Trouble, w.borders[0].Links = 0, nil, nil
+	require.NotContains(t, needs, "conflicts wait", "each is there once")
+	w.borders[0].Held, w.alarms = 0, nil
 	_, _, body = w.page(t, "/")
 	require.Contains(t, body, "Nothing. Alerts,")
 }

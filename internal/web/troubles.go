@@ -65,15 +65,22 @@ func (c *console) alerts(r *http.Request) ([]alert, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]alert, len(list))
-	for i, a := range list {
-		all[i] = alert{Alert: a, State: state{"Alert", "failed", icon("bell")}, Address: a.Link, At: a.First, Clock: c.Now()}
+	all := make([]alert, 0, len(list))
+	for _, a := range list {
+		if a.Code == "sync.held" {
+			continue // each held conflict is there already
+		}
+		one := alert{Alert: a, State: state{"Alert", "failed", icon("bell")}, Address: a.Link, At: a.First, Clock: c.Now()}
 		if !strings.HasPrefix(a.Link, "/") {
-			all[i].Address = "/"
+			one.Address = "/"
 		}
-		if a.Kind == "spike" {
-			all[i].State = state{"Spike", "held", icon("clock")}
+		switch {
+		case a.Kind == "spike":
+			one.State = state{"Spike", "held", icon("clock")}
+		case strings.HasPrefix(a.Code, "sync.lag:"):
+			one.State = linkLate
 		}
+		all = append(all, one)
 	}
 	slices.SortStableFunc(all, func(a, b alert) int { return a.At.Compare(b.At) })
 	return all, nil

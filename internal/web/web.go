@@ -86,6 +86,7 @@ func New(o Options) http.Handler {
 	c.handle("GET /plans", c.plans)
 	c.handle("GET /schedules", c.schedules)
 	c.handle("GET /regions", c.regions)
+	c.handle("GET /regions/{flow}", c.region)
 	c.handle("GET /regions/{flow}/conflicts", c.conflicts)
 	c.handle("GET /assets/{name}", c.asset)
 	c.handle("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) error {
