@@ -145,11 +145,11 @@ func (c *comparison) run(ctx context.Context) error {
 	if len(differ) == 0 {
 		return nil
 	}
-	paused, err := c.paused(ctx, c.table.Name, c.from)
+	pauses, err := c.Replica.Pauses(ctx, c.Place)
 	if err != nil {
 		return err
 	}
-	if paused { // nothing comes here, so we do not wait for it
+	if onHold(pauses, c.table.Name, c.from) { // nothing comes here, so we do not wait for it
 		c.found.Pending += int64(len(differ))
 		return nil
 	}

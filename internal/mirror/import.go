@@ -11,6 +11,7 @@ import (
 
 	"patchbay/internal/egress"
 	"patchbay/internal/flow"
+	"patchbay/internal/replica"
 )
 
 type (
@@ -208,12 +209,11 @@ func (s *Side) paused(ctx context.Context, table, peer string, done *tally) (boo
 	if err != nil {
 		return false, err
 	}
-	for _, p := range pauses {
-		if p.Table == table || p.Peer == peer && p.Peer != "" {
-			return true, nil
-		}
-	}
-	return false, nil
+	return onHold(pauses, table, peer), nil
+}
+
+func onHold(pauses []replica.Paused, table, peer string) bool {
+	return slices.ContainsFunc(pauses, func(p replica.Paused) bool { return p.Table == table || p.Peer == peer && p.Peer != "" })
 }
 
 // children are the tables that refer to a table.
