@@ -121,6 +121,7 @@ func TestWhatIsOnHoldIsNoDrift(t *testing.T) {
 	w.same(60 * time.Second)
 	fr := w.regions["fr"]
 	require.NoError(t, fr.replica.Pause(t.Context(), fr.side.Place, replica.Paused{Table: "account", By: "Anna"}))
+	<-time.After(2 * time.Second) // it is heard within one
 	w.run("de", `update account set name = 'Edited' where accountnumber in ('A1', 'A10', 'A11', 'A12', 'A2')`)
 	w.exported("de", `"A2"`)
 	c := w.with("fr", "de")["account"]
