@@ -111,7 +111,18 @@ VALUES ?= 10000
 .PHONY: residency
 residency: tools ## Plant VALUES recognisable values in one of three regions and look for them wherever another keeps or sends anything
 	@go test -count=1 -timeout 1h -v -run TestNothingIsFoundInOtherData ./internal/residency -noise 1000
-	@go test -tags residency -count=1 -timeout 1h -v -run TestNothingThatIsRestrictedLeavesItsRegion ./internal/e2e -residency-values $(VALUES) -residency-servers
+	@go run ./internal/devenv/testenv/with -- go test -tags residency -count=1 -timeout 1h -v -run TestNothingThatIsRestrictedLeavesItsRegion ./internal/e2e -residency-values $(VALUES) -residency-servers
+
+# make converge RECORDS=50000 FOR=5m BLOW=10s SEED=1: how many records three regions share, for how long they are edited,
+# and how often something is killed, cut or stopped meanwhile.
+RECORDS ?= 50000
+FOR ?= 5m
+BLOW ?= 10s
+
+.PHONY: converge
+converge: tools ## Edit RECORDS records in three regions at once FOR a while under kills and cuts, and compare with a sequential program
+	@go run ./internal/devenv/testenv/with -- go test -count=1 -timeout 2h -v -run TestRegionsConvergeToWhatASequentialProgramSays ./internal/e2e \
+	  -sync-rows $(RECORDS) -sync-for $(FOR) -sync-kill $(BLOW) -sync-seed $(SEED)
 
 # How long Temporal and PostgreSQL are away: make outage OUTAGE=60s
 OUTAGE ?= 60s

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 
+	"patchbay/flows"
 	"patchbay/internal/residency"
 )
 
@@ -39,16 +42,60 @@ type regions struct {
 	}
 	set    *residency.Set
 	tokens map[string]string // of the organisations, by region
+	wires  []*residency.Wire // from the regions to their systems
 }
 
-func startRegions(t *testing.T) *regions {
+// startRegions runs the example flows, of which one shares smaller records, and the
+// regions speak to their systems over lines that keep what goes over them.
+func startRegions(t *testing.T, values int, names string) *regions {
 	t.Helper()
-	r := &regions{patchbay: start(t, dataDir(t), "--regions", "de,fr,ch", "--verbose"), set: residency.New(*planted), tokens: map[string]string{}}
-	b, err := os.ReadFile(filepath.Join(r.dir, "dev.json"))
+	dir := dataDir(t)
+	r := &regions{set: residency.New(values), tokens: map[string]string{}}
+	port, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &r.where))
-	require.Len(t, r.where.Regions, 3)
+	sandbox := port.Addr().String()
+	require.NoError(t, port.Close())
+	_, number, err := net.SplitHostPort(sandbox)
+	require.NoError(t, err)
+
+	files := filepath.Join(dir, "flows")
+	require.NoError(t, os.CopyFS(files, flows.Files))
+	edit := func(name, old, new string) {
+		b, err := os.ReadFile(filepath.Join(files, name))
+		require.NoError(t, err)
+		require.Contains(t, string(b), old)
+		require.NoError(t, os.WriteFile(filepath.Join(files, name), []byte(strings.ReplaceAll(string(b), old, new)), 0o600))
+	}
+	edit("account-sync.yaml", "expect: { lag: 30s }", fmt.Sprintf("expect: { lag: 30s }\nmax_row: %d\n", mostShared))
+	for region := range strings.SplitSeq(names, ",") {
+		system := r.wire(t, "dataverse-"+region, sandbox)
+		edit("connections.yaml", "${env:PATCHBAY_SANDBOX}/dataverse-"+region, "http://"+system.Address()+"/dataverse-"+region)
+	}
+	r.patchbay = start(t, dir, "--flows", files, "--regions", names, "--verbose", "--sandbox-port", number)
+	r.locate()
+	require.Len(t, r.where.Regions, strings.Count(names, ",")+1)
 	return r
+}
+
+// wire opens a line to a server, which ends with the test.
+func (r *regions) wire(t *testing.T, name, server string) *residency.Wire {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "lines", name)
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	w, err := residency.Record(t.Context(), server, dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.Close()) })
+	r.wires = append(r.wires, w)
+	return w
+}
+
+// locate learns from dev.json where everything is by now.
+func (r *regions) locate() {
+	r.t.Helper()
+	require.True(r.t, r.reread())
+	b, err := os.ReadFile(filepath.Join(r.dir, "dev.json"))
+	require.NoError(r.t, err)
+	require.NoError(r.t, json.Unmarshal(b, &r.where))
 }
 
 // dataverse speaks to the organisation of a region as its people's app does.
@@ -108,20 +155,26 @@ func (r *regions) edit(region, number string, values map[string]any) {
 }
 
 // everything scans what Patchbay has and sends in every region: no region reads what is
-// restricted, so that not even that of the planted values may have one.
+// restricted, so that not even that of the planted values may have one. (Traces are none
+// of it: Patchbay sends none.)
 func (r *regions) everything(set *residency.Set, memory bool) residency.Report {
 	r.t.Helper()
 	ctx := r.t.Context()
 	scanner := set.Scanner()
 	require.NoError(r.t, scanner.Database(ctx, "database", r.where.Database))
+	told := 0
 	for name, region := range r.where.Regions {
 		require.NoError(r.t, scanner.Database(ctx, "database of "+name, region.Database))
 		r.files(scanner, region.Database)
 		require.NoError(r.t, scanner.HTTP(ctx, region.HTTP+"/metrics"))
-		require.NoError(r.t, scanner.HTTP(ctx, region.Metrics))
+		told += r.metrics(scanner, "temporal-"+name, region.Metrics)
 		r.temporal(scanner, name, region.Temporal)
 	}
 	r.temporal(scanner, "no region", r.Temporal)
+	require.Positive(r.t, told, "some Temporal tells of itself")
+	for _, w := range r.wires {
+		require.NoError(r.t, scanner.Wire(w))
+	}
 	require.NoError(r.t, scanner.HTTP(ctx, r.HTTP+"/metrics"))
 	require.NoError(r.t, scanner.HTTP(ctx, r.Sandbox+"/_sandbox/mail"))
 	for name := range r.where.Regions {
@@ -151,6 +204,55 @@ func (r *regions) everything(set *residency.Set, memory bool) residency.Report {
 		}
 	}
 	return scanner.Report()
+}
+
+// metrics scans what a Temporal server tells of itself, and reports whether it does (1).
+// The port that was chosen for that may be another process's by the time the server binds
+// it; the server goes on without it then, and what that other process tells is not ours.
+func (r *regions) metrics(scanner *residency.Scanner, child, address string) int {
+	r.t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(r.t, err)
+	for _, c := range r.Children {
+		if c.Name != child {
+			continue
+		}
+		if !listens(r.t, c.PID)[u.Port()] {
+			r.t.Logf("%s does not listen on port %s of its metrics", child, u.Port())
+			return 0
+		}
+		require.NoError(r.t, scanner.HTTP(r.t.Context(), address))
+		return 1
+	}
+	require.Fail(r.t, "no such child", child)
+	return 0
+}
+
+// listens gives the ports that a process listens on.
+func listens(t *testing.T, pid int) map[string]bool {
+	t.Helper()
+	held := map[string]bool{}
+	descriptors, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	require.NoError(t, err)
+	for _, fd := range descriptors {
+		if to, err := os.Readlink(fd); err == nil {
+			held[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
+		}
+	}
+	ports := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, err := os.ReadFile(table)
+		require.NoError(t, err)
+		for line := range strings.SplitSeq(string(b), "\n") {
+			const local, state, inode, listen = 1, 3, 9, "0A"
+			if f := strings.Fields(line); len(f) > inode && f[state] == listen && held[f[inode]] {
+				port, err := strconv.ParseUint(f[local][strings.LastIndexByte(f[local], ':')+1:], 16, 16)
+				require.NoError(t, err)
+				ports[strconv.FormatUint(port, 10)] = true
+			}
+		}
+	}
+	return ports
 }
 
 // files scans the pages and the write-ahead log of one database of the cluster.
@@ -200,32 +302,38 @@ func (r *regions) seldom(what string, within time.Duration, ok func() bool) {
 	})
 }
 
+// What is scanned is scanned soon, whatever became of what was planted: the suite of
+// mutants that leak, which need not get far.
+func TestNothingIsFoundAfterAShortWhile(t *testing.T) {
+	t.Parallel()
+	r := startRegions(t, 100, "de,fr")
+	r.plant()
+	began := time.Now()
+	r.seldom("in fr, or in vain", time.Minute, func() bool { return r.name("fr", "PLANT-8") != "" || time.Since(began) > 25*time.Second })
+	r.conflict("de", "fr")
+	began = time.Now()
+	r.await("a while later", time.Minute, func() bool { return time.Since(began) > 8*time.Second })
+	report := r.everything(r.set, true)
+	require.Zero(t, report.Total(), "%s", report)
+	t.Log(report)
+}
+
 // What must not leave is in no database, log, history, metric, mail, call or memory of any
 // Patchbay, while what may leave arrives; and what leaks is found, whichever way it takes.
 func TestNothingThatIsRestrictedLeavesItsRegion(t *testing.T) {
 	t.Parallel()
-	r := startRegions(t)
+	r := startRegions(t, *planted, "de,fr,ch")
 	r.plant()
 	last := fmt.Sprintf("PLANT-%d", (r.set.Len()-4)/4*4)
 	for _, region := range []string{"fr", "ch"} {
 		r.seldom("in "+region, 2*time.Minute, func() bool { return r.name(region, last) != "" })
 	}
 
-	// Edits of both kinds of columns, in two regions at once, while the systems fail.
-	r.do(http.MethodPut, r.Sandbox+"/_sandbox/faults/dataverse-fr", nil, `{"status":503,"rate":0.5,"count":10}`, nil)
-	r.edit("de", "PLANT-0", map[string]any{"name": "Edited", "msx_diagnosis": r.set.Text(0) + " (2)", "telephone1": "+49 1"})
-	r.edit("de", "PLANT-4", map[string]any{"description": r.set.Text(5) + " (2)"})
-	r.edit("ch", "PLANT-8", map[string]any{"telephone1": "+41 1"})
-	r.edit("de", "PLANT-8", map[string]any{"telephone1": "+49 2", "description": r.set.Text(9) + " (2)"})
-	r.edit("de", "PLANT-12", map[string]any{"name": strings.Repeat("long ", 31), "msx_diagnosis": r.set.Text(12) + " (2)"})
-	began := time.Now()
-	r.await("tried", time.Minute, func() bool { return time.Since(began) > 3*time.Second })
-	r.do(http.MethodDelete, r.Sandbox+"/_sandbox/faults/dataverse-fr", nil, "", nil)
-	r.seldom("edited in fr", time.Minute, func() bool { return r.name("fr", "PLANT-0") == "Edited" })
+	r.provoke()
 
 	source := r.set.Scanner()
 	require.NoError(t, source.Database(t.Context(), "the sandbox", strings.Replace(r.where.Database, "/patchbay?", "/sandbox?", 1)))
-	require.Equal(t, r.set.Len(), source.Report().Found(), "the scanner finds what there is")
+	require.Equal(t, r.set.Len()-2, source.Report().Found(), "the scanner finds what there is; the record of two values was deleted")
 
 	report := r.everything(r.set, true)
 	require.Zero(t, report.Total(), "%s", report)

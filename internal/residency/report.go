@@ -10,7 +10,8 @@ type (
 	// Report is what a scan found. It holds no value.
 	Report struct {
 		Sources []Source
-		// Hits are at most 100 of each source; Source.Hits counts all.
+		// Hits are the first 100 of each source, and the first of each value in it; Source.Hits
+		// counts all.
 		Hits  []Hit
 		Bytes int64
 		Took  time.Duration
@@ -111,9 +112,11 @@ func (s *Scanner) add(h Hit, which int) {
 		return
 	}
 	r.seen[h] = true
-	if src.Hits++; src.Hits <= shown {
+	first := Hit{Source: h.Source, Label: h.Label}
+	if src.Hits++; src.Hits <= shown || !r.seen[first] {
 		r.Hits = append(r.Hits, h)
 	}
+	r.seen[first] = true
 	if which >= 0 {
 		r.found[which] = true
 	}
