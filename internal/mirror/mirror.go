@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -157,7 +158,11 @@ func (s *Side) guarded(ctx context.Context, t *flow.SyncTable, carry func(contex
 	defer func() {
 		if x := recover(); x != nil {
 			if s.Broke != nil {
-				s.Broke(t.Name, fmt.Sprintf("%v\n%s", x, debug.Stack()))
+				what := fmt.Sprintf("%T", x) // the value may be a row
+				if e, ok := x.(runtime.Error); ok {
+					what = e.Error()
+				}
+				s.Broke(t.Name, what+"\n"+string(debug.Stack()))
 			}
 			err = fault.New(fault.Bug, "sync.panic", "the work on table "+t.Name+" broke off; it is begun anew", nil)
 		}

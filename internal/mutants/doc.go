@@ -7,5 +7,6 @@
 // test: the bug has to be planted where the code is now.
 //
 // The default plants the three that are cheapest; `make mutants` plants all, and runs
-// each suite without its mutant first.
+// each suite without its mutant first. `make residency-mutants` plants leaks of restricted
+// values, all at once and each with a value of its own.
 package mutants

@@ -24,11 +24,16 @@ type (
 		suite string   // names of tests, as go test -run takes them
 		times int      // how often it is run, for a race; 0: once
 		args  []string // of the suite
+		tags  string   // that it is built with
 		cheap bool     // planted by default
 	}
 
+	// edit replaces a text that a file has once; where old is "", the file is a new one.
 	edit struct{ file, old, new string }
 )
+
+// imports is what an edit replaces that has a file import one more package.
+const imports = "import (\n"
 
 // determinism, in the place of a package, is `make check-determinism`.
 const determinism = "determinism"
@@ -198,16 +203,25 @@ func (m mutant) plant(t *testing.T, root string) (overlay string) {
 	t.Helper()
 	dir := t.TempDir()
 	replace := map[string]string{}
-	for _, e := range m.edits {
+	for i, e := range m.edits {
 		path := filepath.Join(root, e.file)
+		changed := filepath.Join(dir, strconv.Itoa(i)+filepath.Base(e.file))
+		if e.old == "" {
+			require.NoFileExists(t, path)
+			require.NoError(t, os.WriteFile(changed, []byte(e.new), 0o600))
+			replace[path] = changed
+			continue
+		}
 		now := path
 		if already, ok := replace[path]; ok {
 			now = already
 		}
 		text, err := os.ReadFile(now)
 		require.NoError(t, err)
+		if e.old == imports && strings.Contains(string(text), strings.TrimPrefix(e.new, imports)) {
+			continue // another edit needs the same package
+		}
 		require.Equal(t, 1, strings.Count(string(text), e.old), "%s does not have this text once any more; plant the bug where it belongs now: %s", e.file, e.old)
-		changed := filepath.Join(dir, filepath.Base(e.file))
 		require.NoError(t, os.WriteFile(changed, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600))
 		replace[path] = changed
 	}
@@ -224,7 +238,7 @@ func (m mutant) run(t *testing.T, root, overlay string) (text string, passed boo
 	if m.pkg == determinism {
 		return m.check(t, root, overlay != "")
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count", strconv.Itoa(max(1, m.times)), "-timeout", "8m", "-run", "^("+m.suite+")$", m.pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count", strconv.Itoa(max(1, m.times)), "-timeout", "8m", "-tags", m.tags, "-run", "^("+m.suite+")$", m.pkg)
 	cmd.Args = append(cmd.Args, m.args...)
 	cmd.Dir = root
 	cmd.Env = os.Environ()
