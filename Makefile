@@ -113,6 +113,10 @@ residency: tools ## Plant VALUES recognisable values in one of three regions and
 	@go test -count=1 -timeout 1h -v -run TestNothingIsFoundInOtherData ./internal/residency -noise 1000
 	@go run ./internal/devenv/testenv/with -- go test -tags residency -count=1 -timeout 1h -v -run TestNothingThatIsRestrictedLeavesItsRegion ./internal/e2e -residency-values $(VALUES) -residency-servers
 
+.PHONY: residency-mutants
+residency-mutants: tools ## Plant leaks in Patchbay, each with a value of its own: the scan of `make residency` has to find each where it is
+	@go run ./internal/devenv/testenv/with -- go test -tags residency -count=1 -timeout 1h -v -run TestEveryPlantedLeakIsFoundWhereItIs ./internal/mutants
+
 # make converge RECORDS=50000 FOR=5m BLOW=10s SEED=1: how many records three regions share, for how long they are edited,
 # and how often something is killed, cut or stopped meanwhile.
 RECORDS ?= 50000
