@@ -60,11 +60,11 @@ func startRegions(t *testing.T, values int, names string) *regions {
 
 	files := filepath.Join(dir, "flows")
 	require.NoError(t, os.CopyFS(files, flows.Files))
-	edit := func(name, old, new string) {
+	edit := func(name, old, now string) {
 		b, err := os.ReadFile(filepath.Join(files, name))
 		require.NoError(t, err)
 		require.Contains(t, string(b), old)
-		require.NoError(t, os.WriteFile(filepath.Join(files, name), []byte(strings.ReplaceAll(string(b), old, new)), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(files, name), []byte(strings.ReplaceAll(string(b), old, now)), 0o600))
 	}
 	edit("account-sync.yaml", "expect: { lag: 30s }", fmt.Sprintf("expect: { lag: 30s }\nmax_row: %d\n", mostShared))
 	for region := range strings.SplitSeq(names, ",") {
