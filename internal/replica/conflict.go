@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/fault"
-	"patchbay/internal/flow"
 )
 
 // Conflicts lists conflicts, the newest first.
@@ -162,10 +161,10 @@ func (r *Replica) Decide(ctx context.Context, p Place, c Choice) error {
 		}
 		t.alg.decide(rec, i, value, t.now)
 		rec.dirty, rec.decidedBy = true, c.By
-		d, _ := rec.delta()
+		deltas := rec.deltas()
 		if _, _, err := t.keep(ctx, tx, s); err != nil {
 			return err
 		}
-		return r.outbox.Put(ctx, tx, p.Flow, t.flow, []flow.Delta{d})
+		return r.outbox.Put(ctx, tx, p.Flow, t.flow, deltas)
 	})
 }

@@ -163,9 +163,7 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 	}
 	deltas := make([]flow.Delta, 0, len(touched))
 	for _, rec := range touched {
-		if d, ok := rec.delta(); ok {
-			deltas = append(deltas, d)
-		}
+		deltas = append(deltas, rec.deltas()...)
 	}
 	added, due, err := t.keep(ctx, tx, s)
 	counts.Pending = due

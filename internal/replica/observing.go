@@ -47,6 +47,7 @@ func (a *algebra) observe(r *record, o Observed, now int64) noticed {
 	n := noticed{outcome: flow.SyncUnchanged}
 	if absent && !revived {
 		n.outcome = flow.SyncEcho // what was to be created, unless something differs
+		r.further()               // who made it anew did not know what had been there
 	}
 	deleted := !r.alive()
 	known := slices.ContainsFunc(r.cells, func(c flow.SyncCell) bool { return c.Value != nil })

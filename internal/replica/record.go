@@ -28,12 +28,13 @@ type (
 		// what became of the record since.
 		rev, seen int64
 
-		out     told // what of it is new, for the other regions
-		known   bool // it is in the store,
-		waits   bool // and so is its base
-		dirty   bool // it is not as in the store
-		closed  bool // our system just said what it holds
-		touched bool // by what our system just said
+		out     told   // what of it is new, for the other regions,
+		past    []told // and what was before, of which that knows nothing
+		known   bool   // it is in the store,
+		waits   bool   // and so is its base
+		dirty   bool   // it is not as in the store
+		closed  bool   // our system just said what it holds
+		touched bool   // by what our system just said
 
 		seenAs    int64        // as the store has it
 		wasHeld   map[int]bool // the columns whose values were held
@@ -126,15 +127,33 @@ func (r *record) writings(i int) []flow.SyncCell {
 	return append([]flow.SyncCell{r.cells[i]}, r.rest[i]...)
 }
 
-// delta is what the other regions are told of the record; false: nothing.
-func (r *record) delta() (flow.Delta, bool) {
-	if r.out.cells == nil && r.out.gone == nil && r.out.moved == nil {
-		return flow.Delta{}, false
+// further begins to tell anew: what is written next does not know what is new so far, so
+// that neither replaces the other.
+func (r *record) further() {
+	if r.out.some() {
+		r.past, r.out = append(r.past, r.out), told{}
 	}
-	d := flow.Delta{Key: r.key, Cells: r.out.cells, Gone: r.out.gone}
+}
+
+func (t told) some() bool { return t.cells != nil || t.gone != nil || t.moved != nil }
+
+// deltas are what the other regions are told of the record, as it came about.
+func (r *record) deltas() []flow.Delta {
+	var all []flow.Delta
+	for _, t := range r.past {
+		all = append(all, r.delta(t))
+	}
+	if r.out.some() {
+		all = append(all, r.delta(r.out))
+	}
+	return all
+}
+
+func (r *record) delta(out told) flow.Delta {
+	d := flow.Delta{Key: r.key, Cells: out.cells, Gone: out.gone}
 	switch {
-	case r.out.moved != nil:
-		d.Key, d.Moved = r.out.key, r.out.moved
+	case out.moved != nil:
+		d.Key, d.Moved = out.key, out.moved
 	case r.moved != nil:
 		d.Moved = r.moved
 	}
@@ -144,7 +163,7 @@ func (r *record) delta() (flow.Delta, bool) {
 	if d.Moved != nil || joinKey(d.Key) != r.uid {
 		d.Was = splitKey(r.uid)
 	}
-	return d, true
+	return d
 }
 
 // silent reports whether no region has ever written a column.

@@ -213,7 +213,7 @@ func (w *world) observe() { w.region().observe(w, 1+w.pick(3)) }
 
 func (r *region) observe(w *world, most int) {
 	var touched []*record
-	made := map[*record][]*writing{}
+	made := map[*record][][]*writing{}
 	for ; most > 0 && len(r.tail) > 0; most-- {
 		c := r.tail[0]
 		r.tail = r.tail[1:]
@@ -224,10 +224,15 @@ func (r *region) observe(w *world, most int) {
 			}
 			continue
 		}
+		var writings []*writing
 		if w.tame && c.kind != "echo" {
-			made[rec] = append(made[rec], w.model.observed(r, c, w.now)...)
+			writings = w.model.observed(r, c, w.now)
 		}
 		n := r.alg.observe(rec, c.o, w.now)
+		for len(made[rec]) <= len(rec.past) { // one list for each delta
+			made[rec] = append(made[rec], nil)
+		}
+		made[rec][len(rec.past)] = append(made[rec][len(rec.past)], writings...)
 		w.Logf("%s observes %s %v of %q (%s), ours %v: %s; absent %v id %s", r.name, c.kind, c.o.Key, rec.uid, c.o.ID, c.o.Ours, n.outcome, rec.absent(), rec.id)
 		if c.kind == "echo" && n.outcome == flow.SyncExported {
 			w.Fatalf("%s exports an echo", r.name)
@@ -240,24 +245,30 @@ func (r *region) observe(w *world, most int) {
 	r.send(w, touched, made)
 }
 
-func (r *region) send(w *world, touched []*record, made map[*record][]*writing) {
+func (r *region) send(w *world, touched []*record, made map[*record][][]*writing) {
 	for _, rec := range touched {
-		d, ok := rec.delta()
-		rec.out = told{}
+		deltas := rec.deltas()
+		rec.out, rec.past = told{}, nil
 		r.alg.close(rec)
-		for _, m := range made[rec] {
-			r.heard[m] = true
+		lists := slices.DeleteFunc(made[rec], func(l []*writing) bool { return len(l) == 0 })
+		for _, l := range lists {
+			for _, m := range l {
+				r.heard[m] = true
+			}
 		}
-		if w.tame && ok != (len(made[rec]) > 0) {
-			w.Fatalf("%s: %d writings of %q were made, exported: %v", r.name, len(made[rec]), rec.uid, ok)
+		if w.tame && len(deltas) != len(lists) {
+			w.Fatalf("%s: writings %v of %q were made, exported: %v", r.name, lists, rec.uid, deltas)
 		}
-		if !ok {
-			continue
-		}
-		r.exports++
-		for _, other := range w.regions {
-			if other != r {
-				other.mail[r.name] = append(other.mail[r.name], message{delta: d, of: made[rec]})
+		for i, d := range deltas {
+			r.exports++
+			m := message{delta: d}
+			if w.tame {
+				m.of = lists[i]
+			}
+			for _, other := range w.regions {
+				if other != r {
+					other.mail[r.name] = append(other.mail[r.name], m)
+				}
 			}
 		}
 	}
@@ -418,9 +429,9 @@ func (r *region) choose(w *world, rec *record, i int) {
 	if w.tame {
 		value = []byte(w.value())
 	}
-	made := map[*record][]*writing{}
+	made := map[*record][][]*writing{}
 	if w.tame {
-		made[rec] = w.model.decided(r, rec, i, string(value), w.now)
+		made[rec] = [][]*writing{w.model.decided(r, rec, i, string(value), w.now)}
 	}
 	r.alg.decide(rec, i, value, w.now)
 	r.send(w, []*record{rec}, made)
