@@ -9,6 +9,6 @@ import (
 
 // Slots of schedules, leases and canaries come in their time, however many are waited for.
 func TestMain(m *testing.M) {
-	testenv.AtATime(8)
+	testenv.AtATime(4)
 	os.Exit(m.Run())
 }

@@ -30,7 +30,7 @@ var armed = sync.OnceValues(func() (string, error) {
 
 // Worlds wait for leases and for what was started anew much of their time.
 func TestMain(m *testing.M) {
-	testenv.AtATime(3)
+	testenv.AtATime(2)
 	status := m.Run()
 	if path, err := armed(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))

@@ -47,6 +47,9 @@ const (
 // unshared is why the walk leaves synchronizations out.
 const unshared = "what regions share is committed with its cursor or its batch, and may be done again; replica tests that, and attempts that were taken over"
 
+// unwalked is why the walk leaves the tasks of services out.
+const unwalked = "no example flow is a service yet; e2e kills Patchbay under services, and the tables are the judge"
+
 // unfollowed is why the walk leaves streams of changes out.
 const unfollowed = "how far a stream was accepted is kept after its events are, and what is told again has its ID; app kills readers in the middle"
 
@@ -149,6 +152,19 @@ var points = []point{
 	{name: "replica.Compared", at: working, without: "the next comparison takes its place"},
 	{name: "replica.Pause", at: serving, without: "a person who is not told asks again, and a decision is made once"},
 	{name: "replica.Resume", at: serving, without: "a person who is not told asks again, and a decision is made once"},
+	{name: "replica.Allow", at: applying, without: "apply ends by it; doing it again is all that is needed"},
+	{name: "replica.Hooked", at: serving, without: "a webhook that is not noted wakes nobody, and what it told of is found by the next look"},
+	{name: "replica.Rewind", at: working, without: unshared},
+	{name: "replica.Known", at: working, without: unshared},
+	{name: "replica.Settled", at: working, without: unshared},
+	{name: "replica.Resend", at: working, without: "what is told again is told again by the next comparison"},
+	{name: "replica.Erase", at: working, without: "what is left is erased at the end of the next comparison"},
+	{name: "replica.Ask", at: working, without: "who is not told what it lost asks again"},
+	{name: "replica.AskedFor", at: working, without: "who is not told what it lost asks again"},
+	{name: "replica.Tell", at: serving, without: "a webhook that wakes nobody costs time, and what it told of is found by the next look"},
+	{name: "replica.SendAgain", at: working, without: "the place where it stands commits with what was sent"},
+	{name: "egress.Publish", at: working, without: "who waits for digests asks again"},
+	{name: "egress.Drop", at: working, without: "what is beyond the limit is dropped by whoever comes next"},
 	{name: "egress.prune", at: working, without: "it removes what everybody has, whole batches in one statement, and whoever comes next goes on with it"},
 	{name: "stage.Approve", at: serving, without: "a person who is not told asks again"},
 	{name: "review.Decide", at: serving, without: "a person who is not told looks again, and a decision is made once"},
@@ -159,7 +175,13 @@ var points = []point{
 	{name: "temporal.UpdateSchedule", at: serving, without: remade},
 	{name: "temporal.DeleteSchedule", at: serving, without: remade},
 
+	// What services do: e2e kills all of it under many of them, and the tables are the judge.
+	{name: "run.TakeTask", at: working, without: unwalked},
+	{name: "run.KeepTask", at: working, without: unwalked},
+	{name: "run.EndTasks", at: working, without: unwalked},
+
 	// What puts flows and builds in force.
+	{name: "run.Report", at: applying, without: "apply ends by it; doing it again is all that is needed"},
 	{name: "run.Apply", at: applying},
 	{name: "run.Put", at: applying, without: "only tests keep a plan without putting it in force"},
 	{name: "run.inherit", at: serving, without: "only `patchbay dev` ends the leases of the process before it; run tests it"},
@@ -240,9 +262,8 @@ func TestEveryTransactionIsAPointOfTheWalk(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(found), 15, "the sources were read: %v", found)
-	for _, name := range slices.Sorted(maps.Keys(found)) {
-		require.True(t, known[name], "the transaction of %s is no point of the crash walk: name what reaches it in points_test.go", name)
-	}
+	unnamed := slices.DeleteFunc(slices.Sorted(maps.Keys(found)), func(name string) bool { return known[name] })
+	require.Empty(t, unnamed, "these transactions are no points of the crash walk: name what reaches them in points_test.go")
 	for _, p := range slices.Concat(points, pictured) {
 		if strings.HasPrefix(p.name, "run.") || strings.HasPrefix(p.name, "inbox.") || strings.HasPrefix(p.name, "alert.") {
 			require.True(t, found[p.name], "%s is no transaction any more", p.name)

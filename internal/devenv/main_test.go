@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 			os.Exit(playOwner(os.Args[2], os.Args[3]))
 		}
 	}
-	testenv.AtATime(4)
+	testenv.AtATime(3)
 	os.Exit(m.Run())
 }
 

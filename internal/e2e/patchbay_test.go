@@ -40,7 +40,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 // Half of the time of a Patchbay under test is waiting.
 func TestMain(m *testing.M) {
-	testenv.AtATime(4)
+	testenv.AtATime(3)
 	status := m.Run()
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
