@@ -135,8 +135,9 @@ func TestARegionThatDoesNotAnswerIsSaid(t *testing.T) {
 	w := newWorld(t, sharing(), "de", "fr")
 	w.work("fr")
 	fr := w.regions["fr"]
-	fr.side.Speed = 100
-	_, trouble, err := fr.side.CompareWith(t.Context(), "de", fr.peers["de"], fr.border)
+	side := *fr.side
+	side.Speed = 100
+	_, trouble, err := side.CompareWith(t.Context(), "de", fr.peers["de"], fr.border)
 	require.NoError(t, err)
 	require.Equal(t, fault.Unavailable, trouble["account"].Class)
 	require.Equal(t, "sync.unanswered", trouble["account"].Code)

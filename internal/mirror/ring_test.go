@@ -112,9 +112,10 @@ func TestWhatHasNoWayOfItsOwnComesByComparing(t *testing.T) {
 	w.work(ring...)
 	require.Eventually(t, func() bool { return w.shared("ch") != "" }, 60*time.Second, 100*time.Millisecond)
 	require.Empty(t, w.shared("fr"), "nobody passes on what was told to it")
-	ch.side.Speed = 20 // what cannot come is not waited for long
+	side := *ch.side
+	side.Speed = 20 // what cannot come is not waited for long
 	require.Eventually(t, func() bool {
-		found, _, err := ch.side.CompareWith(t.Context(), "fr", ch.peers["fr"], ch.border) // one that does not answer in time is asked again
+		found, _, err := side.CompareWith(t.Context(), "fr", ch.peers["fr"], ch.border) // one that does not answer in time is asked again
 		require.NoError(t, err)
 		return len(found) > 0 && found[0].Missing == 1 && found[0].Repaired == 1
 	}, time.Minute, 100*time.Millisecond)
