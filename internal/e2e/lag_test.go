@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +153,7 @@ func lateRegion(t *testing.T, s *sharing) {
 	require.Regexp(t, `^account is [0-9ms]+ behind on its way from de to fr, where 30s are promised`, codes("fr")["sync.lag:de>fr"])
 	require.Empty(t, codes("de"), "de has given it away")
 	require.Contains(t, s.page("fr", "/"), "behind on its way from de to fr")
-	require.Regexp(t, regexp.MustCompile(`patchbay_sync_lag_seconds\{flow="account-sync",from="de",table="account",to="fr"\} [3-9]\d`), s.page("fr", "/metrics"))
+	require.Regexp(t, `patchbay_sync_lag_seconds\{flow="account-sync",from="de",table="account",to="fr"\} [3-9]\d`, s.page("fr", "/metrics"))
 	stdout, stderr, status := s.cli("regions", "--server", s.Regions["fr"].HTTP, "account-sync")
 	require.Zero(t, status, stderr)
 	require.Regexp(t, `(?m)^alert since \d+s ago: account is .* behind on its way from de to fr`, stdout)

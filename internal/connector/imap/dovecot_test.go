@@ -78,7 +78,7 @@ func newDovecot(t *testing.T) *dovecot {
 	if _, err := os.Stat(binary); err != nil {
 		t.Fatal("there is no dovecot, against which incoming mail is tested; install it with: tools/install dovecot")
 	}
-	dir, err := os.MkdirTemp("", "dovecot") // nobody cannot enter the directories of t.TempDir
+	dir, err := os.MkdirTemp("", "dovecot") //nolint:usetesting // nobody cannot enter the directories of t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	d := &dovecot{t: t, dir: dir, uid: os.Getuid(), gid: os.Getgid()}

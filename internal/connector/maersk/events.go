@@ -45,7 +45,7 @@ func (m *Maersk) ReadPage(ctx context.Context, q connector.Query, token string) 
 		return connector.Page{}, err
 	}
 	if t.Path == kindBookings {
-		return m.readBookings(ctx, t, q, token)
+		return m.readBookings(ctx, q, token)
 	}
 	target, err := m.target(q, token)
 	if err != nil {
@@ -143,7 +143,7 @@ func (m *Maersk) list(ctx context.Context, target string) (items []map[string]an
 		Decode: func(_ http.Header, text []byte) (err error) {
 			body, err = strictjson.Decode(text, "")
 			return err
-		}}, nil)
+		}})
 	if fault.Of(err) != nil && fault.Of(err).Code == System+".not_found" {
 		return nil, "", nil
 	}

@@ -106,7 +106,7 @@ func (m *Maersk) requests(ctx context.Context, own string) ([]string, error) {
 				}
 			}
 			return err
-		}}, nil)
+		}})
 	if fault.Is(err, fault.NotFound) {
 		err = nil
 	}
@@ -177,7 +177,7 @@ func (m *Maersk) get(ctx context.Context, ref string) (*booking, error) {
 			v, err := strictjson.Decode(body, "")
 			b.document, _ = v.(map[string]any)
 			return err
-		}}, nil)
+		}})
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return nil, nil
@@ -264,7 +264,7 @@ func (m *Maersk) inProcess() error {
 func (m *Maersk) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) / m.speed) }
 
 // readBookings answers a read of bookings, which always is by one reference.
-func (m *Maersk) readBookings(ctx context.Context, t connector.Table, q connector.Query, token string) (connector.Page, error) {
+func (m *Maersk) readBookings(ctx context.Context, q connector.Query, token string) (connector.Page, error) {
 	if token != "" {
 		return connector.Page{}, connector.BadToken()
 	}

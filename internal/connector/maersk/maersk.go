@@ -194,7 +194,7 @@ func (m *Maersk) addKey(h http.Header) error {
 }
 
 // do sends a request with what every request bears.
-func (m *Maersk) do(ctx context.Context, r connector.Request, into *map[string]any) (connector.Answer, error) {
+func (m *Maersk) do(ctx context.Context, r connector.Request) (connector.Answer, error) {
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}
@@ -205,13 +205,13 @@ func (m *Maersk) do(ctx context.Context, r connector.Request, into *map[string]a
 	if len(r.Body) > 0 {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	return m.transport.Do(ctx, r, into)
+	return m.transport.Do(ctx, r, nil)
 }
 
 // Probe asks for a booking that there is none of, which needs both credentials and
 // touches no data.
 func (m *Maersk) Probe(ctx context.Context) error {
-	_, err := m.do(ctx, connector.Request{Method: http.MethodGet, Target: m.config.Options["bookings_path"] + "/00000000-0000-0000-0000-000000000000"}, nil)
+	_, err := m.do(ctx, connector.Request{Method: http.MethodGet, Target: m.config.Options["bookings_path"] + "/00000000-0000-0000-0000-000000000000"})
 	if fault.Is(err, fault.NotFound) {
 		return nil // it was understood, and there is none
 	}

@@ -149,9 +149,18 @@ func TestWhatIsDoneFollowsFromTheBookingThatIsThere(t *testing.T) {
 					now(state("CONFIRMED", ""))
 					says(http.StatusAccepted, `{"carrierBookingRequestReference":"`+request+`"}`)(w, r)
 				},
-				"PUT /v2/bookings/" + request:   func(w http.ResponseWriter, r *http.Request) { now(state("CONFIRMED", "")); w.WriteHeader(202) },
-				"PATCH /v2/bookings/" + request: func(w http.ResponseWriter, r *http.Request) { now(state("CANCELLED", "")); w.WriteHeader(202) },
-				"PATCH /v2/bookings/123456789":  func(w http.ResponseWriter, r *http.Request) { now(state("CANCELLED", "")); w.WriteHeader(202) },
+				"PUT /v2/bookings/" + request: func(w http.ResponseWriter, r *http.Request) {
+					now(state("CONFIRMED", ""))
+					w.WriteHeader(http.StatusAccepted)
+				},
+				"PATCH /v2/bookings/" + request: func(w http.ResponseWriter, r *http.Request) {
+					now(state("CANCELLED", ""))
+					w.WriteHeader(http.StatusAccepted)
+				},
+				"PATCH /v2/bookings/123456789": func(w http.ResponseWriter, r *http.Request) {
+					now(state("CANCELLED", ""))
+					w.WriteHeader(http.StatusAccepted)
+				},
 			})
 			err := write(m, t, c.row)
 			require.Equal(t, c.code, code(err), "%v", err)

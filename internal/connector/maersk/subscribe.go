@@ -113,7 +113,7 @@ func (m *Maersk) subscribed(ctx context.Context, address string) ([]subscription
 		answer, err := m.do(ctx, connector.Request{Method: http.MethodGet, Target: target, Collection: true, Decode: func(_ http.Header, text []byte) (err error) {
 			body, err = strictjson.Decode(text, "")
 			return err
-		}}, nil)
+		}})
 		if err != nil {
 			return nil, err
 		}
@@ -146,13 +146,13 @@ func (m *Maersk) register(ctx context.Context, method, target string, body map[s
 	if err != nil {
 		return fault.New(fault.Bug, "maersk.subscription", "a subscription cannot be written as JSON", err)
 	}
-	_, err = m.do(ctx, connector.Request{Method: method, Target: target, Body: text, Write: true}, nil)
+	_, err = m.do(ctx, connector.Request{Method: method, Target: target, Body: text, Write: true})
 	return err
 }
 
 // end removes a subscription; that it is gone already is as good.
 func (m *Maersk) end(ctx context.Context, s subscription) error {
-	_, err := m.do(ctx, connector.Request{Method: http.MethodDelete, Target: m.config.Options["subscriptions_path"] + "/" + s.id, Write: true}, nil)
+	_, err := m.do(ctx, connector.Request{Method: http.MethodDelete, Target: m.config.Options["subscriptions_path"] + "/" + s.id, Write: true})
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}

@@ -173,7 +173,7 @@ func (m *Maersk) send(ctx context.Context, held func() error, method, below stri
 		return fault.New(fault.Rejected, "maersk.value", "a booking has a value that is none of JSON", nil)
 	}
 	_, err = m.do(ctx, connector.Request{Method: method, Target: m.config.Options["bookings_path"] + below, Body: body, Write: true, Held: held,
-		Collection: method == http.MethodPost, Decode: decode}, nil)
+		Collection: method == http.MethodPost, Decode: decode})
 	return err
 }
 

@@ -113,7 +113,7 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.Body, err = readBody(w, r); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			l.send(w, l.finish(ctx, c, l.System.Refuse(c, http.StatusRequestEntityTooLarge), ""))
+			l.send(ctx, w, l.finish(ctx, c, l.System.Refuse(c, http.StatusRequestEntityTooLarge), ""))
 		}
 		return // else the client is gone before it said what it wants
 	}
@@ -127,40 +127,40 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.serve(ctx, c, "drop")
 		panic(http.ErrAbortHandler) // net/http cuts the connection without an answer
 	case rule.Body == faults.HTML || rule.Body == faults.Login:
-		l.send(w, l.finish(ctx, c, page(rule), "body"))
+		l.send(ctx, w, l.finish(ctx, c, page(rule), "body"))
 	case rule.Status != 0:
 		refusal := l.System.Refuse(c, rule.Status)
 		if rule.RetryAfter > 0 {
 			refusal.Header = withHeader(refusal.Header, "Retry-After", strconv.Itoa(rule.RetryAfter))
 		}
-		l.send(w, l.finish(ctx, c, refusal, "status"))
+		l.send(ctx, w, l.finish(ctx, c, refusal, "status"))
 	case rule.Body != "":
-		l.garble(w, rule.Body, l.serve(ctx, c, "body"))
+		l.garble(ctx, w, rule.Body, l.serve(ctx, c, "body"))
 	case rule.HasMoreLies:
 		c.Short = true
-		l.send(w, l.serve(ctx, c, "has_more"))
+		l.send(ctx, w, l.serve(ctx, c, "has_more"))
 	case rule.RepeatPage:
 		c.Repeats = true
-		l.send(w, l.serve(ctx, c, "repeat"))
+		l.send(ctx, w, l.serve(ctx, c, "repeat"))
 	case rule.ForeignPage:
 		c.Foreign = true
-		l.send(w, l.serve(ctx, c, "foreign"))
+		l.send(ctx, w, l.serve(ctx, c, "foreign"))
 	case rule.ExpireTokens:
 		c.Expired = true
-		l.send(w, l.serve(ctx, c, "tokens"))
+		l.send(ctx, w, l.serve(ctx, c, "tokens"))
 	case rule.Truncate != "":
 		c.Truncates = rule.Truncate
-		l.send(w, l.serve(ctx, c, "truncate"))
+		l.send(ctx, w, l.serve(ctx, c, "truncate"))
 	case rule.Model != "":
 		c.Odd = rule.Model
-		l.send(w, l.serve(ctx, c, "model"))
+		l.send(ctx, w, l.serve(ctx, c, "model"))
 	case rule.Document != "":
 		c.Odd = rule.Document
-		l.send(w, l.serve(ctx, c, "document"))
+		l.send(ctx, w, l.serve(ctx, c, "document"))
 	case rule.LatencyMS > 0:
-		l.send(w, l.serve(ctx, c, "latency"))
+		l.send(ctx, w, l.serve(ctx, c, "latency"))
 	default:
-		l.send(w, l.serve(ctx, c, ""))
+		l.send(ctx, w, l.serve(ctx, c, ""))
 	}
 }
 
@@ -282,7 +282,7 @@ func (l *Line) finish(ctx context.Context, c *Call, a Answer, fault string) Answ
 	return l.alone(ctx, e, c, a)
 }
 
-func (l *Line) send(w http.ResponseWriter, a Answer) {
+func (l *Line) send(ctx context.Context, w http.ResponseWriter, a Answer) {
 	h := w.Header()
 	for name, values := range a.Header {
 		h[name] = values
@@ -290,7 +290,7 @@ func (l *Line) send(w http.ResponseWriter, a Answer) {
 	if a.Stream != nil {
 		h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
 		w.WriteHeader(a.Status)
-		l.stream(a, w)
+		l.stream(ctx, a, w)
 		return
 	}
 	if a.Status != http.StatusNoContent && a.Status != http.StatusNotModified {
@@ -301,8 +301,8 @@ func (l *Line) send(w http.ResponseWriter, a Answer) {
 }
 
 // stream writes a large body. It may take longer than a call may.
-func (l *Line) stream(a Answer, w io.Writer) {
-	if err := a.Stream(context.Background(), w); err != nil {
+func (l *Line) stream(ctx context.Context, a Answer, w io.Writer) {
+	if err := a.Stream(context.WithoutCancel(ctx), w); err != nil {
 		l.Log.Debug("sending a large body", zap.String("system", l.Name), zap.Error(err))
 		panic(http.ErrAbortHandler)
 	}
@@ -323,13 +323,13 @@ func (u *upto) Write(p []byte) (int, error) {
 }
 
 // garble sends the answer in a form no reader can use.
-func (l *Line) garble(w http.ResponseWriter, how string, a Answer) {
+func (l *Line) garble(ctx context.Context, w http.ResponseWriter, how string, a Answer) {
 	if how == faults.Malformed {
 		a.Body = append(bytes.TrimRight(a.Body, "}]\n"), []byte(`,,{"`)...)
 		if a.Status == http.StatusNoContent {
 			a.Status = http.StatusOK
 		}
-		l.send(w, a)
+		l.send(ctx, w, a)
 		return
 	}
 	for name, values := range a.Header {
@@ -338,7 +338,7 @@ func (l *Line) garble(w http.ResponseWriter, how string, a Answer) {
 	if a.Stream != nil {
 		w.Header().Set("Content-Length", strconv.FormatInt(a.Size, 10))
 		w.WriteHeader(a.Status)
-		l.stream(a, &upto{w, a.Size / 2})
+		l.stream(ctx, a, &upto{w, a.Size / 2})
 		panic(http.ErrAbortHandler)
 	}
 	half := a.Body[:len(a.Body)/2]

@@ -162,11 +162,11 @@ func query(given url.Values) (q storage.Query, problem string) {
 			}
 			where = append(where, storage.Compare{Column: map[bool]string{true: "created", false: "at"}[base == created], Op: op, Value: at.UTC().Truncate(time.Microsecond)})
 		case known && suffix == "":
-			any := make([]any, 0, 1)
+			wanted := make([]any, 0, 1)
 			for v := range strings.SplitSeq(values[0], ",") {
-				any = append(any, strings.TrimSpace(v))
+				wanted = append(wanted, strings.TrimSpace(v))
 			}
-			where = append(where, storage.In{Column: column, Values: any})
+			where = append(where, storage.In{Column: column, Values: wanted})
 		default:
 			return q, "There is no parameter " + name
 		}

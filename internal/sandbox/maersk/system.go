@@ -22,8 +22,8 @@ const Name = "maersk"
 // The token endpoints of the two stored versions of Maersk's page; the first wants the
 // Consumer-Key, too.
 const (
-	tokenPath    = "/customer-identity/oauth/v2/access_token" //nolint:gosec // a path
-	tokenPathTwo = "/oauth2/access_token"                     //nolint:gosec // a path
+	tokenPath    = "/customer-identity/oauth/v2/access_token"
+	tokenPathTwo = "/oauth2/access_token"
 )
 
 const (

@@ -21,7 +21,7 @@ func decode(body []byte, into any) error {
 	if err := d.Decode(into); err != nil {
 		return fmt.Errorf("reading JSON: %w", err)
 	}
-	if _, err := d.Token(); err != io.EOF { //nolint:errorlint // Token gives it as it is
+	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("reading JSON: text behind it")
 	}
 	return nil
