@@ -199,7 +199,15 @@ func (d *doing) read(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, fmt.Errorf("reading: %w", err)
 	}
-	return run.TaskNews{State: flow.TaskDone, Gave: given(rows), Note: fmt.Sprintf("%d rows from %s", len(rows), d.task.Read.Connection)}, nil
+	return run.TaskNews{State: flow.TaskDone, Gave: given(rows), Note: fmt.Sprintf("%s from %s", counted(len(rows)), d.task.Read.Connection)}, nil
+}
+
+// counted is so many rows, in words.
+func counted(n int) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
 }
 
 func given(rows []flow.Row) []flow.Row {
@@ -237,7 +245,7 @@ func (d *doing) write(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, err
 	}
-	n := run.TaskNews{State: flow.TaskDone, Outcomes: outcomes, Note: fmt.Sprintf("%d rows in %s", len(members), d.task.Write.Connection)}
+	n := run.TaskNews{State: flow.TaskDone, Outcomes: outcomes, Note: fmt.Sprintf("%s in %s", counted(len(members)), d.task.Write.Connection)}
 	if n.Problem = problemOf(outcomes, d.task.Write.Connection); n.Problem != nil {
 		n.State, n.Note = flow.TaskFailed, n.Problem.Detail
 		return n, nil

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -196,6 +197,13 @@ func TestAServiceDoesAllOfItsStepsOrTakesThemBack(t *testing.T) {
 	require.Equal(t, []string{"sale open", "stock reserved", "stock released", "sale reversed"}, e.log("bad"), "taken back in reverse")
 	require.Equal(t, map[string]flow.TaskState{"request": flow.TaskDone, "sale": flow.TaskUndone, "stock": flow.TaskUndone, "booking": flow.TaskUndone}, states(run))
 
+	_, err := e.sql.Exec(t.Context(), `update request set port = 'HAM' where nr = 'bad'`) // it is put right, and redriven as a new run
+	require.NoError(t, err)
+	stdout, stderr, status := e.cli("redrive", "--server", e.HTTP, run.RunID)
+	require.Zero(t, status, "%s%s", stdout, stderr)
+	e.await("the redriven run", time.Minute, func() bool { return slices.Contains(e.log("bad"), "notice ") })
+	require.Equal(t, []string{"sale open", "stock reserved", "booking booked", "notice "}, slices.Compact(e.log("bad")[4:]), "it began anew: an upsert of what is there fires twice")
+
 	e.request("stuck", 5, "nowhere") // and what was reserved cannot be released
 	run = e.final(e.begin("fulfil", nr("stuck")), time.Minute)
 	require.Equal(t, flow.Failed, run.Status)
@@ -203,7 +211,7 @@ func TestAServiceDoesAllOfItsStepsOrTakesThemBack(t *testing.T) {
 	require.Equal(t, []string{"sale open", "stock reserved", "sale reversed"}, e.log("stuck"), "what stands keeps nothing else from being taken back")
 
 	e.request("left", 5, "HAM") // a person cancels while the third is under way
-	_, err := e.sql.Exec(t.Context(), `begin; lock table booking in access exclusive mode`)
+	_, err = e.sql.Exec(t.Context(), `begin; lock table booking in access exclusive mode`)
 	require.NoError(t, err)
 	id := e.begin("fulfil", nr("left"))
 	e.await("the reservation", time.Minute, func() bool {

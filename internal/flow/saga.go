@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,6 +114,31 @@ func Undoes(step string) string {
 		return ""
 	}
 	return of
+}
+
+// TakenBack is the reason of an effect that a later one took back.
+const TakenBack = "taken back"
+
+// WithUndone gives the effects of a run, of which those that were taken back say so: what
+// undoes their step took effect, all of it.
+func WithUndone(effects []Effect) []Effect {
+	back := map[string]bool{}
+	for _, e := range effects {
+		if of := Undoes(e.Step); of != "" {
+			all, seen := back[of]
+			back[of] = (all || !seen) && (e.State == Confirmed || e.State == Settled)
+		}
+	}
+	if len(back) == 0 {
+		return effects
+	}
+	out := slices.Clone(effects)
+	for i, e := range out {
+		if back[e.Step] && (e.State == Confirmed || e.State == Settled) {
+			out[i].Reason = TakenBack
+		}
+	}
+	return out
 }
 
 // Kind is what the task does.

@@ -87,12 +87,11 @@ func keepCertificate(ctx context.Context, tx pgx.Tx, cert flow.Certificate) erro
 func certificate(row locked, status flow.Status, effects []flow.Effect) flow.Certificate {
 	cert := flow.Certificate{RunID: row.runID, Status: status, At: row.at.UTC(),
 		Done: []flow.Effect{}, Undone: []flow.Effect{}, InDoubt: []flow.Effect{}}
-	back := takenBack(effects)
+	effects = flow.WithUndone(effects)
 	for _, e := range effects {
 		switch e.State {
 		case flow.Confirmed, flow.Settled:
-			if back[e.Step] {
-				e.Reason = "taken back"
+			if e.Reason == flow.TakenBack {
 				cert.Undone = append(cert.Undone, e)
 				continue
 			}
@@ -104,16 +103,4 @@ func certificate(row locked, status flow.Status, effects []flow.Effect) flow.Cer
 		}
 	}
 	return cert
-}
-
-// takenBack are the steps all of whose undo took effect.
-func takenBack(effects []flow.Effect) map[string]bool {
-	back := map[string]bool{}
-	for _, e := range effects {
-		if of := flow.Undoes(e.Step); of != "" {
-			all, seen := back[of]
-			back[of] = (all || !seen) && (e.State == flow.Confirmed || e.State == flow.Settled)
-		}
-	}
-	return back
 }

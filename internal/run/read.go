@@ -141,6 +141,7 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.
 		tasks, err := views(ctx, c, services)
 		for _, id := range services {
 			records[id].Tasks = tasks[id]
+			records[id].Effects = flow.WithUndone(records[id].Effects)
 		}
 		return err
 	})

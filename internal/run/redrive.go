@@ -24,7 +24,7 @@ import (
 // writes: what is confirmed is not sent again, what is in doubt is read back first,
 // what was refused is sent again (promise 2). It has a new deadline, a new place in
 // the queue and a new round of tries. With other parameters, when Current asks for
-// it, and always of a consolidation, a new run is made under the plan in force and
+// it, and always of a consolidation or a service, a new run is made under the plan in force and
 // linked to the letter; its cause is its own. That one is its owner's, too.
 //
 // NotFound as for Letter; Conflict "dead.redriven" when that has been done;
@@ -46,8 +46,9 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 		return flow.Redriven{}, err
 	}
 	// What a consolidation has read, or why it held its rows, is of the time when it read,
-	// and later runs have written since: its letter is read anew.
-	r.Current = r.Current || plan != nil && plan.Pattern == flow.Consolidation
+	// and later runs have written since: its letter is read anew. What a service had done was
+	// taken back: it begins anew.
+	r.Current = r.Current || plan != nil && (plan.Pattern == flow.Consolidation || plan.Pattern == flow.Service)
 	out := flow.Redriven{RunID: r.RunID, Into: r.RunID, Digest: letter.Digest, Changed: digest != letter.Digest, Effects: letter.Effects}
 	anew, err := b.anew(ctx, r, letter, plan, digest)
 	if err != nil {

@@ -80,18 +80,31 @@ func summarise(run flow.Run, target string, plan *flow.Plan, letter flow.LetterS
 	case len(run.Effects) == 0:
 		return effects{}, 0
 	}
-	sorted := slices.Clone(run.Effects)
+	sorted := slices.DeleteFunc(slices.Clone(run.Effects), func(e flow.Effect) bool { // it is said where it was written
+		return flow.Undoes(e.Step) != "" && (e.State == flow.Confirmed || e.State == flow.Settled)
+	})
+	back := 0
 	n := map[flow.EffectState]int{}
 	for i, e := range sorted {
 		if e.State == flow.Attempt && run.Status.Final() {
 			sorted[i].State = flow.Doubtful
+		}
+		if e.Reason == flow.TakenBack {
+			back++
+			continue
 		}
 		n[sorted[i].State]++
 	}
 	slices.SortStableFunc(sorted, func(a, b flow.Effect) int {
 		return slices.Index(order, a.State) - slices.Index(order, b.State)
 	})
-	out := effects{State: effectState(sorted[0].State), Line: outcome(n, len(sorted), target, run.Status.Final())}
+	out := effects{State: effectState(sorted[0].State), Line: outcome(n, len(sorted)-back, target, run.Status.Final())}
+	switch {
+	case back == len(sorted):
+		out.Line, out.State = "What was written to "+target+" was taken back", taskState(flow.TaskUndone)
+	case back > 0:
+		out.Line += ", " + grouped(back) + " taken back"
+	}
 	for _, e := range sorted {
 		out.add(e, run.Status, plan, letter)
 	}
@@ -130,6 +143,9 @@ func outcome(n map[flow.EffectState]int, all int, target string, final bool) str
 // add puts an effect to the others of its state and reason.
 func (out *effects) add(e flow.Effect, status flow.Status, plan *flow.Plan, letter flow.LetterState) {
 	st, reason := effectState(e.State), why(e, plan)
+	if e.Reason == flow.TakenBack {
+		st, reason = taskState(flow.TaskUndone), ""
+	}
 	i := slices.IndexFunc(out.Groups, func(g group) bool { return g.State.Word == st.Word && g.Reason == reason })
 	if i < 0 {
 		i = len(out.Groups)

@@ -37,7 +37,7 @@ func (s *story) tasks(end time.Time, plan *flow.Plan) []step {
 		st := step{Name: sentence(t.Name), At: t.BegunAt, State: taskState(t.State), Bar: true}
 		notes := []string{}
 		switch {
-		case t.State != flow.TaskDone && t.State != flow.TaskRunning:
+		case t.State == flow.TaskFailed, t.State == flow.TaskStands, t.State == flow.TaskUndoing:
 			notes = append(notes, st.State.Word)
 		case t.State == flow.TaskRunning && t.Waiting != "":
 			st.State = held

@@ -51,7 +51,7 @@ func (s *story) total(states ...flow.EffectState) int {
 	n := 0
 	for _, e := range s.Run.Effects {
 		for _, state := range states {
-			if e.State == state {
+			if e.State == state && e.Reason != flow.TakenBack && flow.Undoes(e.Step) == "" {
 				n++
 			}
 		}

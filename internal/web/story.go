@@ -45,6 +45,7 @@ type (
 		Again    string // address of the form with the same parameters
 		Link     string // address of its page
 		Dead     bool   // a dead letter that nobody has decided on
+		Anew     bool   // a redrive makes a new run of it
 		Decided  bool   // a dead letter that was redriven as another run, or dismissed
 		Redriven string // that it was accepted again, or what it was made of
 		Made     string // address of the dead letter that it was made of
@@ -140,6 +141,7 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	if plan != nil && plan.Saga != nil {
 		reads, writes := sagaSystems(plan)
 		s.Reads, s.Writes, s.Keyed = strings.Join(reads, ", "), strings.Join(writes, ", "), true
+		s.Anew = true
 	}
 	s.Link, s.Dead = "/runs/"+url.PathEscape(run.RunID), in.letter.State == flow.LetterDead
 	s.redriven(in.letter)
