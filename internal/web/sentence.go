@@ -26,7 +26,7 @@ func (s *story) problem(plan *flow.Plan) *problem {
 		out.Done = were(done) + " written to " + s.Writes + "; " + is(s.Doubts) + " in doubt."
 	case done > 0:
 		out.Done = were(done) + " written to " + s.Writes + " before it failed."
-	case s.Doubts == 0:
+	case s.Doubts == 0 && !s.Anew: // its sentence and its steps say what stands
 		out.Done = "Nothing was written."
 	}
 	return out
