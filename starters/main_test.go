@@ -9,6 +9,6 @@ import (
 
 // Slots of schedules, leases and canaries come in their time, however many are waited for.
 func TestMain(m *testing.M) {
-	testenv.AtATime(4)
+	testenv.AtATime(3)
 	os.Exit(m.Run())
 }

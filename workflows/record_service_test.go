@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -20,6 +21,8 @@ type saga struct {
 	refuses string // the task that fails for good
 	hangs   string // the task during which Temporal cancels
 	skips   string
+	late    string // the task that takes longer than the run may
+	timeout time.Duration
 	status  flow.Status
 	steps   []string // tasks that were done, and "undo NAME"
 	ends    enums.WorkflowExecutionStatus
@@ -39,6 +42,7 @@ func sagas() []saga {
 		{name: "all-done", tasks: three, skips: "stock", status: flow.Completed, steps: []string{"sale", "stock", "booking"}, ends: completed},
 		{name: "refused-and-undone", tasks: three, refuses: "booking", status: flow.Failed, steps: []string{"sale", "stock", "booking", "undo stock", "undo sale"}, ends: failed, why: "write.refused"},
 		{name: "cancelled-and-undone", tasks: three, hangs: "stock", status: flow.Cancelled, steps: []string{"sale", "stock", "undo stock", "undo sale"}, ends: cancelled},
+		{name: "too-late-and-undone", tasks: three, late: "sale", timeout: 3 * time.Second, status: flow.Failed, steps: []string{"sale", "undo sale"}, ends: failed, why: flow.DeadlineCode},
 		{name: "a-leg-fails", tasks: legs, refuses: "stock", status: flow.Failed, ends: failed, why: "service.legs"},
 		{name: "called", tasks: call, status: flow.Completed, steps: []string{"sale", "call told", "told"}, ends: completed},
 	}
@@ -70,6 +74,9 @@ func (s saga) play(st *stage) {
 		case s.hangs:
 			hanging <- struct{}{}
 			return untilCancelled[contract.TaskResult](ctx)
+		case s.late:
+			<-ctx.Done()
+			return contract.TaskResult{}, ctx.Err()
 		}
 		return contract.TaskResult{Rows: 1, Skipped: in.Task == s.skips}, nil
 	})
@@ -91,7 +98,7 @@ func (s saga) play(st *stage) {
 	})
 	st.work()
 	started, err := st.client.ExecuteWorkflow(st.ctx, st.options("1 run of order-to-shipment"), contract.Service.Name(), contract.InstantInput{
-		Batch: st.batch(), Size: 1, Skeleton: flow.Skeleton{Tasks: s.tasks},
+		Batch: st.batch(), Size: 1, Skeleton: flow.Skeleton{Tasks: s.tasks, Timeout: s.timeout},
 	})
 	require.NoError(st, err)
 	if s.hangs != "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -18,7 +19,7 @@ import (
 // person cancels, what the tasks before it wrote is taken back in reverse, out of reach of
 // the cancel; what cannot be taken back is told to a person. Rows stay in our own database.
 func Service(ctx workflow.Context, in contract.InstantInput) (contract.ServiceResult, error) {
-	s := &service{in: in, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
+	s := &service{in: in, began: workflow.GetInfo(ctx).WorkflowStartTime, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
 	broken, err := s.tasks(ctx, in.Skeleton.Tasks)
 	return s.result, s.end(ctx, broken, err)
 }
@@ -26,6 +27,7 @@ func Service(ctx workflow.Context, in contract.InstantInput) (contract.ServiceRe
 // service is the state of one run. Legs share it: a workflow runs one of them at a time.
 type service struct {
 	in     contract.InstantInput
+	began  time.Time // its time runs from there
 	result contract.ServiceResult
 }
 
@@ -67,9 +69,30 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 	case flow.TaskFlow:
 		return nil, s.call(ctx, t)
 	}
-	done, err := contract.DoTask.Tighten(t.Deadline).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
+	within, err := s.left(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	done, err := contract.DoTask.Tighten(within).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
 	s.did(t, done.Skipped)
 	return nil, err
+}
+
+// left is how long a task may take: its own time, and no more than is left of that of the
+// run; 0 is as long as an accepted effect may.
+func (s *service) left(ctx workflow.Context, t flow.TaskShape) (time.Duration, error) {
+	whole := s.in.Skeleton.Timeout
+	if whole <= 0 {
+		return t.Deadline, nil
+	}
+	left := whole - workflow.Now(ctx).Sub(s.began)
+	switch {
+	case left <= 0:
+		return 0, contract.ToTemporal(fault.New(fault.Unavailable, flow.DeadlineCode, "the run did not come to its end within the time the flow allows", nil))
+	case t.Deadline > 0:
+		return min(t.Deadline, left), nil
+	}
+	return left, nil
 }
 
 // did notes that a task is done.
