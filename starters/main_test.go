@@ -7,8 +7,8 @@ import (
 	"patchbay/internal/devenv/testenv"
 )
 
-// Slots of schedules, leases and canaries come in their time, however many are waited for.
+// Slots of schedules, leases and canaries have to come in their time: few are waited for at once.
 func TestMain(m *testing.M) {
-	testenv.AtATime(3)
+	testenv.AtATime(2)
 	os.Exit(m.Run())
 }

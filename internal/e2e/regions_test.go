@@ -144,9 +144,13 @@ func (r regional) sessions(pid int) map[string]int {
 	}
 	b, err := os.ReadFile("/proc/net/tcp")
 	require.NoError(r.t, err)
+	server, err := url.Parse(r.Database)
+	require.NoError(r.t, err)
+	to, err := strconv.ParseInt(server.Port(), 10, 64)
+	require.NoError(r.t, err)
 	var ports []int64
 	for line := range strings.SplitSeq(string(b), "\n") {
-		if f := strings.Fields(line); len(f) > 9 && inodes[f[9]] {
+		if f := strings.Fields(line); len(f) > 9 && inodes[f[9]] && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", to)) { // another server may be spoken to from the port of somebody else
 			_, hex, _ := strings.Cut(f[1], ":")
 			port, err := strconv.ParseInt(hex, 16, 64)
 			require.NoError(r.t, err)
