@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -86,11 +85,9 @@ func (d *doing) there(ctx context.Context, rows []flow.Row) ([]flow.Row, error) 
 	}
 	var there, unsure []flow.Row
 	var open []ledger.Open
-	for _, row := range rows {
-		key, err := keyOf(d.task.Write.Key, row)
-		if err != nil {
-			return nil, err
-		}
+	keys := keysOf(d.task.Write.Key, rows)
+	for i, row := range rows {
+		key := keys[i]
 		switch s := states[key]; s.State {
 		case flow.Confirmed, flow.Settled:
 			there = append(there, row)
@@ -124,17 +121,4 @@ func (d *doing) there(ctx context.Context, rows []flow.Row) ([]flow.Row, error) 
 		return nil, fmt.Errorf("recording outcomes: %w", err)
 	}
 	return there, nil
-}
-
-// keyOf is the key of a row as the ledger has it.
-func keyOf(key []string, row flow.Row) (string, error) {
-	values := make([]any, len(key))
-	for i, k := range key {
-		values[i] = row[k]
-	}
-	id, err := json.Marshal(values)
-	if err != nil {
-		return "", fault.New(fault.Bug, "write.key", "a key that cannot be encoded", err)
-	}
-	return string(id), nil
 }

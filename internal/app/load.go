@@ -96,13 +96,7 @@ func (s *systems) LookBack(ctx context.Context, plan *flow.Plan, l activities.Lo
 	if err != nil {
 		return sight, err
 	}
-	keys := make([]connector.Row, len(rows))
-	for i, row := range rows {
-		keys[i] = connector.Row{}
-		for _, k := range plan.Write.Key {
-			keys[i][k] = row[k]
-		}
-	}
+	keys := keyRows(plan.Write.Key, rows)
 	found, err := reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, l.Sheet.Columns)
 	if err != nil {
 		return sight, fmt.Errorf("reading back from %s: %w", name, err)

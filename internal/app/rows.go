@@ -141,13 +141,7 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 	} else if sight.SettleAfter, err = s.settleAfter(ctx, name); err != nil {
 		return activities.Sight{}, err
 	}
-	keys := make([]connector.Row, len(rows))
-	for i, row := range rows {
-		keys[i] = connector.Row{}
-		for _, k := range plan.Write.Key {
-			keys[i][k] = row[k]
-		}
-	}
+	keys := keyRows(plan.Write.Key, rows)
 	columns := make([]string, len(plan.Map))
 	for i, column := range plan.Map {
 		columns[i] = column.Name
@@ -193,4 +187,16 @@ func exactKey(key []string, row connector.Row) string {
 	}
 	b, _ := json.Marshal(values)
 	return string(b)
+}
+
+// keyRows are the keys of rows, as rows.
+func keyRows(key []string, rows []flow.Row) []connector.Row {
+	keys := make([]connector.Row, len(rows))
+	for i, row := range rows {
+		keys[i] = connector.Row{}
+		for _, k := range key {
+			keys[i][k] = row[k]
+		}
+	}
+	return keys
 }

@@ -133,12 +133,6 @@ func (s *systems) Look(ctx context.Context, plan *flow.Plan, rows []flow.Row, co
 	if !ok {
 		return nil, lacking(plan.Write.Connection, "read by key")
 	}
-	keys := make([]connector.Row, len(rows))
-	for i, row := range rows {
-		keys[i] = connector.Row{}
-		for _, k := range plan.Write.Key {
-			keys[i][k] = row[k]
-		}
-	}
+	keys := keyRows(plan.Write.Key, rows)
 	return reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
 }
