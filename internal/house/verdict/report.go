@@ -23,7 +23,28 @@ type Report struct {
 	// Failed and Skipped name tests as package.Test; a package that failed outside its tests stands by its own name.
 	Failed, Skipped []string
 
-	slow []timed
+	slow  []timed
+	alone []single
+	sure  bool // something failed that no other test can be the reason of
+}
+
+// single is a test and its package.
+type single struct{ pkg, test string }
+
+// mostAlone are as many failures as may be for want of time beside the other tests.
+const mostAlone = 3
+
+// Alone gives the tests that deserve to be tried once more by themselves, as "package Test": the few that failed beside
+// many others. None when there are more, when a package did not build or failed outside its tests, and when one raced or
+// panicked, which is a bug whatever ran beside it.
+func (r *Report) Alone() (tests []string) {
+	if r.sure || len(r.Skipped) > 0 || len(r.alone) > mostAlone {
+		return nil
+	}
+	for _, one := range r.alone {
+		tests = append(tests, one.pkg+" "+one.test)
+	}
+	return tests
 }
 
 // timed is a test that passed and how long it took.
@@ -115,10 +136,20 @@ func (r *Report) take(e event, said map[string][]string, out io.Writer) {
 		ofTest := func(failed string) bool { return strings.HasPrefix(failed, e.Package+".Test") }
 		if e.Test != "" || !slices.ContainsFunc(r.Failed, ofTest) {
 			r.Failed = append(r.Failed, name)
+			r.sure = r.sure || e.Test == ""
 		}
+		if e.Test != "" && !strings.Contains(e.Test, "/") {
+			r.alone = append(r.alone, single{e.Package, e.Test})
+		}
+		r.sure = r.sure || slices.ContainsFunc(said[name], aBug)
 		show(out, said[name])
 		delete(said, name)
 	}
+}
+
+// aBug reports whether a line is of a race or of a panic.
+func aBug(line string) bool {
+	return strings.HasPrefix(line, "WARNING: DATA RACE") || strings.HasPrefix(line, "panic: ")
 }
 
 // closing are the lines go test ends a package with.

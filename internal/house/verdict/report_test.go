@@ -83,6 +83,34 @@ func TestSlowTestsAreNamedTheSlowestFirst(t *testing.T) {
 	require.Equal(t, "  31.2 s p.TestLonger\n   2.0 s p.TestLong\n4 tests passed in 0 packages, 0 failed, 0 skipped", report.String())
 }
 
+func TestFewFailuresBesideOthersMayBeTriedAloneAndBugsMayNot(t *testing.T) {
+	t.Parallel()
+	fails := func(test string, said ...string) (lines []string) {
+		for _, s := range said {
+			lines = append(lines, `{"Action":"output","Package":"p","Test":"`+test+`","Output":"`+s+`\n"}`)
+		}
+		return append(lines, `{"Action":"fail","Package":"p","Test":"`+test+`"}`)
+	}
+	ends := `{"Action":"fail","Package":"p"}`
+	alone := func(lines ...string) []string {
+		report, _ := read(t, lines...)
+		require.False(t, report.Good())
+		return report.Alone()
+	}
+	late := fails("TestA", "too late")
+	require.Equal(t, []string{"p TestA"}, alone(append(late, ends)...))
+	require.Equal(t, []string{"p TestA"}, alone(append(append(fails("TestA/part", "too late"), late...), ends)...), "with all its parts")
+	require.Empty(t, alone(append(fails("TestA", "WARNING: DATA RACE"), ends)...))
+	require.Empty(t, alone(append(fails("TestA/part", "panic: no"), append(late, ends)...)...))
+	require.Empty(t, alone(ends), "outside its tests")
+	require.Empty(t, alone(append(late, ends, `{"Action":"fail","Package":"q"}`)...), "another did not build")
+	var many []string
+	for _, test := range []string{"TestA", "TestB", "TestC", "TestD"} {
+		many = append(many, fails(test)...)
+	}
+	require.Empty(t, alone(append(many, ends)...))
+}
+
 func read(t *testing.T, lines ...string) (*Report, string) {
 	t.Helper()
 	var out strings.Builder
