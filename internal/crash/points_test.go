@@ -138,6 +138,7 @@ var points = []point{
 	{name: "stage.Customers", at: working, without: reads},
 	{name: "replica.Begin", at: working, without: unshared},
 	{name: "replica.observe", at: working, without: unshared},
+	{name: "replica.Adopt", at: working, without: unshared},
 	{name: "replica.Receive", at: working, without: unshared},
 	{name: "replica.Write", at: working, without: unshared},
 	{name: "replica.Release", at: working, without: unshared},

@@ -26,7 +26,9 @@ type (
 		ids     map[string]string // of the columns that were allowed, by name
 		stray   []string          // columns that are not asked for: they are others than were allowed
 		looked  time.Time
-		sent    bool // something went to the border when it was observed last
+		adopted time.Time // when records that waited for others were looked at last,
+		orphan  string    // and after which of them to go on
+		sent    bool      // something went to the border when it was observed last
 	}
 
 	// tailing is a system that tells of commits.
@@ -249,6 +251,9 @@ func (f *follower) commits(ctx context.Context, system tailing, stream connector
 	if err := f.watch(ctx); err != nil {
 		return "", err
 	}
+	if err := f.adopt(ctx); err != nil {
+		return "", err
+	}
 	got, err := stream.Next(ctx, most, wait)
 	if err != nil {
 		return "", err
@@ -334,6 +339,9 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 	rung := true // of what came before nobody could tell
 	for ctx.Err() == nil {
 		if err := f.watch(ctx); err != nil {
+			return err
+		}
+		if err := f.adopt(ctx); err != nil {
 			return err
 		}
 		p, asked := f.reading.Progress, time.Now()

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -35,9 +36,13 @@ type (
 	}
 )
 
-// parentPatience is how long a row waits for the record that it refers to to be
-// observed; what is unknown then is left out.
-const parentPatience = 5 * time.Second
+const (
+	// parentPatience is how long a row waits for the record that it refers to to be
+	// observed. What is unknown then is told later, see adopt.
+	parentPatience = 5 * time.Second
+	// adopts is how often is looked whether such records are known now.
+	adopts = time.Second
+)
 
 // look makes a sight of a table whose columns in stray are others than were allowed.
 func (s *Side) look(t *flow.SyncTable, stray []string) *sight {
@@ -126,8 +131,7 @@ func (v *sight) clock(row connector.Row) time.Time {
 }
 
 // refer puts, in place of our system's IDs of records, what they are known by everywhere.
-// A record that is not known yet is about to be observed; one that stays unknown cannot be
-// shared, and nothing is said of the value that names it.
+// Of a value that names a record which is not known yet nothing is said; the row awaits it.
 func (v *sight) refer(ctx context.Context, rows []replica.Observed, patience time.Duration) error {
 	for i, c := range v.table.Columns {
 		if c.Refers == "" {
@@ -143,19 +147,28 @@ func (v *sight) refer(ctx context.Context, rows []replica.Observed, patience tim
 			continue
 		}
 		slices.Sort(ids)
-		refs, err := v.refs(ctx, c.Refers, slices.Compact(ids), patience)
+		wait := patience
+		if c.Refers == v.table.Name {
+			wait = 0 // it may be one of these
+		}
+		refs, err := v.refs(ctx, c.Refers, slices.Compact(ids), wait)
 		if err != nil {
 			return err
 		}
-		for _, o := range rows {
+		for n := range rows {
+			o := &rows[n]
 			if o.Values == nil || o.Values[i] == nil || string(o.Values[i]) == "null" {
 				continue
 			}
-			if ref, known := refs[v.local(o.Values[i], c.Refers)]; known {
+			id := v.local(o.Values[i], c.Refers)
+			if ref, known := refs[id]; known {
 				o.Values[i] = []byte(ref)
-			} else {
-				o.Values[i] = nil
+				continue
 			}
+			if o.Values[i] = nil; o.Awaits == nil {
+				o.Awaits = make([]string, len(v.table.Columns))
+			}
+			o.Awaits[i] = id
 		}
 	}
 	return nil
@@ -182,4 +195,20 @@ func (v *sight) refs(ctx context.Context, table string, ids []string, patience t
 			return refs, err
 		}
 	}
+}
+
+// adopt tells of lookups that named records which were not known when their rows were
+// observed, and are now.
+func (f *follower) adopt(ctx context.Context) error {
+	refers := slices.ContainsFunc(f.table.Columns, func(c flow.SyncColumn) bool { return c.Refers != "" })
+	if !refers || time.Since(f.adopted) < f.brief(adopts) {
+		return nil
+	}
+	counts, last, err := f.Replica.Adopt(ctx, f.Place, f.reading, f.orphan)
+	if err != nil {
+		return fmt.Errorf("telling what records of %s refer to: %w", f.table.Name, err)
+	}
+	f.adopted, f.orphan = time.Now(), last
+	f.done.add(0, counts)
+	return nil
 }

@@ -350,10 +350,10 @@ func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit i
 		p.settled = waits(replica.CodeUnobserved, "the system has no such record any more, and its deletion is not observed yet", soonAgain)
 	case has == nil: // to be made
 		p.complete()
-	case o.Create, w.edited(o, has.Values) == changed:
+	case o.Create, w.edited(o, has) == changed:
 		p.settled = waits(replica.CodeUnobserved, "the record has an edit that was not observed yet", soonAgain)
 		edit = changed
-	case w.edited(o, has.Values) == unknown:
+	case w.edited(o, has) == unknown:
 		p.settled = waits(replica.CodeUnobserved, "the record has a value that was not observed yet", soonAgain)
 		edit = unknown
 	case o.Check:
@@ -370,11 +370,15 @@ func (w *writer) compare(p *plan, version string, has *replica.Observed) (edit i
 }
 
 // edited tells whether a record has other values than we believe it has, and than we
-// would write. What we would write over without knowing of it is unknown.
-func (w *writer) edited(o *replica.Order, has [][]byte) (edit int) {
+// would write. What we would write over without knowing of it is unknown. One that names a
+// record which is not known yet is waited for a while.
+func (w *writer) edited(o *replica.Order, row *replica.Observed) (edit int) {
+	has := row.Values
 	for i, c := range w.table.Columns {
 		known, set := o.Base != nil && o.Base[i] != nil, o.Set != nil && o.Set[i] != nil
 		switch {
+		case set && row.Awaits != nil && row.Awaits[i] != "" && o.Attempts < unseen:
+			return changed
 		case has[i] == nil, known && replica.Same(c.Type, has[i], o.Base[i]), set && replica.Same(c.Type, has[i], o.Set[i]):
 		case known:
 			return changed

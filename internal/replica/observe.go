@@ -126,14 +126,14 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 			return 0, misshapen(t.flow)
 		}
 		if t.alg.max > 0 && !o.Ours && sizeOf(o) > t.alg.max {
-			refusals = append(refusals, refusal{o, flow.SyncOversize, CodeOversize})
+			refusals = append(refusals, refusal{o: o, outcome: flow.SyncOversize, code: CodeOversize})
 			counts.add(flow.SyncOversize)
 			continue
 		}
 		rec, code := s.observed(*o)
 		switch {
 		case code != "":
-			refusals = append(refusals, refusal{o, flow.SyncRejected, code})
+			refusals = append(refusals, refusal{o: o, outcome: flow.SyncRejected, code: code})
 			counts.add(flow.SyncRejected)
 			continue
 		case rec == nil && o.Ours:
@@ -142,6 +142,9 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 		case rec == nil:
 			counts.add(flow.SyncUnchanged)
 			continue
+		}
+		if fills := t.alg.fills(rec, *o); o.Awaits != nil && (fills || o.Version == 0 || o.Version > rec.version) {
+			refusals = append(refusals, orphaned(o, fills))
 		}
 		n := t.alg.observe(rec, *o, t.now)
 		counts.add(n.outcome)
@@ -253,25 +256,42 @@ func sizeOf(o *Observed) (size int) {
 	return size
 }
 
-// refusal is a record of our system that cannot be shared as it is.
+// refusal is a record of our system that cannot be shared as it is, or not all of it yet.
 type refusal struct {
 	o       *Observed
 	outcome flow.SyncOutcome
 	code    string
+	fills   bool
 }
 
-// refuse notes what stays, and forgets what was refused earlier and is not any more.
+// refuse notes what stays, and forgets what was refused earlier and is not any more. What
+// waits for the same as before was changed when it was then.
 func (t *table) refuse(ctx context.Context, tx pgx.Tx, rows []Observed, refusals []refusal) error {
 	if t.refuses {
-		if _, err := tx.Exec(ctx, `delete from replica_refused where tbl = $1 and (key = any($2) or own <> '' and own = any($3))`, t.id, keysOf(rows), idsOf(rows)); err != nil {
+		keys, own := make([]string, len(refusals)), make([]string, len(refusals))
+		for i, f := range refusals {
+			keys[i], own[i] = joinKey(f.o.Key), f.o.ID
+		}
+		if _, err := tx.Exec(ctx, `delete from replica_refused where tbl = $1 and (key = any($2) or own <> '' and own = any($3))
+			and not (key, own) in (select * from unnest($4::text[], $5::text[]))`, t.id, keysOf(rows), idsOf(rows), keys, own); err != nil {
 			return err
 		}
 	}
 	for _, f := range refusals {
+		awaits, err := t.awaiting(f.o)
+		if err != nil {
+			return err
+		}
+		var at *time.Time
+		if !f.o.At.IsZero() {
+			at = &f.o.At
+		}
 		if _, err := tx.Exec(ctx, `
-			insert into replica_refused (tbl, key, own, outcome, code) values ($1, $2, $3, $4, $5)
-			on conflict (tbl, key, own) do update set at = now(), outcome = excluded.outcome, code = excluded.code`,
-			t.id, joinKey(f.o.Key), f.o.ID, string(f.outcome), f.code); err != nil {
+			insert into replica_refused as r (tbl, key, own, outcome, code, awaits, changed_at, fills) values ($1, $2, $3, $4, $5, $6, $7, $8)
+			on conflict (tbl, key, own) do update set at = now(), outcome = excluded.outcome, code = excluded.code, awaits = excluded.awaits,
+				changed_at = case when r.awaits = excluded.awaits then r.changed_at else excluded.changed_at end,
+				fills = case when r.awaits = excluded.awaits then r.fills else excluded.fills end`,
+			t.id, joinKey(f.o.Key), f.o.ID, string(f.outcome), f.code, awaits, at, f.fills); err != nil {
 			return err
 		}
 	}

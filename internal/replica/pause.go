@@ -88,6 +88,14 @@ func (r *Replica) Allow(ctx context.Context, p Place, table string, columns []Bo
 
 // forget removes the values of columns that may not cross any more (promise 5).
 func (t *table) forget(ctx context.Context, tx pgx.Tx) error {
+	if t.refuses {
+		if _, err := tx.Exec(ctx, `
+			with kept as (select key, own, (select jsonb_object_agg(k, v) from jsonb_each(awaits) as e (k, v) where k = any($2)) as awaits from replica_refused where tbl = $1 and awaits is not null),
+			none as (delete from replica_refused r using kept k where r.tbl = $1 and r.key = k.key and r.own = k.own and k.awaits is null)
+			update replica_refused r set awaits = k.awaits from kept k where r.tbl = $1 and r.key = k.key and r.own = k.own and k.awaits <> r.awaits`, t.id, t.names()); err != nil {
+			return err
+		}
+	}
 	for layout, places := range t.places { // each concerns rows of its own
 		var ended []int32
 		var names []string

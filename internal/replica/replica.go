@@ -54,6 +54,9 @@ type (
 		Key    []string // JSON texts by SyncTable.Key; of a delete with ID it may be nil
 		Was    []string // the key before, where the system tells that this changed it
 		Values [][]byte
+		// Awaits are our system's IDs of the records that lookups name and that are not known
+		// yet, by column; nil: there are none. Such values are told by Adopt.
+		Awaits []string
 		// At is when it was changed, by the source's clock. Zero: nobody knows, and so any
 		// edit with a time counts as later.
 		At time.Time

@@ -177,6 +177,9 @@ func (r *Replica) tell(ctx context.Context, p Place, a *Account, known bool) (re
 		_, err = pgx.ForEachRow(rows, []any{&outcome, &code, &reason, &attempts}, func() error {
 			a.Outcome, a.Code, a.Text = flow.SyncOutcome(outcome), code, reason
 			switch {
+			case attempts < 0 && a.Outcome == flow.SyncWaiting:
+				refused = true
+				a.Words = append(a.Words, "It names a record that is not known yet, and is told of that when it is ("+code+").")
 			case attempts < 0:
 				refused = true
 				a.Words = append(a.Words, "Our system's record stays: "+strings.TrimPrefix(code, "replica.")+".")

@@ -102,10 +102,7 @@ func (t *table) columns(ctx context.Context, tx pgx.Tx) error {
 }
 
 // idOf gives the ID of a table that is known; 0: nothing is known of it.
-func idOf(ctx context.Context, q interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, p Place, name string,
-) (id int32, err error) {
+func idOf(ctx context.Context, q querier, p Place, name string) (id int32, err error) {
 	if _, err := tableOf(p, name); err != nil {
 		return 0, err
 	}
