@@ -38,8 +38,8 @@ type (
 		Keys    [][]string
 	}
 
-	// use is one table that a flow needs, and where the flow says so.
-	use struct {
+	// need is one table that a flow needs, and where the flow says so.
+	need struct {
 		file    flowfile.File
 		columns map[string][]string // column → path of the place
 		key     []string            // that is written by; nil for a read
@@ -48,8 +48,8 @@ type (
 
 	// table is one table of a connection with all that flows need of it.
 	table struct {
-		name string
-		uses []use
+		name  string
+		needs []*need
 	}
 
 	// online compares what is declared with what is.
@@ -65,8 +65,9 @@ type (
 // one that cannot be asked is one problem, and hides nothing of the others.
 func Online(ctx context.Context, r Report, ask Describe) Report {
 	needs := map[string][]table{} // by connection
+	connections := systemsOf(Loaded{Connections: &flowfile.Connections{List: r.Connections}})
 	for _, f := range r.Flows {
-		gather(needs, f)
+		gather(needs, f, connections)
 	}
 	parts := make([]online, len(r.Connections))
 	var asking sync.WaitGroup
@@ -83,89 +84,41 @@ func Online(ctx context.Context, r Report, ask Describe) Report {
 	return r
 }
 
-// gather notes what a flow needs.
-func gather(needs map[string][]table, f Flow) {
-	add := func(connection, name string, u use) {
-		u.file = f.File
-		list := needs[connection]
-		at := slices.IndexFunc(list, func(t table) bool { return t.name == name })
-		if at < 0 {
-			at = len(list)
-			list = append(list, table{name: name})
+// gather notes what a flow needs. What is written is a need of its own for each write, for
+// each has a key; a column is said once, where it stands first.
+func gather(needs map[string][]table, f Flow, connections map[string]flow.Connection) {
+	reads, writes := map[string]*need{}, map[string]*need{}
+	for _, u := range trace(f, connections).uses {
+		if u.table == "" || u.how == Sends || u.how == Asks || u.how == Restricted || u.how == Conflict || u.path != "" {
+			continue
 		}
-		list[at].uses = append(list[at].uses, u)
-		needs[connection] = list
-	}
-	p := f.Plan
-	if r := p.Read; r != nil {
-		add(r.Connection, r.Table, use{columns: columns([]string{"read", "select"}, r.Select, []string{"read", "where"}, r.Where), place: []string{"read", "from"}})
-	}
-	if p.Gather != nil {
-		for i := range p.Gather.Sources {
-			s := &p.Gather.Sources[i]
-			at := func(part string) []string { return []string{"gather", s.Name, part} }
-			u := use{columns: columns(at("select"), s.Select, at("where"), s.Where), place: at("from")}
-			if s.Changed != nil {
-				u.columns[s.Changed.Column] = append(at("changed"), "by")
-			}
-			add(s.Connection, s.Table, u)
+		name, of := u.connection+"."+u.table, reads
+		if u.written {
+			of = writes
 		}
-	}
-	if p.Reaction != nil {
-		for _, t := range p.Reaction.On {
-			add(t.Connection, t.Table, use{columns: columns([]string{"on"}, t.Columns, nil, nil), place: []string{"on"}})
-		}
-	}
-	if p.Sync != nil {
-		shared(p.Sync, add)
-	}
-	if p.Write != nil && p.Send == nil {
-		add(p.Write.Connection, p.Write.Table, mapped([]string{"map"}, p.Map, p.Write.Key, []string{"write", "key"}))
-	}
-	if p.Advise != nil {
-		w := p.Advise.Write
-		add(w.Connection, w.Table, mapped([]string{"advise", "write", "map"}, w.Map, w.Key, []string{"advise", "write", "key"}))
-	}
-}
-
-// shared notes what regions share: the key of a record has to be one in each of them.
-func shared(s *flow.Sync, add func(connection, name string, u use)) {
-	for _, r := range s.Regions {
-		for _, t := range s.Tables {
-			at := []string{"tables", t.Name}
-			names := slices.Clone(t.Key)
-			for _, c := range t.Columns {
-				names = append(names, c.Name)
+		switch n := of[name]; {
+		case u.column == "" && !u.whole:
+			n = &need{file: f.File, columns: map[string][]string{}, key: u.key, place: u.at}
+			if u.key != nil {
+				n.place = u.keyAt
 			}
-			u := use{columns: columns(append(slices.Clone(at), "allow"), names, nil, nil), key: t.Key, place: append(slices.Clone(at), "key")}
-			for _, k := range t.Key {
-				u.columns[k] = append(slices.Clone(u.place), k)
-			}
-			if t.Clock != "" {
-				u.columns[t.Clock] = append(slices.Clone(at), "clock")
-			}
-			add(r.Connection, t.Name, u)
+			of[name] = n
+			add(needs, u.connection, u.table, n)
+		case n != nil && u.column != "" && n.columns[u.column] == nil:
+			n.columns[u.column] = u.at
 		}
 	}
 }
 
-func columns(selected []string, names []string, wherever []string, where []flow.Match) map[string][]string {
-	out := map[string][]string{}
-	for _, m := range where {
-		out[m.Column] = append(slices.Clone(wherever), m.Column)
+func add(needs map[string][]table, connection, name string, n *need) {
+	list := needs[connection]
+	at := slices.IndexFunc(list, func(t table) bool { return t.name == name })
+	if at < 0 {
+		at = len(list)
+		list = append(list, table{name: name})
 	}
-	for _, name := range names {
-		out[name] = append(slices.Clone(selected), name)
-	}
-	return out
-}
-
-func mapped(at []string, list []flow.Column, key, place []string) use {
-	u := use{columns: map[string][]string{}, key: key, place: place}
-	for _, c := range list {
-		u.columns[c.Name] = append(slices.Clone(at), c.Name)
-	}
-	return u
+	list[at].needs = append(list[at].needs, n)
+	needs[connection] = list
 }
 
 // connection asks for the tables of one connection, in order.
@@ -183,7 +136,7 @@ func (o *online) connection(ctx context.Context, c flow.Connection, tables []tab
 			o.declared(CodeElsewhere, flowfile.Info, "", []string{c.Name}, "%s was not compared: %s", c.Name, f.Text)
 			return
 		case f.Class == fault.Rejected || f.Class == fault.NotFound:
-			u := t.uses[0]
+			u := t.needs[0]
 			o.used(u, CodeNoTable, []string{}, "look up the path of the table in "+ConnectionsFile, "table %s of %s: %s", t.name, c.Name, f.Text)
 		default:
 			// Whatever is wrong is wrong with all of its tables.
@@ -197,7 +150,7 @@ func (o *online) connection(ctx context.Context, c flow.Connection, tables []tab
 func (o *online) table(c flow.Connection, t table, shape Shape) {
 	declared := c.Tables[t.name]
 	used := map[string]bool{}
-	for _, u := range t.uses {
+	for _, u := range t.needs {
 		for _, column := range slices.Sorted(maps.Keys(u.columns)) {
 			used[column] = true
 			if _, there := shape.Columns[column]; !there {
@@ -222,7 +175,7 @@ func (o *online) table(c flow.Connection, t table, shape Shape) {
 		}
 	}
 	for _, key := range declared.Keys {
-		written := slices.ContainsFunc(t.uses, func(u use) bool { return u.key != nil && same(u.key, key) })
+		written := slices.ContainsFunc(t.needs, func(u *need) bool { return u.key != nil && same(u.key, key) })
 		if shape.Keys != nil && !written && !unique(key, declared.Where, shape.Keys) {
 			o.declared(CodeNoKey, flowfile.Warning, "declare a key that it has: "+listed(shape.Keys), append(slices.Clone(place), "keys"),
 				"table %s of %s has no unique key over %s", t.name, c.Name, strings.Join(key, ", "))
@@ -243,7 +196,7 @@ func (o *online) table(c flow.Connection, t table, shape Shape) {
 }
 
 // used is a problem at the place of a flow that needs what is not there.
-func (o *online) used(u use, code string, path []string, fix, format string, args ...any) {
+func (o *online) used(u *need, code string, path []string, fix, format string, args ...any) {
 	line, col := flowfile.Find(u.file, path...)
 	for len(path) > 1 && line == 1 && col == 1 { // a list of columns has no place for each
 		path = path[:len(path)-1]

@@ -42,6 +42,7 @@ type (
 		identities  map[string]string // connection → identity, where it is known
 		systems     map[string]string // connection → system
 		ways        [][]way           // by flow
+		uses        [][]use           // by flow
 		taints      []taint
 	}
 )
@@ -160,7 +161,8 @@ func newResidency(l Loaded) *residency {
 		}
 	}
 	for _, f := range l.Flows {
-		r.ways = append(r.ways, ways(f, r.connections))
+		t := trace(f, r.connections)
+		r.ways, r.uses = append(r.ways, t.out), append(r.uses, t.uses)
 	}
 	return r
 }

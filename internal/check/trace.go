@@ -19,6 +19,7 @@ func (t *tracer) instant(p *flow.Plan) {
 	}
 	sinks := []sink{asker}
 	if p.Write != nil {
+		t.write(*p.Write, p.Map, []string{"map"}, []string{"write", "to"}, []string{"write", "key"})
 		sinks = append([]sink{{connection: p.Write.Connection, table: p.Write.Table}}, sinks...)
 	}
 	t.filters(p.Read, sinks)
@@ -33,10 +34,14 @@ func (t *tracer) read(r *flow.Read, params *variable) variable {
 	if r == nil {
 		return variable{}
 	}
+	t.names(r.Connection, r.Table, Reads, "read", "from")
 	row := columnsOf(r.Connection, r.Table, r.Select, at("select", "read", "select"))
+	t.columns(row)
+	row.nested = map[string]variable{}
 	for name, path := range r.Expand {
-		v := t.children(r.Connection, r.Table, path, at("expand", "read", "expand", name))
-		row.columns[name] = v.whole()
+		via := at("expand", "read", "expand", name)
+		row.nested[name] = t.children(r.Connection, r.Table, path, via)
+		t.note(use{cell: cell{r.Connection, r.Table, path, ""}, how: Reads, at: via.path})
 	}
 	if params == nil {
 		return row
@@ -48,9 +53,9 @@ func (t *tracer) read(r *flow.Read, params *variable) variable {
 			continue
 		}
 		used, _ := p.Uses("params")
-		o := origin{cell{connection: r.Connection, table: r.Table, column: m.Column}, []step{at("where", "read", "where", m.Column)}}
+		o := origin{cell: cell{connection: r.Connection, table: r.Table, column: m.Column}}
 		for _, name := range used {
-			params.columns[name] = append(params.columns[name], o)
+			params.columns[name] = append(params.columns[name], known([]origin{o}, at("where", "read", "where", m.Column))...)
 		}
 	}
 	return row
@@ -75,10 +80,12 @@ func (t *tracer) item(each string, vars scope) variable {
 	r := t.plan.Read
 	if p := vars.program(each); p != nil && r != nil {
 		if path, bare := p.Path(); bare && len(path) == 2 && path[0] == "row" && r.Expand[path[1]] != "" {
-			return t.children(r.Connection, r.Table, r.Expand[path[1]], at("expand", "read", "expand", path[1]))
+			return vars["row"].nested[path[1]]
 		}
 	}
-	return variable{always: vars.of(each)}
+	via := at("each", "each")
+	t.takes(via, vars.of(each))
+	return variable{always: known(vars.of(each), via)}
 }
 
 // mapped follows target columns; without a map rows pass as they are.
@@ -113,27 +120,28 @@ func (t *tracer) event(p *flow.Plan) {
 	var decides []origin // what it depends on whether anything is told
 	for i, trigger := range p.Reaction.On {
 		place := func(part string) []string { return []string{"on", fmt.Sprintf("[%d]", i), part} }
+		t.names(trigger.Connection, trigger.Table, Reacts, place("source")...)
 		one := columnsOf(trigger.Connection, trigger.Table, trigger.Columns, step{"source", place("source")})
 		for name, origins := range one.columns {
-			one.columns[name] = []origin{{origins[0].cell, []step{{"source", place("source")}}}}
+			one.columns[name] = []origin{{cell: origins[0].cell, steps: []step{{"source", place("source")}}}}
 		}
 		if len(t.connections[trigger.Connection].Tables[trigger.Table].Columns) == 0 {
-			one.open = []origin{{cell{connection: trigger.Connection, table: trigger.Table}, []step{{"source", place("source")}}}}
+			one.open = []origin{{cell: cell{connection: trigger.Connection, table: trigger.Table}, steps: []step{{"source", place("source")}}}}
 		}
 		vars := scope{"row": one, "was": one}
 		k := vars.of(trigger.Key)
 		t.emit(keys, false, step{"on.key", place("key")}, k)
-		key.always = append(key.always, k...)
-		for _, o := range vars.of(trigger.Where) {
-			decides = append(decides, then(o, step{"on.where", place("where")}))
-		}
-		for _, o := range vars.of(trigger.Transitions) {
-			decides = append(decides, then(o, step{"on.transitions", place("transitions")}))
-		}
-		for _, name := range trigger.Select {
-			for _, o := range one.take(name) {
-				decides = append(decides, then(o, step{"on.select", append(place("select"), name)}))
+		key.always = append(key.always, known(k)...)
+		decide := func(via step, origins []origin) {
+			t.takes(via, origins)
+			for _, o := range origins {
+				decides = append(decides, then(o, via))
 			}
+		}
+		decide(step{"on.where", place("where")}, vars.of(trigger.Where))
+		decide(step{"on.transitions", place("transitions")}, vars.of(trigger.Transitions))
+		for _, name := range trigger.Select {
+			decide(step{"on.select", append(place("select"), name)}, one.take(name))
 		}
 		record = record.add(one)
 	}
@@ -144,6 +152,11 @@ func (t *tracer) event(p *flow.Plan) {
 	row := record
 	if p.Read != nil {
 		row = t.read(p.Read, nil)
+	}
+	if p.Send != nil {
+		t.names(p.Write.Connection, p.Write.Table, Sends, "send", "to")
+	} else {
+		t.write(*p.Write, p.Map, []string{"map"}, []string{"write", "to"}, []string{"write", "key"})
 	}
 	target := sink{connection: p.Write.Connection, table: p.Write.Table}
 	t.filters(p.Read, []sink{target})
@@ -173,10 +186,19 @@ func (t *tracer) message(p *flow.Plan, row variable, vars scope, to sink) {
 	}
 	for _, u := range template.Columns() {
 		via := at(p.Send.Template, "send", "template")
-		if u.Part == message.PartSubject {
+		switch {
+		case u.Part == message.PartSubject:
 			via = at("send.subject", "send", "subject")
+		case u.Part == message.PartText && p.Send.HTML != "": // a file that the plan does not name
+			via = at("send.text", "send", "text")
 		}
+		before := len(t.uses)
 		t.emit(to, false, via, row.take(u.Column))
+		for i := range t.uses[before:] {
+			if via.name == p.Send.Template {
+				t.uses[before+i].template = place{p.Send.Template, u.Line, u.Col}
+			}
+		}
 	}
 }
 
@@ -188,13 +210,15 @@ func (t *tracer) consolidation(p *flow.Plan) {
 	for i := range p.Gather.Sources {
 		s := &p.Gather.Sources[i]
 		place := func(part string) []string { return []string{"gather", s.Name, part} }
+		t.names(s.Connection, s.Table, Reads, place("from")...)
 		row := columnsOf(s.Connection, s.Table, s.Select, step{"select", place("select")})
+		t.columns(row)
 		rows[s.Name], vars[s.Name] = row, row
 		k := scope{"row": row}.of(s.Key)
 		t.emit(keys, false, step{"key", place("key")}, k)
-		key.always = append(key.always, k...)
+		key.always = append(key.always, known(k)...)
 		for _, name := range s.Identity {
-			t.emit(keys, false, step{"identity", place("identity")}, row.take(name))
+			t.emit(keys, false, step{"identity", append(place("identity"), name)}, row.take(name))
 		}
 		if s.Changed != nil {
 			t.emit(mark, false, step{"changed.by", append(place("changed"), "by")}, row.take(s.Changed.Column))
@@ -205,6 +229,7 @@ func (t *tracer) consolidation(p *flow.Plan) {
 		}
 	}
 	vars["key"] = key
+	t.write(*p.Write, p.Map, []string{"map"}, []string{"write", "to"}, []string{"write", "key"})
 	t.mapped(p.Map, vars, variable{}, []string{"map"}, []sink{target})
 	if p.Advise != nil {
 		t.advice(p.Advise, rows, key)
@@ -214,23 +239,29 @@ func (t *tracer) consolidation(p *flow.Plan) {
 // advice follows what the model is shown, and what of it may be in a plan.
 func (t *tracer) advice(a *flow.Advise, rows map[string]variable, key variable) {
 	model := sink{connection: a.Connection}
+	t.names(a.Connection, a.Model, Asks, "advise", "model")
 	plan, facts := variable{}, variable{columns: map[string][]origin{}}
 	for _, s := range a.Sources {
 		for part, names := range map[string][]string{"show": s.Columns, "id": s.ID, "newest": {s.Newest}} {
 			for _, name := range names {
-				via, origins := at("advise.sources."+s.Name+"."+part, "advise", "sources", s.Name, part), rows[s.Name].take(name)
+				path := []string{"advise", "sources", s.Name, part}
+				if part != "newest" {
+					path = append(path, name)
+				}
+				via, origins := step{"advise.sources." + s.Name + "." + part, path}, rows[s.Name].take(name)
 				t.emit(model, part == "newest", via, origins)
 				for _, o := range origins {
-					plan.always = append(plan.always, then(o, via))
+					plan.always = append(plan.always, known([]origin{o}, via)...)
 				}
 			}
 		}
 	}
 	for _, f := range a.Facts {
-		via := at("advise.facts."+f.Name, "advise", "facts", f.Name)
 		row := rows[f.Source]
-		for _, o := range slices.Concat(row.take(f.Column), row.take(f.By), scope{"row": row}.of(f.Where)) {
-			facts.columns[f.Name] = append(facts.columns[f.Name], then(o, via))
+		for part, origins := range map[string][]origin{"of": row.take(f.Column), "by": row.take(f.By), "where": scope{"row": row}.of(f.Where)} {
+			via := at("advise.facts."+f.Name, "advise", "facts", f.Name, part)
+			t.takes(via, origins)
+			facts.columns[f.Name] = append(facts.columns[f.Name], known(origins, via)...)
 		}
 		for _, o := range facts.columns[f.Name] {
 			t.out = append(t.out, way{origin: o, to: model})
@@ -239,11 +270,15 @@ func (t *tracer) advice(a *flow.Advise, rows map[string]variable, key variable) 
 	// An action is proposed, or a rule chosen, by what the facts are.
 	plan.always = append(plan.always, facts.whole()...)
 	w := a.Write
+	t.write(flow.Write{Connection: w.Connection, Table: w.Table, Key: w.Key}, w.Map, []string{"advise", "write", "map"}, []string{"advise", "write", "to"}, []string{"advise", "write", "key"})
 	t.mapped(w.Map, scope{"key": key, "facts": facts, "plan": plan}, variable{}, []string{"advise", "write", "map"}, []sink{{connection: w.Connection, table: w.Table}})
 }
 
 // synchronization follows what crosses from each region to each other.
 func (t *tracer) synchronization(s *flow.Sync) {
+	for _, r := range s.Regions {
+		t.shares(s, r)
+	}
 	for _, from := range s.Regions {
 		for _, to := range s.Regions {
 			if from.Name == to.Name {
@@ -251,7 +286,7 @@ func (t *tracer) synchronization(s *flow.Sync) {
 			}
 			for _, table := range s.Tables {
 				send := func(name, part string, path ...string) {
-					o := origin{cell: cell{connection: from.Connection, table: table.Name, column: name}}
+					o := origin{cell: cell{connection: from.Connection, table: table.Name, column: name}, derived: true}
 					t.emit(sink{connection: to.Connection, table: table.Name, column: name}, false, at(part, append([]string{"tables", table.Name, part}, path...)...), []origin{o})
 				}
 				for _, name := range table.Key {

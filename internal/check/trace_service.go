@@ -9,10 +9,10 @@ import (
 )
 
 // service follows what each step reads and writes to the steps after it, to the flows that
-// it calls and to the answer. A mixed expression of a step's values may hold all of them.
+// it calls and to the answer.
 func (t *tracer) service(p *flow.Plan) {
 	params := variable{columns: map[string][]origin{}}
-	s := &stepTracer{tracer: t, vars: scope{"params": params, "steps": {columns: map[string][]origin{}}}, rows: map[string]variable{}}
+	s := &stepTracer{tracer: t, vars: scope{"params": params, "steps": {nested: map[string]variable{}}}, rows: map[string]variable{}}
 	for i := range p.Saga.Tasks {
 		task := &p.Saga.Tasks[i]
 		place := []string{"steps", fmt.Sprintf("[%d]", i)}
@@ -51,63 +51,65 @@ func (s *stepTracer) task(task *flow.Task, place []string) {
 	case flow.TaskRead:
 		r := task.Read
 		to = sink{connection: r.Connection, table: r.Table}
+		s.names(r.Connection, r.Table, Reads, below("call")...)
 		gave = columnsOf(r.Connection, r.Table, r.Select, step{"select", below("select")})
+		s.tracer.columns(gave)
 		for _, m := range r.Where { // the system hears what it is asked for, and the caller what is there
 			via := step{"where", below("where", m.Column)}
-			s.emit(to, false, via, s.value(m.Expr, vars))
+			s.emit(to, false, via, vars.of(m.Expr))
 			s.emit(asker, true, via, []origin{{cell: cell{connection: r.Connection, table: r.Table, column: m.Column}}})
 		}
 	case flow.TaskWrite:
 		w := task.Write
 		to = sink{connection: w.Connection, table: w.Table}
+		s.write(*w, task.Map, below("with"), below("call"), below("key"))
 		if task.Each != "" {
 			vars = maps.Clone(vars)
-			vars["item"] = variable{always: s.value(task.Each, vars)}
+			vars["item"] = s.each(task.Each, vars, below("each"))
 		}
 		s.columns(task.Map, vars, below("with"), to)
 		for _, c := range task.Map {
-			gave.columns[c.Name] = s.value(c.Expr, vars)
+			gave.columns[c.Name] = known(vars.of(c.Expr), step{"with." + c.Name, below("with", c.Name)})
 		}
-		for name, origins := range columnsOf(w.Connection, w.Table, task.Returns, step{"returns", below("returns")}).columns {
-			gave.columns[name] = origins
-		}
+		returned := columnsOf(w.Connection, w.Table, task.Returns, step{"returns", below("returns")})
+		s.tracer.columns(returned)
+		maps.Copy(gave.columns, returned.columns)
+		s.written(*w, task.Undo, below("undo"))
 		undo := maps.Clone(vars)
 		undo["row"] = gave
 		s.columns(task.Undo, undo, below("undo"), to)
 	case flow.TaskFlow:
 		to = sink{what: "a call of the flow " + task.Flow}
+		s.note(use{called: task.Flow, how: Calls, at: below("call")})
 		s.columns(task.Map, vars, below("with"), to)
 	case flow.TaskLegs:
+		s.takes(step{"when", below("when")}, s.vars.of(task.When))
 		return
 	}
-	s.emit(to, true, step{"when", below("when")}, s.value(task.When, s.vars))
+	s.emit(to, true, step{"when", below("when")}, s.vars.of(task.When))
 	s.rows[task.Name] = gave
-	s.vars["steps"].columns[task.Name] = gave.whole()
+	s.vars["steps"].nested[task.Name] = variable{columns: map[string][]origin{"count": nil, "state": nil}, nested: map[string]variable{"row": gave, "rows": gave}}
+}
+
+// each gives the variable item: the rows of a step where each only names them, else all
+// that it is made of.
+func (s *stepTracer) each(each string, vars scope, place []string) variable {
+	if p := vars.program(each); p != nil {
+		if path, bare := p.Path(); bare && len(path) == 3 && path[0] == "steps" && path[2] == "rows" {
+			if rows, is := s.rows[path[1]]; is {
+				return rows
+			}
+		}
+	}
+	via := step{"each", place}
+	s.takes(via, vars.of(each))
+	return variable{always: known(vars.of(each), via)}
 }
 
 // columns follows columns to a sink.
 func (s *stepTracer) columns(list []flow.Column, vars scope, place []string, to sink) {
 	for _, c := range list {
 		path := append(slices.Clone(place), c.Name)
-		s.emit(column(to, c.Name), false, step{path[len(path)-2] + "." + c.Name, path}, s.value(c.Expr, vars))
+		s.emit(column(to, c.Name), false, step{path[len(path)-2] + "." + c.Name, path}, vars.of(c.Expr))
 	}
-}
-
-// value gives what an expression may hold: of steps.NAME.row.COLUMN that column alone.
-func (s *stepTracer) value(source string, vars scope) []origin {
-	if source == "" {
-		return nil
-	}
-	if p := vars.program(source); p != nil {
-		path, bare := p.Path()
-		if bare && len(path) == 4 && path[0] == "steps" && path[2] == "row" {
-			if row, known := s.rows[path[1]]; known {
-				return row.take(path[3])
-			}
-		}
-		if bare && len(path) == 3 && path[0] == "steps" && (path[2] == "count" || path[2] == "state") {
-			return nil
-		}
-	}
-	return vars.of(source)
 }

@@ -24,7 +24,8 @@ type (
 	// origin is a value that an expression may hold: where it comes from, and by which way.
 	origin struct {
 		cell
-		steps []step
+		steps   []step
+		derived bool // by way of a name that the flow gives it, and not by its own
 	}
 
 	// sink is where a value ends: a column of a system, a system (column is empty), or what
@@ -39,10 +40,11 @@ type (
 		implied bool
 	}
 
-	// variable is what an expression may take: some columns, and what any use of it
-	// depends on.
+	// variable is what an expression may take: some columns, variables below it, and what
+	// any use of it depends on.
 	variable struct {
 		columns map[string][]origin
+		nested  map[string]variable
 		always  []origin
 		open    []origin // rows of which the columns are not known: each that is named may be there
 	}
@@ -55,6 +57,7 @@ type (
 		plan        *flow.Plan
 		connections map[string]flow.Connection
 		out         []way
+		uses        []use
 	}
 )
 
@@ -85,8 +88,8 @@ func (s sink) String() string {
 	return s.connection + "." + s.table
 }
 
-// ways are those of all values of a flow.
-func ways(f Flow, connections map[string]flow.Connection) []way {
+// trace follows all values of a flow, and notes what it names on the way.
+func trace(f Flow, connections map[string]flow.Connection) *tracer {
 	t := &tracer{file: f.File, plan: f.Plan, connections: connections}
 	switch p := f.Plan; {
 	case p.Sync != nil:
@@ -100,11 +103,12 @@ func ways(f Flow, connections map[string]flow.Connection) []way {
 	default:
 		t.instant(p)
 	}
-	return t.out
+	return t
 }
 
 // emit notes where values end.
 func (t *tracer) emit(to sink, implied bool, via step, origins []origin) {
+	t.takes(via, origins)
 	for _, o := range origins {
 		w := way{origin: then(o, via), to: to, implied: implied}
 		t.out = append(t.out, w)
@@ -112,7 +116,21 @@ func (t *tracer) emit(to sink, implied bool, via step, origins []origin) {
 }
 
 func then(o origin, via step) origin {
-	return origin{o.cell, append(slices.Clone(o.steps), via)}
+	o.steps = append(slices.Clone(o.steps), via)
+	return o
+}
+
+// known makes origins those of another name that the flow gives to what it made of them.
+func known(origins []origin, via ...step) []origin {
+	out := make([]origin, len(origins))
+	for i, o := range origins {
+		for _, s := range via {
+			o = then(o, s)
+		}
+		o.derived = true
+		out[i] = o
+	}
+	return out
 }
 
 func at(name string, path ...string) step { return step{name, path} }
@@ -122,7 +140,7 @@ func columnsOf(connection, table string, names []string, via step) variable {
 	v := variable{columns: map[string][]origin{}}
 	for _, name := range names {
 		s := step{via.name, append(slices.Clone(via.path), name)}
-		v.columns[name] = []origin{{cell{connection: connection, table: table, column: name}, []step{s}}}
+		v.columns[name] = []origin{{cell: cell{connection: connection, table: table, column: name}, steps: []step{s}}}
 	}
 	return v
 }
@@ -132,10 +150,10 @@ func (t *tracer) children(connection, table, path string, via step) variable {
 	v := variable{columns: map[string][]origin{}}
 	known := t.connections[connection].Tables[table].Children[path]
 	for _, name := range slices.Sorted(maps.Keys(known)) {
-		v.columns[name] = []origin{{cell{connection, table, path, name}, []step{via}}}
+		v.columns[name] = []origin{{cell: cell{connection, table, path, name}, steps: []step{via}}}
 	}
 	if len(known) == 0 {
-		v.open = []origin{{cell{connection, table, path, ""}, []step{via}}}
+		v.open = []origin{{cell: cell{connection, table, path, ""}, steps: []step{via}}}
 	}
 	return v
 }
@@ -145,7 +163,27 @@ func (v variable) whole() []origin {
 	for _, name := range slices.Sorted(maps.Keys(v.columns)) {
 		out = append(out, v.columns[name]...)
 	}
+	for _, name := range slices.Sorted(maps.Keys(v.nested)) {
+		out = append(out, v.nested[name].whole()...)
+	}
 	return out
+}
+
+// under gives what lies under a path that an expression takes, as of expr.Takes.
+func (v variable) under(path []string) []origin {
+	for len(path) > 0 && path[0] == expr.Element {
+		path = path[1:]
+	}
+	switch {
+	case len(path) == 0:
+		return v.whole()
+	case path[0] == expr.Presence:
+		return v.always
+	}
+	if below, is := v.nested[path[0]]; is {
+		return slices.Concat(v.always, below.under(path[1:]))
+	}
+	return v.take(path[0])
 }
 
 func (v variable) take(column string) []origin {
@@ -164,7 +202,7 @@ func (v variable) take(column string) []origin {
 
 // add joins another variable: a value may come from either.
 func (v variable) add(other variable) variable {
-	out := variable{columns: maps.Clone(v.columns), always: slices.Concat(v.always, other.always), open: slices.Concat(v.open, other.open)}
+	out := variable{columns: maps.Clone(v.columns), nested: maps.Clone(v.nested), always: slices.Concat(v.always, other.always), open: slices.Concat(v.open, other.open)}
 	if out.columns == nil {
 		out.columns = map[string][]origin{}
 	}
@@ -187,13 +225,8 @@ func (s scope) of(source string) []origin {
 			out = append(out, s[name].whole()...)
 			continue
 		}
-		columns, whole := p.Uses(name)
-		if whole {
-			out = append(out, s[name].whole()...)
-			continue
-		}
-		for _, c := range columns {
-			out = append(out, s[name].take(c)...)
+		for _, path := range p.Takes(name) {
+			out = append(out, s[name].under(path)...)
 		}
 	}
 	return out

@@ -1,12 +1,5 @@
 package expr
 
-import (
-	"slices"
-
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/operators"
-)
-
 // Uses gives the columns of a variable that the expression names, in order; whole says
 // that it also uses the variable as one value, so that any column may matter.
 func (p *Program) Uses(variable string) (columns []string, whole bool) {
@@ -46,53 +39,18 @@ type usage struct {
 	columns []string
 	tested  []string // that it asks the presence of
 	whole   bool
+	paths   [][]string
 }
 
-// usages finds what is taken of each variable: row.a, row.?a, row["a"], has(row.a),
-// "a" in row. Whatever else a variable stands in uses all of it.
-func usages(root ast.Expr) map[string]usage {
-	out := map[string]usage{}
-	counted := map[int64]bool{} // identifiers whose column is known
-	column := func(of ast.Expr, name string, tested bool) {
-		if of.Kind() != ast.IdentKind {
-			return
-		}
-		counted[of.ID()] = true
-		u := out[of.AsIdent()]
-		if !slices.Contains(u.columns, name) {
-			u.columns = append(u.columns, name)
-			slices.Sort(u.columns)
-		}
-		if tested {
-			u.tested = append(u.tested, name)
-		}
-		out[of.AsIdent()] = u
-	}
-	ast.PreOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.SelectKind:
-			column(e.AsSelect().Operand(), e.AsSelect().FieldName(), e.AsSelect().IsTestOnly())
-		case ast.CallKind:
-			args := e.AsCall().Args()
-			if len(args) != 2 {
-				return
-			}
-			switch e.AsCall().FunctionName() {
-			case operators.OptSelect, operators.Index, operators.OptIndex:
-				if name, ok := literalText(args[1]); ok {
-					column(args[0], name, e.AsCall().FunctionName() != operators.Index)
-				}
-			case operators.In:
-				if name, ok := literalText(args[0]); ok {
-					column(args[1], name, true)
-				}
-			}
-		case ast.IdentKind:
-			if u := out[e.AsIdent()]; !counted[e.ID()] && !u.whole {
-				u.whole = true
-				out[e.AsIdent()] = u
-			}
-		}
-	}))
-	return out
-}
+// Element and Presence stand in the paths of Takes for any entry of a list, and for
+// whether a value is there or how many there are.
+const (
+	Element  = "[]"
+	Presence = "#"
+)
+
+// Takes gives the paths below a variable whose values the expression depends on, each
+// once and in order: of orders.filter(o, o.Status != "C").map(o, o.Amount) these are
+// [] Status and [] Amount, and of size(orders) it is #. An empty path is the variable as
+// one value.
+func (p *Program) Takes(variable string) [][]string { return p.uses[variable].paths }

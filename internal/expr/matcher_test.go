@@ -149,6 +149,42 @@ func TestAnExpressionTellsTheColumnsItUses(t *testing.T) {
 	}
 }
 
+func TestAnExpressionTellsTheValuesItTakes(t *testing.T) {
+	t.Parallel()
+	for source, want := range map[string][]string{
+		`row.a`:                                     {"a"},
+		`row.rows.map(r, r.x + r.y)`:                {"rows.[].x", "rows.[].y"},
+		`row.filter(r, r.open).map(r, r.x)`:         {"[].open", "[].x"},
+		`row.filter(r, r.open)`:                     {"[]", "[].open"},
+		`size(row.filter(r, r.open != "C"))`:        {"[].#", "[].open"},
+		`sum(row.map(r, r.x)) + 1`:                  {"[].x"},
+		`row.sortBy(r, r.at).first().value().x`:     {"[].at", "[].x"},
+		`size(row)`:                                 {"#"},
+		`row == null ? "" : row.name`:               {"#", "name"},
+		`row[0].x`:                                  {"[].x"},
+		`[row].map(r, r.x)[0]`:                      {"x"},
+		`[[row]].map(l, l.map(r, r.x))[0]`:          {"x"},
+		`{"a": row}.a.x`:                            {""},
+		`row.exists(k, k == params.y)`:              {"[]"},
+		`row.?a.?b.orValue("")`:                     {"a.b"},
+		`row.?a.optMap(v, v.b).orValue("")`:         {"a", "a.b"},
+		`row.a.filter(x, x.b in row.c).map(x, [x])`: {"a.[]", "a.[].b", "c"},
+		`row.distinct().map(r, r.x)`:                {""},
+		`"x" in row.tags`:                           {"tags"},
+		`row.map(r, params.flag ? r.x : r.y)`:       {"[].x", "[].y"},
+		`row.map(r, r.kids.map(k, k.x + r.y))`:      {"[].kids.[].x", "[].y"},
+	} {
+		p, issues := untyped(t).Compile(source, expr.Anything)
+		require.Empty(t, issues, source)
+		var got []string
+		for _, path := range p.Takes("row") {
+			got = append(got, strings.Join(path, "."))
+		}
+		slices.Sort(got)
+		require.Equal(t, want, got, source)
+	}
+}
+
 // world is a random trigger, an event and what is known of its record. Conditions are
 // given twice: in CEL, and in Go for the reference.
 type world struct {
