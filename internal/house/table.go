@@ -66,8 +66,10 @@ var Table = []Rule{
 
 	{Room: "internal/fault", Pure: true, Why: "the vocabulary of failure is below everything"},
 	{Room: "internal/flow", Rooms: []string{"internal/fault"}, Pure: true, Why: "the plan is a pure model: no I/O, no clock"},
-	{Room: "internal/risk", Rooms: []string{"internal/fault"}, Libraries: []string{"gonum.org/v1/gonum"}, Pure: true, Ahead: true,
+	{Room: "internal/risk/...", Rooms: append(rooms("risk/figures", "risk/portable"), vocabulary...), Never: []string{pgx, sdk}, Pure: true,
 		Why: "numerics only, so that the fleet that computes them scales on its own"},
+	{Room: "internal/risk/figures", Rooms: []string{"internal/fault"}, Pure: true, Why: "what is wrong with a figure, in one way for all calculators"},
+	{Room: "internal/risk/portable", Pure: true, Why: "arithmetic whose bits are the same everywhere"},
 	{Room: "internal/calendar", Rooms: vocabulary, Never: []string{pgx}, Pure: true, Why: "the times of a schedule are the same wherever they are asked for; its tests ask a real server"},
 	{Room: "internal/forecast", Rooms: slices.Concat(vocabulary, rooms("calendar")), Pure: true, Why: "what history says of tomorrow; whoever asks brings the history"},
 	{Room: "internal/message", Rooms: vocabulary, Pure: true, Why: "a message is made of recorded data alone, so that a repetition is known as one"},
