@@ -9,8 +9,9 @@ import (
 	"patchbay/internal/flow"
 )
 
-// Holds reports whether found has every value of want. An absent column equals
-// null: a system that stores nothing gives either back.
+// Holds reports whether found has every value of want, and so of rows within rows: a
+// system adds members of its own. An absent column equals null: a system that stores
+// nothing gives either back.
 func Holds(found, want flow.Row) bool {
 	for column, w := range want {
 		if !same(found[column], w) {
@@ -20,12 +21,29 @@ func Holds(found, want flow.Row) bool {
 	return true
 }
 
-// same compares two JSON values; numbers by value, exactly (1.50 is 15e-1).
+// same compares what was found with a JSON value that is wanted; numbers by value,
+// exactly (1.50 is 15e-1).
 func same(a, b any) bool {
 	x, isA := normal(a)
 	y, isB := normal(b)
 	if isA && isB {
 		return x == y
+	}
+	switch want := b.(type) {
+	case map[string]any:
+		found, is := a.(map[string]any)
+		return is && Holds(found, want)
+	case []any:
+		found, is := a.([]any)
+		if !is || len(found) != len(want) {
+			return false
+		}
+		for i := range want {
+			if !same(found[i], want[i]) {
+				return false
+			}
+		}
+		return true
 	}
 	p, errA := json.Marshal(a)
 	q, errB := json.Marshal(b)

@@ -30,4 +30,9 @@ func TestARowHoldsAnotherWhenEveryValueIsThere(t *testing.T) {
 	require.True(t, Holds(found, flow.Row{"gone": nil}), "what was written as null may be left out")
 	require.False(t, Holds(found, flow.Row{"a": "y"}))
 	require.False(t, Holds(found, flow.Row{"a": nil}))
+
+	items := flow.Row{"items": []any{map[string]any{"nr": "10", "quantity": json.Number("5.000"), "net": json.Number("1")}, map[string]any{"nr": "20"}}}
+	require.True(t, Holds(items, flow.Row{"items": []any{map[string]any{"quantity": json.Number("5")}, map[string]any{}}}), "rows within rows have members of the system's own")
+	require.False(t, Holds(items, flow.Row{"items": []any{map[string]any{"quantity": json.Number("6")}, map[string]any{}}}))
+	require.False(t, Holds(items, flow.Row{"items": []any{map[string]any{}}}), "none may be missing or too many")
 }

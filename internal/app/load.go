@@ -86,7 +86,7 @@ func (s *systems) LookBack(ctx context.Context, plan *flow.Plan, l activities.Lo
 	}
 	var sight activities.SheetSight
 	if c, says := system.(connector.Conditional); says {
-		sight.Conditional = c.Conditional()
+		sight.Conditional = c.Conditional(plan.Write.Table, plan.Write.Key, plan.Write.Existing)
 	}
 	reader, ok := system.(connector.KeyReader)
 	if !ok {

@@ -136,7 +136,7 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 		return activities.Sight{Rows: make([]flow.Row, len(rows))}, nil // it shows nothing, ever: a mail server
 	}
 	var sight activities.Sight
-	if c, says := system.(connector.Conditional); says && c.Conditional() {
+	if c, says := system.(connector.Conditional); says && c.Conditional(plan.Write.Table, plan.Write.Key, plan.Write.Existing) {
 		sight.Conditional = true
 	} else if sight.SettleAfter, err = s.settleAfter(ctx, name); err != nil {
 		return activities.Sight{}, err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +19,16 @@ import (
 // erp is a connection to the SAP of a sandbox of its own; the function sets its faults.
 func erp(t *testing.T) (*sap.SAP, func(faults string)) {
 	t.Helper()
+	s, control := erpOf(t)
+	return s, func(faults string) {
+		t.Helper()
+		control(http.MethodPut, "faults/sap", faults)
+	}
+}
+
+// erpOf is erp with all controls of the sandbox.
+func erpOf(t *testing.T) (v *sap.SAP, control func(method, path, body string) []byte) {
+	t.Helper()
 	s, err := sandbox.New(t.Context(), sandbox.Options{Lean: true, Products: 50})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
@@ -25,8 +36,8 @@ func erp(t *testing.T) (*sap.SAP, func(faults string)) {
 	t.Cleanup(server.Close)
 	client := connector.NewClient()
 	t.Cleanup(client.CloseIdleConnections)
-	v, err := sap.New(connector.Config{
-		Name: "erp", System: sap.System, URL: server.URL + "/sap", Options: map[string]string{"client": "100", "create": "partners"},
+	v, err = sap.New(connector.Config{
+		Name: "erp", System: sap.System, URL: server.URL + "/sap", Options: map[string]string{"client": "100", "create": "partners", "reference": "orders.PurchaseOrderByCustomer, newer.PurchaseOrderByCustomer"},
 		Auth: connector.Auth{Kind: "oauth2", TokenURL: server.URL + "/sap/sap/bc/sec/oauth2/token", ClientID: "patchbay", ClientSecret: "sandbox-secret"},
 		Tables: map[string]connector.Table{
 			"orders":   {Path: "API_SALES_ORDER_SRV/A_SalesOrder", Expand: map[string]string{"items": "to_Item($select=SalesOrderItem,NetAmount)"}},
@@ -36,14 +47,17 @@ func erp(t *testing.T) (*sap.SAP, func(faults string)) {
 		},
 	}, connector.Deps{Client: client})
 	require.NoError(t, err)
-	return v, func(faults string) {
+	return v, func(method, path, body string) []byte {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, server.URL+"/_sandbox/faults/sap", strings.NewReader(faults))
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/_sandbox/"+path, strings.NewReader(body))
 		require.NoError(t, err)
 		answer, err := client.Do(r)
 		require.NoError(t, err)
 		defer answer.Body.Close()
-		require.Equal(t, http.StatusOK, answer.StatusCode)
+		text, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		require.Less(t, answer.StatusCode, 300, string(text))
+		return text
 	}
 }
 

@@ -154,12 +154,13 @@ type (
 		Upsert(ctx context.Context, u Upsert) ([]Result, error)
 	}
 
-	// Conditional is an Upserter that may say so of its write: it is decided by what
-	// the target holds when it takes effect (by key, by version), so that sending it
-	// again after an absent read-back does no harm. Of any other Upserter such an
-	// answer means something only when the connection's settle_after has passed.
+	// Conditional is an Upserter that may say so of writes to a table by a key, Existing
+	// or not: they are decided by what the target holds when they take effect (by key, by
+	// version), so that sending one again after an absent read-back does no harm. Of any
+	// other write such an answer means something only when the connection's settle_after
+	// has passed.
 	Conditional interface {
-		Conditional() bool
+		Conditional(table string, key []string, existing bool) bool
 	}
 
 	// Marker is an Upserter whose system keeps the marks of the rows in the very

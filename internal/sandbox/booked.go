@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"patchbay/internal/sandbox/maersk"
+	"patchbay/internal/sandbox/sap"
 )
 
 // shipper is whose bookings the controls are about.
@@ -50,12 +51,25 @@ func (s *Server) maerskNotify(w http.ResponseWriter, r *http.Request) {
 	s.done(w, s.maersk.Notify(r.Context(), s.store, shipper, to.URL, to.Secret))
 }
 
+func (s *Server) sapOrders(w http.ResponseWriter, r *http.Request) {
+	list, err := sap.Orders(r.Context(), s.store, r.URL.Query().Get("reference"))
+	if err != nil {
+		s.broken(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+func (s *Server) sapDeliver(w http.ResponseWriter, r *http.Request) {
+	s.done(w, sap.Deliver(r.Context(), s.store, r.PathValue("order")))
+}
+
 // done answers what changed something.
 func (s *Server) done(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, maersk.ErrControl):
+	case errors.Is(err, maersk.ErrControl), errors.Is(err, sap.ErrControl):
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
 	default:
 		s.broken(w, err)

@@ -26,13 +26,13 @@ const ContentType = "multipart/mixed; boundary=" + boundary
 
 type (
 	// Operation is one request within a $batch. Address is as the vendor wants it:
-	// below the service, a path, or absolute. Alone says that it is a change set of its
-	// own, which is done whole or not at all.
+	// below the service, a path, or absolute. Alone says that it begins a change set,
+	// which is done whole or not at all; With, that it belongs to the set of the one before.
 	Operation struct {
 		Method, Address string
 		Header          http.Header
 		Body            []byte
-		Alone           bool
+		Alone, With     bool
 	}
 
 	// Reply is the answer to one operation.
@@ -52,18 +52,24 @@ func Compose(operations []Operation) []byte {
 		}
 		b.WriteString("\r\n")
 	}
+	set := ""
 	for n, o := range operations {
 		number := strconv.Itoa(n + 1)
-		set := "changeset_" + number
-		line("--", boundary)
+		within := o.Alone || o.With
+		if !o.With {
+			line("--", boundary)
+		}
 		if o.Alone {
+			set = "changeset_" + number
 			line("Content-Type: multipart/mixed; boundary=", set)
 			line()
+		}
+		if within {
 			line("--", set)
 		}
 		line("Content-Type: application/http")
 		line("Content-Transfer-Encoding: binary")
-		if o.Alone {
+		if within {
 			line("Content-ID: ", number)
 		}
 		line()
@@ -77,7 +83,7 @@ func Compose(operations []Operation) []byte {
 		line()
 		b.Write(o.Body)
 		line()
-		if o.Alone {
+		if within && (n+1 == len(operations) || !operations[n+1].With) {
 			line("--", set, "--")
 		}
 	}

@@ -29,6 +29,13 @@ func TestOperationsStandInTheirOrderAsTheDocumentsWriteThem(t *testing.T) {
 		"POST accounts HTTP/1.1", "Content-Type: application/json", "Content-Length: 2", "", `{}`, "--changeset_2--",
 		"--batch_patchbay", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "",
 		"GET /api/accounts?$top=1 HTTP/1.1", "Prefer: odata.maxpagesize=5", "", "", "--batch_patchbay--"), string(body))
+
+	body = batch.Compose([]batch.Operation{{Method: http.MethodPatch, Address: "a", Alone: true}, {Method: http.MethodPatch, Address: "b", With: true}})
+	require.Equal(t, lines(
+		"--batch_patchbay", "Content-Type: multipart/mixed; boundary=changeset_1", "",
+		"--changeset_1", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "Content-ID: 1", "", "PATCH a HTTP/1.1", "", "",
+		"--changeset_1", "Content-Type: application/http", "Content-Transfer-Encoding: binary", "Content-ID: 2", "", "PATCH b HTTP/1.1", "", "",
+		"--changeset_1--", "--batch_patchbay--"), string(body), "two in one change set")
 }
 
 const (

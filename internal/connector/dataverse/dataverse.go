@@ -124,7 +124,7 @@ func New(c connector.Config, d connector.Deps) (*Dataverse, error) {
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
 
 // Conditional is true: a write goes to the address of its alternate key.
-func (v *Dataverse) Conditional() bool { return true }
+func (v *Dataverse) Conditional(string, []string, bool) bool { return true }
 
 // Urgent implements connector.Expeditor.
 func (v *Dataverse) Urgent() any {

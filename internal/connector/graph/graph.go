@@ -129,7 +129,7 @@ func New(c connector.Config, d connector.Deps) (*Graph, error) {
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
 
 // Conditional is true: a file has one place, and a repetition puts the same there.
-func (*Graph) Conditional() bool { return true }
+func (*Graph) Conditional(string, []string, bool) bool { return true }
 
 // Identify implements connector.Identifier.
 func (*Graph) Identify(string) string { return "id" }

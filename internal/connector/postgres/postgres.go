@@ -111,7 +111,7 @@ func New(c connector.Config, d connector.Deps) (*Postgres, error) {
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
 
 // Conditional is true: a write is decided by the key.
-func (p *Postgres) Conditional() bool { return true }
+func (p *Postgres) Conditional(string, []string, bool) bool { return true }
 
 // Probe signs in and asks for nothing.
 func (p *Postgres) Probe(ctx context.Context) error {

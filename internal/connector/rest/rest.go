@@ -94,18 +94,9 @@ func (r *REST) option(table, name, usual string) string {
 	return cmp.Or(r.config.Options[table+"."+name], r.config.Options[name], usual)
 }
 
-// Conditional reports whether sending any write of the connection again does no
-// harm: it names its row, or carries a key by which the system knows it.
-func (r *REST) Conditional() bool {
-	for table := range r.config.Tables {
-		if !r.repeatable(table) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *REST) repeatable(table string) bool {
+// Conditional reports whether sending a write of the table again does no harm: it
+// names its row, or carries a key by which the system knows it.
+func (r *REST) Conditional(table string, _ []string, _ bool) bool {
 	return r.option(table, "write", http.MethodPut) != http.MethodPost || r.option(table, "idempotency_header", "") != ""
 }
 

@@ -182,7 +182,7 @@ func TestAGatewayForTextMessagesGetsOnePostEach(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 	}, map[string]string{"message.write": "POST", "message.body": "to=recipient, message=text", "message.idempotency_header": "Idempotency-Key"},
 		map[string]connector.Table{"message": {Path: "/sms", Keys: [][]string{{"id"}}}})
-	require.True(t, x.Conditional())
+	require.True(t, x.Conditional("message", []string{"id"}, false))
 	u := connector.Upsert{Table: "message", Key: []string{"id"}, Rows: []connector.Row{
 		{"id": "1", "recipient": "+49170", "subject": "", "text": "Hi", "html": ""}, {"id": "2", "recipient": "+49170", "text": "Hi"}}}
 	for range 2 {

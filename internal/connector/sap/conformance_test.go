@@ -69,6 +69,8 @@ func aside(w http.ResponseWriter, r *http.Request) bool {
 	case r.Header.Get("X-Csrf-Token") == "Fetch":
 		w.Header().Set("X-Csrf-Token", "t==")
 		w.Header().Add("Set-Cookie", "SAP_SESSIONID_S4H_100=s; path=/; HttpOnly")
+	case r.Method == http.MethodGet && strings.Contains(r.URL.Query().Get("$filter"), "Text eq"): // no document has the reference
+		_, _ = io.WriteString(w, map[bool]string{false: `{"d":{"results":[]}}`, true: `{"value":[]}`}[newer])
 	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/Items(SalesOrder='1',Item='10')"):
 		if newer {
 			_, _ = io.WriteString(w, `{"@odata.etag":"W/\"7\"","SalesOrder":"1","Item":"10"}`)
@@ -125,7 +127,7 @@ func TestSAPKeepsTheContract(t *testing.T) {
 			t.Parallel()
 			h := conformance.Harness{
 				Build: sap.Build,
-				Config: connector.Config{System: sap.System, Tables: map[string]connector.Table{
+				Config: connector.Config{System: sap.System, Options: map[string]string{"reference": "orders.Text"}, Tables: map[string]connector.Table{
 					"orders": {Path: root + "/Orders"}, "items": {Path: root + "/Items"}}},
 				Query: connector.Query{Table: "orders", Select: []string{"SalesOrder", "Text"}, Limit: 3},
 				Page: func(r *http.Request, _ string, rows []connector.Row) []byte {
@@ -147,6 +149,7 @@ func TestSAPKeepsTheContract(t *testing.T) {
 				Upserts: map[string]connector.Upsert{
 					"one row":      {Table: "items", Key: []string{"SalesOrder", "Item"}, Rows: []connector.Row{item("10")}},
 					"several rows": {Table: "items", Key: []string{"SalesOrder", "Item"}, Rows: []connector.Row{item("10"), item("20")}},
+					"one document": {Table: "orders", Key: []string{"Text"}, Rows: []connector.Row{{"Text": "PO-1", map[string]string{"V2": "to_Item", "V4": "_Item"}[version]: []any{map[string]any{"NetAmount": json.Number("1.50")}}}}},
 				},
 				Accepted: accepted,
 			}

@@ -13,5 +13,6 @@
 //
 // Options: client and language (sap-client, sap-language), root (/sap/opu/odata/sap/),
 // page (rows, 1000), paging (key; skip for services that cannot compare keys), create
-// (tables whose keys the writer gives), bulk (rows of one $batch, 50; 1 is row by row).
+// (tables whose keys the writer gives), reference (TABLE.COLUMN by which a document is
+// looked up before it is created), bulk (rows of one $batch, 50; 1 is row by row).
 package sap

@@ -12,6 +12,22 @@ import (
 
 // body is a row as its service takes it, without the columns left out.
 func (t target) body(row connector.Row, without []string) ([]byte, error) {
+	values, err := t.values(row)
+	if err != nil {
+		return nil, err
+	}
+	for _, column := range without {
+		delete(values, column)
+	}
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "connector.value", "a row of "+t.table.Name+" holds a value that JSON cannot carry", err)
+	}
+	return text, nil
+}
+
+// values are those of a row in the form of their types.
+func (t target) values(row connector.Row) (map[string]any, error) {
 	values := make(map[string]any, len(row))
 	for column, v := range row {
 		p, known := t.entity.properties[column]
@@ -24,14 +40,7 @@ func (t target) body(row connector.Row, without []string) ([]byte, error) {
 		}
 		values[column] = out
 	}
-	for _, column := range without {
-		delete(values, column)
-	}
-	text, err := json.Marshal(values)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "connector.value", "a row of "+t.table.Name+" holds a value that JSON cannot carry", err)
-	}
-	return text, nil
+	return values, nil
 }
 
 // encode is one value in the form of its type: decimals as text, which both versions

@@ -17,8 +17,8 @@ const (
 	addressLength = 6000
 )
 
-// ReadByKey reads rows by key: one by its address, several by a filter. A row holds
-// the key and the columns asked for.
+// ReadByKey reads rows by key: one by its address, several by a filter, documents with
+// columns of their lines each by itself. A row holds the key and the columns asked for.
 func (s *SAP) ReadByKey(ctx context.Context, table string, key []string, keys []connector.Row, columns []string) ([]connector.Row, error) {
 	t, err := s.config.Table(table)
 	if err != nil {
@@ -36,8 +36,14 @@ func (s *SAP) ReadByKey(ctx context.Context, table string, key []string, keys []
 	if len(key) == 0 {
 		return nil, fault.Invalidf("connector.key", "a row of %s is asked for by no key column", table)
 	}
-	at, err := s.target(ctx, table, selected...)
+	at, err := s.target(ctx, table, key...)
 	if err != nil {
+		return nil, err
+	}
+	if s.byReference(table, key) || slices.ContainsFunc(columns, at.reaches) {
+		return s.documents(ctx, table, key, keys, selected)
+	}
+	if at, err = s.target(ctx, table, selected...); err != nil {
 		return nil, err
 	}
 	found := make([]connector.Row, len(keys))
@@ -140,27 +146,14 @@ func (t target) keyFilter(key []string, keys []connector.Row) (condition string,
 // readSome fills found with the items of keys that exist.
 func (s *SAP) readSome(ctx context.Context, at target, condition string, key, selected []string, keys []connector.Row, found []map[string]any) error {
 	exact, folded := map[string]map[string]any{}, map[string]map[string]any{}
-	target := at.root + "/" + at.set + s.query("$select="+strings.Join(selected, ","), "$filter="+connector.EscapeQuery(condition))
-	for token := ""; target != ""; {
-		got, err := s.list(ctx, at.v4, target)
-		if err != nil {
-			return err
-		}
-		for _, item := range got.rows {
-			row := at.pick(item, key)
-			exact[at.identity(key, row, false)] = item
-			folded[at.identity(key, row, true)] = item
-		}
-		if target = ""; got.next != "" {
-			query, err := s.linkQuery(got.next)
-			if err != nil {
-				return err
-			}
-			target = at.root + "/" + at.set + "?" + query
-			if token, err = s.transport.Advance(token, query); err != nil {
-				return err
-			}
-		}
+	items, err := s.every(ctx, at, s.query("$select="+strings.Join(selected, ","), "$filter="+connector.EscapeQuery(condition)))
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		row := at.pick(item, key)
+		exact[at.identity(key, row, false)] = item
+		folded[at.identity(key, row, true)] = item
 	}
 	for i, k := range keys {
 		item, ok := exact[at.identity(key, k, false)]

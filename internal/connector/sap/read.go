@@ -29,7 +29,7 @@ type (
 	// children are what one expanded navigation property is asked for.
 	children struct {
 		navigation string
-		columns    []string
+		columns    []string // nil: all
 		target     target
 	}
 
@@ -192,6 +192,12 @@ func (r *read) selection() (selects, expand string) {
 	var navigations []string
 	for _, name := range slices.Sorted(maps.Keys(r.children)) {
 		c := r.children[name]
+		if c.columns == nil {
+			if navigations = append(navigations, c.navigation); !r.at.v4 {
+				columns = append(columns, c.navigation)
+			}
+			continue
+		}
 		if r.at.v4 {
 			navigations = append(navigations, c.navigation+"($select="+strings.Join(c.columns, ",")+")")
 			continue
@@ -321,6 +327,9 @@ func value(form sheet.Form, v any) any {
 // expanded is what one expanded navigation property holds: a list, complete also where
 // the server cut it off, one row, or nil.
 func (s *SAP) expanded(ctx context.Context, c children, item map[string]any) (any, error) {
+	if c.columns == nil {
+		c.columns = c.target.entity.order
+	}
 	found, there := item[c.navigation]
 	if !there {
 		return nil, s.transport.Malformed("a child that was asked for is missing")

@@ -45,8 +45,11 @@ type SAP struct {
 	bulk      int
 	bySkip    bool
 	creates   []string // tables
-	services  *services
-	sessions  *sessions
+	// references are, by table, the columns in which documents bear what their writer
+	// knows them by.
+	references map[string]string
+	services   *services
+	sessions   *sessions
 }
 
 var (
@@ -71,7 +74,7 @@ func New(c connector.Config, d connector.Deps) (*SAP, error) {
 		return nil, err
 	}
 	s := &SAP{transport: t, config: c, root: c.Options["root"], page: defaultPage, bulk: defaultBulk,
-		services: newServices(), sessions: newSessions()}
+		services: newServices(), sessions: newSessions(), references: map[string]string{}}
 	if s.root == "" {
 		s.root = defaultRoot
 	}
@@ -87,6 +90,16 @@ func New(c connector.Config, d connector.Deps) (*SAP, error) {
 		if name = strings.TrimSpace(name); name != "" {
 			s.creates = append(s.creates, name)
 		}
+	}
+	for pair := range strings.SplitSeq(c.Options["reference"], ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		table, column, _ := strings.Cut(pair, ".")
+		if t, known := c.Tables[table]; !known || t.Check(column) != nil {
+			return nil, fault.Invalidf("connector.option", "connection %s: option reference has %q, which is no TABLE.COLUMN of the connection", c.Name, pair)
+		}
+		s.references[table] = column
 	}
 	switch c.Options["paging"] {
 	case "", "key":
@@ -113,9 +126,17 @@ func New(c connector.Config, d connector.Deps) (*SAP, error) {
 // Build is New as the registry wants it.
 func Build(c connector.Config, d connector.Deps) (any, error) { return New(c, d) }
 
-// Conditional is true: an update is decided by the version of the row, a creation by
-// its key.
-func (s *SAP) Conditional() bool { return true }
+// Conditional is true of what is decided by the version of a row, or by a key that the
+// writer gives. A document that SAP numbers is found again by its reference alone.
+func (s *SAP) Conditional(table string, key []string, existing bool) bool {
+	return existing || !s.byReference(table, key)
+}
+
+// byReference reports whether a key is the column by which a document of the table is
+// looked up before it is created.
+func (s *SAP) byReference(table string, key []string) bool {
+	return len(key) == 1 && s.references[table] == key[0]
+}
 
 // Urgent implements connector.Expeditor.
 func (s *SAP) Urgent() any {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -19,6 +20,7 @@ type (
 		rows    []connector.Row
 		held    func() error
 		creates bool // rows that are missing are created
+		only    bool // a row that is missing stays so, and that is no failure
 		results []connector.Result
 		whole   error // set once a failure concerns the connection and not a row
 		settled bool  // a row has an outcome of its own
@@ -31,6 +33,7 @@ type (
 		address string // below the service
 		version string // If-Match; empty where SAP gave none
 		body    []byte
+		keyed   bool // it is created under the key that it has
 	}
 )
 
@@ -41,6 +44,11 @@ type (
 //
 // One row is a request of its own; several are $batch, each in a change set of its
 // own, so that every row has its outcome.
+//
+// Of a table that option reference names rows are written by that column, too: SAP draws
+// the number, so the reference is looked up before a document is created. Such rows, and
+// those with columns of the lines of a document, are written one by one, each as one
+// change set.
 func (s *SAP) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Result, error) {
 	if len(in.Rows) == 0 {
 		return []connector.Result{}, nil
@@ -56,10 +64,20 @@ func (s *SAP) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Resu
 	if err != nil {
 		return nil, err
 	}
-	if !at.isKey(in.Key) {
-		return nil, fault.Invalidf("connector.key", "table %s is written by the key of its entity, which is %v", t.Name, at.entity.keys)
+	reference := s.byReference(in.Table, in.Key)
+	if !reference && !at.isKey(in.Key) {
+		return nil, fault.Invalidf("connector.key", "table %s is written by the key of its entity, which is %v, or by the column that option reference names", t.Name, at.entity.keys)
 	}
-	u := &upsert{s: s, at: at, rows: in.Rows, held: in.Held, creates: slices.Contains(s.creates, t.Name) && !in.Existing, results: make([]connector.Result, len(in.Rows))}
+	u := &upsert{s: s, at: at, rows: in.Rows, held: in.Held, creates: (reference || slices.Contains(s.creates, t.Name)) && !in.Existing, only: in.Existing,
+		results: make([]connector.Result, len(in.Rows))}
+	if columns := columnsOf(in.Rows); reference || slices.ContainsFunc(columns, at.reaches) {
+		sh, err := s.shape(ctx, in.Table, columns)
+		if err != nil {
+			return nil, err
+		}
+		u.documents(ctx, sh, in.Key)
+		return u.done()
+	}
 	var open []int
 	for i, row := range in.Rows {
 		if _, err := at.address(row); err != nil {
@@ -78,10 +96,26 @@ func (s *SAP) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Resu
 			u.round(ctx, again)
 		}
 	}
+	return u.done()
+}
+
+// done are the outcomes, or the failure that all rows share.
+func (u *upsert) done() ([]connector.Result, error) {
 	if !u.settled && u.whole != nil {
 		return nil, u.whole
 	}
 	return u.results, nil
+}
+
+// columnsOf are the columns of rows, in order.
+func columnsOf(rows []connector.Row) []string {
+	all := map[string]bool{}
+	for _, row := range rows {
+		for column := range row {
+			all[column] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // round finds out how each row of a chunk stands, writes it, and returns the rows
@@ -96,6 +130,8 @@ func (u *upsert) round(ctx context.Context, chunk []int) (again []int) {
 		f := fault.Of(u.results[c.row].Err)
 		switch {
 		case u.results[c.row].Err == nil, u.whole != nil:
+		case u.only && f.Class == fault.NotFound:
+			u.results[c.row].Err = nil // it went in between
 		case c.method == http.MethodPatch && f.Code == System+".precondition",
 			c.method == http.MethodPost && (f.Class == fault.Rejected || f.Class == fault.Conflict):
 			again = append(again, c.row)
@@ -125,7 +161,11 @@ func (u *upsert) prepare(ctx context.Context, chunk []int) ([]change, error) {
 	changes := make([]change, 0, len(chunk))
 	for n, i := range chunk {
 		refused := u.results[i].Err
-		if items[n] == nil && refused != nil {
+		switch {
+		case items[n] == nil && u.only:
+			u.outcome(i, nil)
+			continue
+		case items[n] == nil && refused != nil:
 			continue
 		}
 		c, err := u.change(i, items[n])
@@ -148,12 +188,16 @@ func (u *upsert) change(i int, item map[string]any) (c change, err error) {
 		}
 		c.version = u.at.version(item)
 	case u.creates:
-		c.method, c.address, without = http.MethodPost, u.at.set, nil
+		c.method, c.address, c.keyed, without = http.MethodPost, u.at.set, true, nil
 	default:
-		return c, fault.New(fault.NotFound, System+".no_row", u.s.config.Name+" has no row with this key, and option create does not name table "+u.at.table.Name, nil)
+		return c, u.missing()
 	}
 	c.body, err = u.at.body(u.rows[i], without)
 	return c, err
+}
+
+func (u *upsert) missing() error {
+	return fault.New(fault.NotFound, System+".no_row", u.s.config.Name+" has no row with this key, and option create does not name table "+u.at.table.Name, nil)
 }
 
 // version is the ETag of an item.
@@ -215,13 +259,13 @@ func (u *upsert) single(ctx context.Context, c change) error {
 	err := u.s.write(ctx, u.at.root, connector.Request{
 		Method: c.method, Target: u.at.root + "/" + c.address + u.s.query(), Header: c.header(u.at.v4), Body: c.body, Held: u.held,
 		Decode: func(_ http.Header, body []byte) error {
-			if c.method == http.MethodPost && len(body) > 0 {
+			if c.keyed && len(body) > 0 {
 				return json.Unmarshal(body, &got)
 			}
 			return nil
 		},
 	})
-	if err != nil || c.method != http.MethodPost {
+	if err != nil || !c.keyed {
 		return err
 	}
 	return u.created(c, got)
@@ -301,7 +345,7 @@ func aboutRow(err error) bool {
 	case "egress.blocked", "connector.url", "connector.auth", "connector.option", "connector.reference", "secret.missing", "secret.reference",
 		System + ".unknown_resource": // the connection is wrong, whatever the row
 		return false
-	case System + ".locked":
+	case System + ".locked", System + ".changing":
 		return true
 	}
 	return slices.Contains([]fault.Class{fault.Invalid, fault.Rejected, fault.NotFound, fault.Conflict}, f.Class)

@@ -14,6 +14,7 @@ var (
 		str("DeliveryBlockReason", 2), str("HeaderBillingBlockReason", 2), str("SDDocumentReason", 3), str("AssignmentReference", 18),
 		amount("TotalNetAmount", 16).fixed(), of("CreationDate", date).fixed(), str("CreatedByUser", 12).fixed(), of("LastChangeDate", date).fixed(),
 		of("LastChangeDateTime", moment).fixed(), str("OverallSDProcessStatus", 1).fixed(), str("OverallDeliveryStatus", 1).fixed(), str("TotalCreditCheckStatus", 1).fixed(),
+		str("OverallSDDocumentRejectionSts", 1).fixed(),
 	}
 	itemProperties = []property{
 		str("SalesOrder", 10), str("SalesOrderItem", 6), str("Material", 40), str("SalesOrderItemText", 40), amount("RequestedQuantity", 15), str("RequestedQuantityUnit", 3),

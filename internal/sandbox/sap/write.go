@@ -228,7 +228,7 @@ func (w *work) settle(ctx context.Context, e *entity, row storage.Row, children 
 			}
 		}
 		row["TotalNetAmount"] = json.Number(total.FloatString(3))
-		row["OverallSDProcessStatus"], row["OverallDeliveryStatus"], row["CreatedByUser"] = "A", "A", w.userName()
+		row["OverallSDProcessStatus"], row["OverallDeliveryStatus"], row["OverallSDDocumentRejectionSts"], row["CreatedByUser"] = "A", "A", "A", w.userName()
 	case partners:
 		row["BusinessPartnerFullName"] = fullName(row)
 	}
@@ -285,6 +285,9 @@ func (w *work) update(ctx context.Context, e *entity, within storage.Expr) (exch
 	change, rest, err := w.values(e, body)
 	if err != nil || len(rest) > 0 {
 		return exchange.Answer{}, errors.Join(err, badNested(rest, e))
+	}
+	if reason, _ := change["SalesDocumentRjcnReason"].(string); e.Table == items && reason != "" && row["DeliveryStatus"] == delivered {
+		return exchange.Answer{}, business("V1/799", "SalesDocumentRjcnReason", "Item %s is delivered; it cannot be rejected", row["SalesOrderItem"])
 	}
 	for _, k := range e.Table.Primary {
 		change[k] = row[k]
@@ -347,11 +350,35 @@ func (w *work) touch(ctx context.Context, e *entity, row storage.Row) error {
 	for _, k := range parent.Table.Primary {
 		change[k] = above[k]
 	}
+	if e.Table == items {
+		list, err := w.tx.Find(ctx, items, storage.Query{Where: storage.Compare{Column: "SalesOrder", Op: storage.Eq, Value: above["SalesOrder"]}})
+		if err != nil {
+			return fmt.Errorf("reading the items: %w", err)
+		}
+		change["OverallSDDocumentRejectionSts"] = rejectionOf(list)
+	}
 	w.stamp(parent, change, above)
 	if err := w.tx.Update(ctx, parent.Table, change); err != nil {
 		return fmt.Errorf("changing the row above: %w", err)
 	}
 	return nil
+}
+
+// rejectionOf is the status of an order of which items are rejected: none, some or all.
+func rejectionOf(list []storage.Row) string {
+	rejected := 0
+	for _, row := range list {
+		if reason, _ := row["SalesDocumentRjcnReason"].(string); reason != "" {
+			rejected++
+		}
+	}
+	switch {
+	case rejected == 0:
+		return "A"
+	case rejected < len(list):
+		return "B"
+	}
+	return "C"
 }
 
 // remove deletes a row with what is below it.
