@@ -248,9 +248,10 @@ func (c *compiler) adviseWrite(a *flow.Advise) {
 // adviseSafe keeps promise 2 for the writes of plans.
 func (c *compiler) adviseSafe(d *adviseWriteDoc, w *flow.AdviseWrite, table *flow.Table) {
 	system := c.connections[w.Connection].System
+	why, _ := c.unwritable(w.Connection, w.Table)
 	switch {
 	case table == nil || len(w.Key) == 0 || len(w.Key) < len(d.key.items):
-	case slices.Contains(readers, system) || Forgets(system):
+	case why != "" || Forgets(system):
 		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf("advise.write.to: the connector %s offers no write by key or version and no read-back", system), "write to another system")
 	case !slices.ContainsFunc(table.Keys, func(key []string) bool { return sameColumns(key, w.Key) }):
 		fix := "declare the key in connections.yaml if the system keeps it unique"

@@ -3,7 +3,11 @@ package flowfile
 import "regexp"
 
 // readers are those of systems that no row is written to.
-var readers = append([]string{"graph", "ibm", mailboxSystem, "oracle", modelSystem}, tellers...)
+var readers = append([]string{"graph", "ibm", mailboxSystem, modelSystem}, tellers...)
+
+// referring are those of systems that draw the keys of rows themselves: what is written
+// there is looked up first, by the column that option reference names.
+var referring = []string{"oracle"}
 
 // tellers are systems that only tell of events: they are neither read nor written.
 var tellers = []string{"cloudevents", "webhook"}

@@ -32,12 +32,25 @@ func (c *compiler) writes(d *writeDoc, name string, mapping *dict[cel, *cel]) (*
 			write.Key = append(write.Key, k.value)
 		}
 	}
-	if system := c.connections[write.Connection].System; slices.Contains(readers, system) {
-		c.add(d.to.at, CodeRetryUnsafe, fmt.Sprintf(name+".to: the connector %s offers no write by key or version and no read-back", system), "write to another system")
+	if why, fix := c.unwritable(write.Connection, write.Table); why != "" {
+		c.add(d.to.at, CodeRetryUnsafe, name+".to: "+why, fix)
 		return write, table
 	}
 	c.retrySafe(d, name, mapping, write, table)
 	return write, table
+}
+
+// unwritable says why no row is written to a table, and what to do; "" where one is.
+func (c *compiler) unwritable(connection, table string) (why, fix string) {
+	to := c.connections[connection]
+	switch {
+	case slices.Contains(readers, to.System):
+		return fmt.Sprintf("the connector %s offers no write by key or version and no read-back", to.System), "write to another system"
+	case slices.Contains(referring, to.System) && !strings.Contains(","+strings.ReplaceAll(to.Options["reference"], " ", ""), ","+table+"."):
+		return fmt.Sprintf("%s gives rows keys of its own, and option reference of %s names no column of %s by which a row would be found again", to.System, connection, table),
+			fmt.Sprintf("add reference: %s.COLUMN to the options of %s, if the system keeps what is written there", table, connection)
+	}
+	return "", ""
 }
 
 // Writes reports whether flows may write to a system.

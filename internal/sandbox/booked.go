@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"patchbay/internal/sandbox/maersk"
+	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/sap"
 )
 
@@ -62,6 +63,15 @@ func (s *Server) sapOrders(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) sapDeliver(w http.ResponseWriter, r *http.Request) {
 	s.done(w, sap.Deliver(r.Context(), s.store, r.PathValue("order")))
+}
+
+func (s *Server) oracleReservations(w http.ResponseWriter, r *http.Request) {
+	list, err := oracle.Reservations(r.Context(), s.store, r.URL.Query().Get("reference"))
+	if err != nil {
+		s.broken(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, list)
 }
 
 // done answers what changed something.

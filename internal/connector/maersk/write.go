@@ -36,45 +36,11 @@ func (m *Maersk) Upsert(ctx context.Context, in connector.Upsert) ([]connector.R
 	if t.Path != kindBookings || len(in.Key) != 1 || !slices.Contains([]string{referenceColumn, requestColumn, carrierColumn}, in.Key[0]) {
 		return nil, fault.Invalidf("connector.key", "only bookings are written, by one of %s, %s, %s", referenceColumn, requestColumn, carrierColumn)
 	}
-	results := make([]connector.Result, len(in.Rows))
-	settled := false
-	var whole error
-	for i, row := range in.Rows {
-		if whole != nil {
-			results[i].Err = m.notSent(whole)
-			continue
-		}
-		err := m.write(ctx, t, in, row)
-		var f *fault.Fault
-		switch {
-		case err == nil, aboutRow(err):
-			settled = true
-			results[i].Err = err
-			continue
-		case !settled:
-			return nil, err
-		case !errors.As(err, &f):
-			results[i].Err = m.notSent(err)
-		default:
-			results[i].Err = err
-		}
-		whole = err
-	}
-	return results, nil
-}
-
-func (m *Maersk) notSent(reason error) error {
-	f := fault.New(fault.Unavailable, "maersk.not_sent", "the booking was not sent to "+m.config.Name+", because one before it failed or the time was over", nil)
-	f.After = fault.Of(reason).After
-	return f
+	return connector.InOrder(in.Rows, "maersk.not_sent", aboutRow, func(row connector.Row) error { return m.write(ctx, t, in, row) })
 }
 
 // aboutRow reports whether a failure concerns one booking.
-func aboutRow(err error) bool {
-	var f *fault.Fault
-	if !errors.As(err, &f) {
-		return false
-	}
+func aboutRow(f *fault.Fault) bool {
 	return f.Code == "maersk.processing" || f.Code == "maersk.changing" ||
 		slices.Contains([]fault.Class{fault.Rejected, fault.NotFound, fault.Conflict}, f.Class) && f.Code != "egress.blocked" && f.Code != "maersk.no_lookup"
 }

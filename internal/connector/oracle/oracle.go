@@ -26,20 +26,27 @@ type Oracle struct {
 	transport *connector.Transport
 	config    connector.Config
 	root      string // path of the resources, with both slashes
+	// references are, by table, the columns by which rows are looked up before they are
+	// created.
+	references map[string]string
 }
 
 var (
-	_ connector.PageReader = (*Oracle)(nil)
-	_ connector.Extractor  = (*Oracle)(nil)
-	_ connector.Describer  = (*Oracle)(nil)
-	_ connector.Prober     = (*Oracle)(nil)
-	_ connector.Expeditor  = (*Oracle)(nil)
+	_ connector.PageReader  = (*Oracle)(nil)
+	_ connector.Extractor   = (*Oracle)(nil)
+	_ connector.KeyReader   = (*Oracle)(nil)
+	_ connector.Upserter    = (*Oracle)(nil)
+	_ connector.Conditional = (*Oracle)(nil)
+	_ connector.Describer   = (*Oracle)(nil)
+	_ connector.Prober      = (*Oracle)(nil)
+	_ connector.Expeditor   = (*Oracle)(nil)
 )
 
 // New makes the connector of one connection. Options: version of the resources
 // (default 11.13.18.05); order_by, in place of the order of the table's first
 // key, for example "ItemId:asc"; token_auth "header" for identity domains that
-// want the client in a Basic header.
+// want the client in a Basic header; reference, the columns TABLE.COLUMN by which
+// rows are written.
 //
 // Table.Expand gives the wire form of an expand path, for example ItemEffCategory
 // → "ItemEffCategory.ItemEFFBTechnicalSpecifications_Private"; several contexts
@@ -60,7 +67,11 @@ func New(c connector.Config, d connector.Deps) (*Oracle, error) {
 	if version == "" {
 		version = defaultVersion
 	}
-	return &Oracle{transport: t, config: c, root: "/fscmRestApi/resources/" + version + "/"}, nil
+	references, err := c.References()
+	if err != nil {
+		return nil, err
+	}
+	return &Oracle{transport: t, config: c, root: "/fscmRestApi/resources/" + version + "/", references: references}, nil
 }
 
 // Build is New as the registry wants it.

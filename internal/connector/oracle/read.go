@@ -25,7 +25,8 @@ type (
 		o       *Oracle
 		table   connector.Table
 		query   connector.Query
-		expands map[string]path // name in the row → the children
+		expands map[string]path     // name in the row → the children
+		either  [][]connector.Match // one of them must hold, in the place of the query's own
 		limit   int
 	}
 )
@@ -135,8 +136,8 @@ func (r *read) target(offset int, shape string) (string, error) {
 	b.WriteString(r.o.root)
 	b.WriteString(r.table.Path)
 	b.WriteByte('?')
-	if len(r.query.Where) > 0 || r.query.Since != nil {
-		q, err := rowmatch(r.table, r.query.Where, r.query.Since)
+	if len(r.query.Where) > 0 || r.query.Since != nil || len(r.either) > 0 {
+		q, err := r.condition()
 		if err != nil {
 			return "", err
 		}
@@ -166,6 +167,22 @@ func (r *read) target(offset int, shape string) (string, error) {
 		b.WriteString(order)
 	}
 	return b.String(), nil
+}
+
+// condition is what rows have to satisfy.
+func (r *read) condition() (string, error) {
+	if len(r.either) == 0 {
+		return rowmatch(r.table, r.query.Where, r.query.Since)
+	}
+	terms := make([]string, len(r.either))
+	for i, where := range r.either {
+		one, err := rowmatch(r.table, where, nil)
+		if err != nil {
+			return "", err
+		}
+		terms[i] = "(" + one + ")"
+	}
+	return strings.Join(terms, " or "), nil
 }
 
 // order is unique, so that pages by offset neither repeat nor skip rows while

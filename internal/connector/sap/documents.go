@@ -41,7 +41,7 @@ func (u *upsert) document(ctx context.Context, sh *shape, key []string, i int, r
 	if err != nil {
 		return err
 	}
-	list, err := u.s.bearing(ctx, sh, key, row, columnsOf(lines))
+	list, err := u.s.bearing(ctx, sh, key, row, connector.ColumnsOf(lines))
 	if err != nil {
 		return err
 	}

@@ -288,8 +288,8 @@ func (t target) equal(column string, a, b any) bool {
 
 func plain(p property, v any) string {
 	text, _ := scalar(v)
-	if p.kind() == "decimal" && strings.Contains(text, ".") && !strings.ContainsAny(text, "eE") {
-		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	if p.kind() == "decimal" {
+		text = connector.PlainNumber(text)
 	}
 	return text
 }

@@ -74,7 +74,7 @@ func New(c connector.Config, d connector.Deps) (*SAP, error) {
 		return nil, err
 	}
 	s := &SAP{transport: t, config: c, root: c.Options["root"], page: defaultPage, bulk: defaultBulk,
-		services: newServices(), sessions: newSessions(), references: map[string]string{}}
+		services: newServices(), sessions: newSessions()}
 	if s.root == "" {
 		s.root = defaultRoot
 	}
@@ -91,15 +91,8 @@ func New(c connector.Config, d connector.Deps) (*SAP, error) {
 			s.creates = append(s.creates, name)
 		}
 	}
-	for pair := range strings.SplitSeq(c.Options["reference"], ",") {
-		if pair = strings.TrimSpace(pair); pair == "" {
-			continue
-		}
-		table, column, _ := strings.Cut(pair, ".")
-		if t, known := c.Tables[table]; !known || t.Check(column) != nil {
-			return nil, fault.Invalidf("connector.option", "connection %s: option reference has %q, which is no TABLE.COLUMN of the connection", c.Name, pair)
-		}
-		s.references[table] = column
+	if s.references, err = c.References(); err != nil {
+		return nil, err
 	}
 	switch c.Options["paging"] {
 	case "", "key":

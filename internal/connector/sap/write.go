@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 
@@ -70,7 +69,7 @@ func (s *SAP) Upsert(ctx context.Context, in connector.Upsert) ([]connector.Resu
 	}
 	u := &upsert{s: s, at: at, rows: in.Rows, held: in.Held, creates: (reference || slices.Contains(s.creates, t.Name)) && !in.Existing, only: in.Existing,
 		results: make([]connector.Result, len(in.Rows))}
-	if columns := columnsOf(in.Rows); reference || slices.ContainsFunc(columns, at.reaches) {
+	if columns := connector.ColumnsOf(in.Rows); reference || slices.ContainsFunc(columns, at.reaches) {
 		sh, err := s.shape(ctx, in.Table, columns)
 		if err != nil {
 			return nil, err
@@ -105,17 +104,6 @@ func (u *upsert) done() ([]connector.Result, error) {
 		return nil, u.whole
 	}
 	return u.results, nil
-}
-
-// columnsOf are the columns of rows, in order.
-func columnsOf(rows []connector.Row) []string {
-	all := map[string]bool{}
-	for _, row := range rows {
-		for column := range row {
-			all[column] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(all))
 }
 
 // round finds out how each row of a chunk stands, writes it, and returns the rows

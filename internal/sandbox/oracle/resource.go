@@ -133,7 +133,17 @@ var (
 			of("PrimaryQuantity", storage.Decimal), text("PrimaryUOMCode", 3)},
 	}, []string{"OnhandQuantityId"}, nil, [][]string{{"ItemNumber"}})
 
-	resources = []*resource{items, onhand}
+	reservations = define(resource{
+		Name: "inventoryReservations", Title: "Inventory Reservations",
+		Attributes: append([]attribute{
+			number("ReservationId"), number("OrganizationId"), text("OrganizationCode", 18).must().fixed(), number("InventoryItemId"), text("ItemNumber", 300).must().fixed(),
+			number("DemandSourceTypeId").must(), text("DemandSourceHeaderNumber", 150), text("DemandSourceLineNumber", 150), text("DemandSourceName", 30),
+			number("SupplySourceTypeId").must(), text("SubinventoryCode", 10), {Column: storage.Column{Name: "ReservationQuantity", Kind: storage.Decimal}, Updatable: true, Mandatory: true},
+			text("ReservationUnitOfMeasure", 25), {Column: storage.Column{Name: "RequirementDate", Kind: storage.Date}, Updatable: true}},
+			stamps()...),
+	}, []string{"ReservationId"}, nil, [][]string{{"ItemNumber"}, {"DemandSourceName"}})
+
+	resources = []*resource{items, onhand, reservations}
 )
 
 // organizations are the organisations that items can be assigned to.

@@ -157,6 +157,11 @@ func (s *System) put(ctx context.Context, tx storage.Tx, c *exchange.Call, res *
 	if err := s.fill(ctx, tx, c, res, row); err != nil {
 		return nil, false, err
 	}
+	if res == reservations {
+		if err := s.reserve(ctx, tx, row); err != nil {
+			return nil, false, err
+		}
+	}
 	if err := tx.Insert(ctx, res.Table, row); err != nil {
 		return nil, false, fmt.Errorf("inserting a row: %w", err)
 	}
@@ -296,6 +301,11 @@ func (s *System) change(ctx context.Context, tx storage.Tx, c *exchange.Call, re
 		}
 		for name, v := range set {
 			row[name] = v
+		}
+		if res == reservations {
+			if err := s.reserve(ctx, tx, row); err != nil {
+				return nil, err
+			}
 		}
 		for _, name := range res.Table.Primary {
 			set[name] = old[name]
