@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
 	"patchbay/internal/run"
+	"patchbay/internal/topic"
 )
 
 // The codes of tasks that failed.
@@ -28,6 +30,7 @@ type (
 		EndTasks(ctx context.Context, batchID string, answer flow.Result, why *fault.Fault) (flow.Status, error)
 		States(ctx context.Context, runID, step string) (map[string]ledger.Standing, error)
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
+		Await(ctx context.Context, item run.Item, w topic.Wait) (topic.Taken, error)
 	}
 
 	// Steps are the expressions of a service and what they are about: in are the inputs
@@ -40,6 +43,8 @@ type (
 		Inputs(plan *flow.Plan, params flow.Row, tasks map[string]run.Task) flow.Row
 		// When says whether a task is to be done.
 		When(plan *flow.Plan, task string, in flow.Row) (bool, error)
+		// Matches are the fields that an event must have, of the plan of a task that awaits one.
+		Matches(plan *flow.Plan, in flow.Row) (flow.Row, error)
 		// Answer is the answer of a run whose tasks are done.
 		Answer(plan *flow.Plan, in flow.Row, tasks map[string]run.Task) (flow.Result, error)
 	}
@@ -69,7 +74,8 @@ type (
 		plan  *flow.Plan // of the task
 		item  run.Item
 		tasks map[string]run.Task
-		in    flow.Row // the inputs of its expressions
+		in    flow.Row      // the inputs of its expressions
+		left  time.Duration // of a task that goes on waiting
 		held  func() error
 	}
 )
@@ -107,6 +113,9 @@ func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskRe
 		return ofTask(known)
 	}
 	news, err := d.do(ctx, in)
+	if err == nil && d.left > 0 {
+		return contract.TaskResult{Left: d.left}, nil
+	}
 	if f := hopeless(ctx, err); f != nil {
 		news = run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}
 		if kept := d.keep(ctx, news); kept != nil {
@@ -172,7 +181,7 @@ func (d *doing) connection() string {
 		return d.task.Read.Connection
 	case flow.TaskWrite:
 		return d.task.Write.Connection
-	case flow.TaskFlow, flow.TaskLegs:
+	case flow.TaskFlow, flow.TaskAwait, flow.TaskLegs:
 	}
 	return d.task.Flow
 }
@@ -190,6 +199,8 @@ func (d *doing) do(ctx context.Context, in contract.TaskInput) (run.TaskNews, er
 		return run.TaskNews{State: flow.TaskSkipped, Note: "not needed"}, nil
 	case d.task.Kind() == flow.TaskRead:
 		return d.read(ctx)
+	case d.task.Kind() == flow.TaskAwait:
+		return d.await(ctx, in.Within)
 	}
 	return d.write(ctx)
 }

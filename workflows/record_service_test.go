@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,9 @@ type saga struct {
 	refuses string // the task that fails for good
 	hangs   string // the task during which Temporal cancels
 	skips   string
-	late    string // the task that takes longer than the run may
+	late    string        // the task that takes longer than the run may
+	awaits  time.Duration // how long the task "came" still waits when it is first looked at
+	signals bool          // an event comes for it
 	timeout time.Duration
 	status  flow.Status
 	steps   []string // tasks that were done, and "undo NAME"
@@ -37,6 +40,7 @@ func sagas() []saga {
 	three := []flow.TaskShape{write("sale", true), write("stock", true), write("booking", false)}
 	legs := []flow.TaskShape{{Name: "ways", Kind: flow.TaskLegs, Legs: []flow.LegShape{
 		{Name: "a", Tasks: []flow.TaskShape{write("sale", true), write("stock", false)}}, {Name: "b", Tasks: []flow.TaskShape{write("booking", false)}}}}}
+	await := []flow.TaskShape{write("sale", true), {Name: "came", Kind: flow.TaskAwait, Target: "shipped.v1", Deadline: time.Hour}, write("booking", false)}
 	call := []flow.TaskShape{write("sale", true), {Name: "told", Kind: flow.TaskFlow, Target: "tell"}}
 	return []saga{
 		{name: "all-done", tasks: three, skips: "stock", status: flow.Completed, steps: []string{"sale", "stock", "booking"}, ends: completed},
@@ -44,6 +48,9 @@ func sagas() []saga {
 		{name: "cancelled-and-undone", tasks: three, hangs: "stock", status: flow.Cancelled, steps: []string{"sale", "stock", "undo stock", "undo sale"}, ends: cancelled},
 		{name: "too-late-and-undone", tasks: three, late: "sale", timeout: 3 * time.Second, status: flow.Failed, steps: []string{"sale", "undo sale"}, ends: failed, why: flow.DeadlineCode},
 		{name: "a-leg-fails", tasks: legs, refuses: "stock", status: flow.Failed, ends: failed, why: "service.legs"},
+		{name: "awaited", tasks: await, awaits: time.Hour, signals: true, status: flow.Completed, steps: []string{"sale", "came", "came", "booking"}, ends: completed},
+		{name: "awaited-in-vain", tasks: await, awaits: 100 * time.Millisecond, status: flow.Failed, steps: []string{"sale", "came", "came", "undo sale"}, ends: failed, why: flow.AwaitLateCode},
+		{name: "awaited-and-cancelled", tasks: await, awaits: time.Hour, hangs: "came", status: flow.Cancelled, steps: []string{"sale", "came", "undo sale"}, ends: cancelled},
 		{name: "called", tasks: call, status: flow.Completed, steps: []string{"sale", "call told", "told"}, ends: completed},
 	}
 }
@@ -66,8 +73,12 @@ func (s saga) play(st *stage) {
 	st.Helper()
 	hanging, steps := make(chan struct{}, 64), make(chan string, 64)
 	closed := make(chan *fault.Fault, 64)
+	var looked atomic.Int32
 	contract.DoTask.Register(st.worker, func(ctx context.Context, in contract.TaskInput) (contract.TaskResult, error) {
 		steps <- in.Task
+		if in.Task == "came" {
+			return s.look(int(looked.Add(1)), hanging)
+		}
 		switch in.Task {
 		case s.refuses:
 			return contract.TaskResult{}, fault.New(fault.Rejected, "write.refused", "erp refused it", nil)
@@ -101,6 +112,10 @@ func (s saga) play(st *stage) {
 		Batch: st.batch(), Size: 1, Skeleton: flow.Skeleton{Tasks: s.tasks, Timeout: s.timeout},
 	})
 	require.NoError(st, err)
+	if s.signals {
+		st.await(hanging)
+		require.NoError(st, st.client.SignalWorkflow(st.ctx, started.GetID(), started.GetRunID(), contract.Came("came"), nil))
+	}
 	if s.hangs != "" {
 		st.await(hanging)
 		require.NoError(st, st.client.CancelWorkflow(st.ctx, started.GetID(), started.GetRunID()))
@@ -122,4 +137,16 @@ func (s saga) play(st *stage) {
 	} else {
 		require.Equal(st, s.why, f.Code)
 	}
+}
+
+// look is what the task that awaits an event finds, the first time and the second.
+func (s saga) look(nth int, looked chan<- struct{}) (contract.TaskResult, error) {
+	switch {
+	case nth == 1:
+		looked <- struct{}{}
+		return contract.TaskResult{Left: s.awaits}, nil
+	case s.signals:
+		return contract.TaskResult{Rows: 1}, nil
+	}
+	return contract.TaskResult{}, fault.New(fault.Rejected, flow.AwaitLateCode, "none came", nil)
 }

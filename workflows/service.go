@@ -68,6 +68,8 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 		return broken, ctx.Err()
 	case flow.TaskFlow:
 		return nil, s.call(ctx, t)
+	case flow.TaskAwait:
+		return nil, s.await(ctx, t)
 	}
 	within, err := s.left(ctx, t)
 	if err != nil {
@@ -110,6 +112,8 @@ func words(t flow.TaskShape) string {
 		return t.Name + ": read from " + t.Target
 	case flow.TaskFlow:
 		return t.Name + ": call " + t.Target
+	case flow.TaskAwait:
+		return t.Name + ": await " + t.Target
 	case flow.TaskWrite, flow.TaskLegs:
 	}
 	return t.Name + ": write to " + t.Target

@@ -46,6 +46,7 @@ type (
 		trigger *starters.Trigger
 		relay   *starters.Relay
 		inlet   *starters.Inlet
+		waker   *starters.Waker
 		canary  *starters.Canary
 		lags    *lags
 		keeper  *starters.Schedules
@@ -66,6 +67,8 @@ func newAPI(c *core, f Face) *api {
 	a.inlet = starters.NewInlet(c.inbox, a.trigger, c.book, c.Log)
 	a.inlet.Allow = (&allowance{plans: c.plans, book: c.book, quotas: c.quotas, speed: c.Speed}).allow
 	c.inbox.Wake = a.inlet.Wake
+	a.waker = starters.NewWaker(c.topics, c.temporal, c.Log)
+	c.topics.Wake = a.waker.Wake
 	a.canary = starters.NewCanary(c.temporal, c.Namespace, c.store, c.Log)
 	a.canary.Back = a.relay.Restore
 	a.keeper = c.schedules()
@@ -76,7 +79,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	flows := catalogue{c.plans}
 	console := web.Options{
-		Runs: c.book, Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book, Events: c.inbox, Alerts: c.board, Pictures: c.stage, Plans: c.reviews, Schedules: c.slots, Syncs: c.borders(),
+		Runs: c.book, Flows: flows, Explainer: explainer{c.journal, c.inbox, c.topics, c.stage, c.reviews, c.borders()}, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book, Events: c.inbox, Alerts: c.board, Pictures: c.stage, Plans: c.reviews, Schedules: c.slots, Syncs: c.borders(),
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Regions: f.Regions, Version: f.Version,
 	}
@@ -85,7 +88,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
-		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox, replica: c.replica, region: c.Region}, a.conflicted}, Troubles: c.inbox, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Regions: c.borders(),
+		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.topics, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox, replica: c.replica, region: c.Region}, a.conflicted}, Troubles: c.inbox, Topics: c.topics, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Regions: c.borders(),
 		Schedules: c.slots, Keeper: a.keeper, Readiness: a, Doctor: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Proxies: f.Proxies, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
@@ -115,6 +118,7 @@ func (a *api) run(ctx context.Context, ln net.Listener) error {
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return a.relay.Run(ctx) })
 	parts.Go(func() error { a.inlet.Run(ctx); return nil })
+	parts.Go(func() error { a.waker.Run(ctx); return nil })
 	parts.Go(func() error { a.canary.Run(ctx); return nil })
 	parts.Go(func() error { a.watch(ctx); return nil })
 	parts.Go(func() error { a.keeper.Run(ctx); return nil })

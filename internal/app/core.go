@@ -36,6 +36,7 @@ import (
 	"patchbay/internal/stage"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
+	"patchbay/internal/topic"
 	"patchbay/starters"
 	"patchbay/workers"
 )
@@ -62,6 +63,7 @@ type (
 		book     *run.Book
 		journal  *journal.Journal
 		inbox    *inbox.Inbox
+		topics   *topic.Topics
 		board    *alert.Board
 		mappers  *mappers
 		systems  *systems
@@ -113,6 +115,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log, bells: &bells{store: db, replica: known}},
 		board:    alert.New(db, s.Speed),
 		inbox:    inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
+		topics:   topic.New(db, plans),
 		mappers:  expressions,
 		systems:  systems,
 		quotas:   quotas,

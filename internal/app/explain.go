@@ -11,6 +11,7 @@ import (
 	"patchbay/internal/journal"
 	"patchbay/internal/review"
 	"patchbay/internal/stage"
+	"patchbay/internal/topic"
 )
 
 // explainer tells of a business key what happened to its runs and to its events, and
@@ -18,6 +19,7 @@ import (
 type explainer struct {
 	journal *journal.Journal
 	inbox   *inbox.Inbox
+	topics  *topic.Topics
 	stage   *stage.Stage
 	reviews *review.Reviews
 	borders borders
@@ -39,6 +41,10 @@ func (e explainer) Explain(ctx context.Context, about string) ([]flow.Entry, err
 	if err != nil {
 		return nil, err
 	}
+	told, err := e.topics.Explain(ctx, about)
+	if err != nil {
+		return nil, err
+	}
 	rejects, err := e.rejects(ctx, about)
 	if err != nil {
 		return nil, err
@@ -51,7 +57,7 @@ func (e explainer) Explain(ctx context.Context, about string) ([]flow.Entry, err
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Concat(runs, events, rejects, plans, shared)
+	all := slices.Concat(runs, events, told, rejects, plans, shared)
 	slices.SortStableFunc(all, func(a, b flow.Entry) int { return a.At.Compare(b.At) })
 	return all, nil
 }

@@ -13,6 +13,7 @@ import (
 	"patchbay/internal/run"
 	"patchbay/internal/stage"
 	"patchbay/internal/store/storetest"
+	"patchbay/internal/topic"
 )
 
 func TestAKeyIsToldWhatConsolidationsMadeOfIt(t *testing.T) {
@@ -28,7 +29,7 @@ func TestAKeyIsToldWhatConsolidationsMadeOfIt(t *testing.T) {
 		('customer-360', 'orders', 'r', 'C1', '4711', 'x', 'stage.decimal', 'Amount is no decimal number', true),
 		('customer-360', 'orders', 'r', 'C2', '4712', 'y', 'stage.decimal', 'Amount is no decimal number', true)`)
 	require.NoError(t, err)
-	told, err := explainer{journal.New(s), inbox.New(s, run.NewPlans(s), nil, inbox.Options{}), stage.New(s), reviews, borders{plans: run.NewPlans(s)}}.Explain(t.Context(), "C1")
+	told, err := explainer{journal.New(s), inbox.New(s, run.NewPlans(s), nil, inbox.Options{}), topic.New(s, run.NewPlans(s)), stage.New(s), reviews, borders{plans: run.NewPlans(s)}}.Explain(t.Context(), "C1")
 	require.NoError(t, err)
 	require.Len(t, told, 2)
 	require.Equal(t, "plan", told[0].What)

@@ -108,6 +108,20 @@ func (s sagas) When(plan *flow.Plan, task string, in flow.Row) (bool, error) {
 	return due, nil
 }
 
+// Matches implements activities.Steps.
+func (s sagas) Matches(plan *flow.Plan, in flow.Row) (flow.Row, error) {
+	c, err := s.mappers.of(plan)
+	if err != nil {
+		return nil, err
+	}
+	conditions, err := c.mapper.Where(in)
+	match := make(flow.Row, len(conditions))
+	for _, m := range conditions {
+		match[m.Column] = m.Value
+	}
+	return match, err
+}
+
 // Answer implements activities.Steps.
 func (s sagas) Answer(plan *flow.Plan, in flow.Row, tasks map[string]run.Task) (flow.Result, error) {
 	c, err := s.mappers.of(plan)

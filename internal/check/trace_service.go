@@ -82,13 +82,28 @@ func (s *stepTracer) task(task *flow.Task, place []string) {
 		to = sink{what: "a call of the flow " + task.Flow}
 		s.note(use{called: task.Flow, how: Calls, at: below("call")})
 		s.columns(task.Map, vars, below("with"), to)
+	case flow.TaskAwait: // what it looks for stays with us; nobody knows where an event is from
+		s.takes(step{"when", below("when")}, vars.of(task.When))
+		for _, m := range task.Await.Where {
+			s.takes(step{"where", below("where", m.Column)}, vars.of(m.Expr))
+		}
+		for _, c := range task.Await.Otherwise {
+			gave.columns[c.Name] = known(vars.of(c.Expr), step{"otherwise." + c.Name, below("otherwise", c.Name)})
+		}
+		s.gave(task.Name, gave)
+		return
 	case flow.TaskLegs:
 		s.takes(step{"when", below("when")}, s.vars.of(task.When))
 		return
 	}
 	s.emit(to, true, step{"when", below("when")}, s.vars.of(task.When))
-	s.rows[task.Name] = gave
-	s.vars["steps"].nested[task.Name] = variable{columns: map[string][]origin{"count": nil, "state": nil}, nested: map[string]variable{"row": gave, "rows": gave}}
+	s.gave(task.Name, gave)
+}
+
+// gave makes the rows of a step known to those after it.
+func (s *stepTracer) gave(name string, row variable) {
+	s.rows[name] = row
+	s.vars["steps"].nested[name] = variable{columns: map[string][]origin{"count": nil, "state": nil}, nested: map[string]variable{"row": row, "rows": row}}
 }
 
 // each gives the variable item: the rows of a step where each only names them, else all

@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"time"
+
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
@@ -17,6 +19,10 @@ var (
 	EndService = DeclareActivity[EndInput, CloseResult]("service.end.v1", Bookkeeping, Main)
 )
 
+// Came is the name of the signal by which a task hears that its event may have come. It has
+// no arguments: the event is in our own database.
+func Came(task string) string { return "service.came.v1/" + task }
+
 type (
 	// TaskInput is one task of a run. Fault, of an undo, is why; nil: a cancel.
 	TaskInput struct {
@@ -24,12 +30,16 @@ type (
 		Task  string       `json:"task"`
 		Fault *fault.Fault `json:"fault,omitempty"`
 		Child string       `json:"child,omitempty"` // run_id of the flow that the task called
+		// Within is how long the task may wait for its event, from when it began to.
+		Within time.Duration `json:"within,omitempty"`
 	}
 
-	// TaskResult counts what a task gave.
+	// TaskResult counts what a task gave. Left is, of one whose event has not come, how
+	// long that may still take.
 	TaskResult struct {
-		Rows    int  `json:"rows"`
-		Skipped bool `json:"skipped,omitempty"`
+		Rows    int           `json:"rows"`
+		Skipped bool          `json:"skipped,omitempty"`
+		Left    time.Duration `json:"left,omitempty"`
 	}
 
 	// Called is the run that a task calls: its workflow carries Batch. Skipped says that

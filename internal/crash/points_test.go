@@ -175,6 +175,11 @@ var points = []point{
 	// What services do: e2e kills all of it under many of them, and the tables are the judge.
 	{name: "run.TakeTask", at: working, without: unwalked},
 	{name: "run.KeepTask", at: working, without: unwalked},
+	{name: "run.Await", at: working, without: unwalked},
+	{name: "topic.insert", at: serving, without: unwalked},
+	{name: "topic.Dispatched", at: serving, without: unwalked},
+	{name: "topic.Gone", at: serving, without: unwalked},
+	{name: "topic.Expire", at: serving, without: unwalked},
 	{name: "run.EndTasks", at: working, without: unwalked},
 
 	// What puts flows and builds in force.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -112,8 +113,8 @@ steps:
 `
 )
 
-// company runs `patchbay dev` with these flows.
-func company(t *testing.T) *erp {
+// company runs `patchbay dev` with these flows, and more by their names.
+func company(t *testing.T, more map[string]string) *erp {
 	t.Helper()
 	owner := storetest.Empty(t)
 	conn, err := pgx.Connect(t.Context(), owner)
@@ -131,8 +132,10 @@ func company(t *testing.T) *erp {
 	secret, flows := filepath.Join(dir, "erp-password"), filepath.Join(dir, "flows")
 	require.NoError(t, os.WriteFile(secret, []byte(password), 0o600))
 	require.NoError(t, os.Mkdir(flows, 0o755))
-	for name, text := range map[string]string{"fulfil": fulfilFlow, "tell": tellFlow, "spread": spreadFlow,
-		"connections": fmt.Sprintf(serviceConnections, u.String(), user, secret)} {
+	files := map[string]string{"fulfil": fulfilFlow, "tell": tellFlow, "spread": spreadFlow,
+		"connections": fmt.Sprintf(serviceConnections, u.String(), user, secret)}
+	maps.Copy(files, more)
+	for name, text := range files {
 		require.NoError(t, os.WriteFile(filepath.Join(flows, name+".yaml"), []byte(text), 0o600))
 	}
 	e.patchbay = start(t, dir, "--flows", flows)
@@ -174,7 +177,7 @@ func states(r flow.Run) map[string]flow.TaskState {
 
 func TestAServiceDoesAllOfItsStepsOrTakesThemBack(t *testing.T) {
 	t.Parallel()
-	e := company(t)
+	e := company(t, nil)
 	nr := func(name string) string { return fmt.Sprintf(`{"nr":%q}`, name) }
 
 	e.request("good", 5, "HAM")
@@ -243,7 +246,7 @@ func TestAServiceDoesAllOfItsStepsOrTakesThemBack(t *testing.T) {
 
 func TestALegThatFailsLeavesTheOthersAlone(t *testing.T) {
 	t.Parallel()
-	e := company(t)
+	e := company(t, nil)
 	run := e.final(e.begin("spread", `{"nr":"many","quantity":500,"port":"HAM"}`), time.Minute)
 	require.Equal(t, flow.Failed, run.Status)
 	require.Contains(t, run.Problem.Detail, "ways/stock")
@@ -260,7 +263,7 @@ func TestALegThatFailsLeavesTheOthersAlone(t *testing.T) {
 func TestAServiceStandsOnceOrIsUndoneOnceWhateverDies(t *testing.T) {
 	t.Parallel()
 	const runs = 24
-	e := company(t)
+	e := company(t, nil)
 	random := rand.New(rand.NewPCG(7, 7))
 	ids := make([]string, runs)
 	for i := range runs {

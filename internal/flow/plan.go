@@ -37,8 +37,10 @@ type (
 		Advise   *Advise   `json:"advise,omitempty"`
 		// Sync belongs to synchronizations: what regions share.
 		Sync *Sync `json:"sync,omitempty"`
-		// Saga belongs to the pattern service: its tasks.
+		// Saga belongs to the pattern service: its tasks. Accepts are the business events
+		// that it awaits.
 		Saga    *Saga   `json:"saga,omitempty"`
+		Accepts []Topic `json:"accepts,omitempty"`
 		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.

@@ -17,8 +17,8 @@ type (
 		Answer []Column `json:"answer,omitempty"`
 	}
 
-	// Task is one step of a service. Exactly one of Read, Write, Flow and Legs says what
-	// it does. Its expressions know params, steps (what the tasks before it gave, by name)
+	// Task is one step of a service. Exactly one of Read, Write, Flow, Await and Legs says
+	// what it does. Its expressions know params, steps (what the tasks before it gave, by name)
 	// and, where Each is set, item.
 	Task struct {
 		Name string `json:"name"`           // distinct in the flow
@@ -33,6 +33,8 @@ type (
 		Returns []string `json:"returns,omitempty"`
 		// Flow runs another flow with the parameters of Map; its answer is what the task gives.
 		Flow string `json:"flow,omitempty"`
+		// Await waits for a business event, whose fields are what the task gives.
+		Await *Await `json:"await,omitempty"`
 		// Legs are done side by side, each to its end, whatever becomes of the others.
 		Legs []Leg `json:"legs,omitempty"`
 		// Undo are columns that take back what the task has written, under the same key; CEL
@@ -77,6 +79,7 @@ type (
 		State   TaskState  `json:"state"`
 		Note    string     `json:"note,omitempty"` // in words, safe to show: "1 row in sap"
 		Waiting string     `json:"waiting,omitempty"`
+		Await   *AwaitView `json:"await,omitempty"`
 		Problem *Problem   `json:"problem,omitempty"`
 		Run     string     `json:"run,omitempty"` // run_id of the flow that it called
 		BegunAt time.Time  `json:"begun_at"`
@@ -89,6 +92,7 @@ const (
 	TaskRead  TaskKind = "read"
 	TaskWrite TaskKind = "write"
 	TaskFlow  TaskKind = "flow"
+	TaskAwait TaskKind = "await"
 	TaskLegs  TaskKind = "legs"
 )
 
@@ -150,6 +154,8 @@ func (t *Task) Kind() TaskKind {
 		return TaskWrite
 	case t.Flow != "":
 		return TaskFlow
+	case t.Await != nil:
+		return TaskAwait
 	}
 	return TaskLegs
 }
@@ -190,6 +196,8 @@ func shapes(tasks []Task) []TaskShape {
 			out[i].Target = t.Write.Connection
 		case TaskFlow:
 			out[i].Target = t.Flow
+		case TaskAwait:
+			out[i].Target = t.Await.Topic
 		case TaskLegs:
 			for _, leg := range t.Legs {
 				out[i].Legs = append(out[i].Legs, LegShape{Name: leg.Name, Tasks: shapes(leg.Tasks)})
@@ -202,8 +210,12 @@ func shapes(tasks []Task) []TaskShape {
 // Of is the plan of one task alone, as what reads, maps and writes knows plans. Expressions of
 // it are over the variables params and steps.
 func (p *Plan) Of(t *Task) *Plan {
-	return &Plan{Flow: p.Flow, Pattern: p.Pattern, Summary: p.Summary, Params: p.Params, Read: t.Read, Each: t.Each, Map: t.Map, Write: t.Write,
+	one := &Plan{Flow: p.Flow, Pattern: p.Pattern, Summary: p.Summary, Params: p.Params, Read: t.Read, Each: t.Each, Map: t.Map, Write: t.Write,
 		Respond: AfterWrite, Limits: p.Limits, Bindings: p.Bindings}
+	if t.Await != nil { // what it looks for, and what stands in its place
+		one.Read, one.Map = &Read{Where: t.Await.Where}, t.Await.Otherwise
+	}
+	return one
 }
 
 // UndoOf is the plan of what takes a task back: its rows are those that the task wrote.

@@ -29,6 +29,7 @@ func (c *compiler) service() {
 	s := &services{compiler: c, saga: &flow.Saga{}, gives: map[string]expr.Type{}}
 	c.out.Saga, c.out.Respond = s.saga, flow.AfterWrite
 	c.params()
+	c.out.Accepts = c.topics(&c.doc.accepts, "accepts")
 	for _, d := range c.doc.steps.items {
 		t := s.task(&d.stepDoc, d.legs.given())
 		if d.legs.given() {
@@ -98,10 +99,12 @@ func (s *services) task(d *stepDoc, legs bool) flow.Task {
 	gives := expr.Anything
 	connection, table, isTable := strings.Cut(d.call.value, ".")
 	switch {
-	case legs == d.call.given():
-		s.add(d.at, CodeRequired, fmt.Sprintf("the step %s has to have call or legs, and not both", d.step.value), "write call: CONNECTION.TABLE, or call: FLOW")
+	case kinds(legs, d.call.given(), d.await.given()) != 1:
+		s.add(d.at, CodeRequired, fmt.Sprintf("the step %s has to have call, await or legs, and one of them only", d.step.value), "write call: CONNECTION.TABLE, call: FLOW, or await: EVENT")
 	case legs:
 		s.only(d, "has legs")
+	case d.await.given():
+		gives = s.awaits(d, &t)
 	case !isTable:
 		t.Flow = d.call.value
 		gives = s.flow(d, &t)
@@ -114,6 +117,15 @@ func (s *services) task(d *stepDoc, legs bool) flow.Task {
 		s.gives[t.Name] = expr.Object(map[string]expr.Type{"row": gives, "rows": expr.List(gives), "count": expr.Scalar(flow.Int), "state": expr.Scalar(flow.String)})
 	}
 	return t
+}
+
+func kinds(given ...bool) (n int) {
+	for _, one := range given {
+		if one {
+			n++
+		}
+	}
+	return n
 }
 
 // named reports whether a step of the plan has a name, in whatever leg.

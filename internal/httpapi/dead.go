@@ -119,7 +119,7 @@ func decide(a *api, name, summary, description string, body any, handle func(con
 
 // bodied registers an operation whose body is read by the strict decoder, so huma must
 // not see it.
-func bodied[O any](a *api, op huma.Operation, body any, handle func(context.Context, *struct{ Call }) (*O, error)) {
+func bodied[I, O any](a *api, op huma.Operation, body any, handle func(context.Context, *I) (*O, error)) {
 	route(a, op, handle)
 	a.huma.OpenAPI().Paths[op.Path].Post.RequestBody = a.body(body)
 }
@@ -217,6 +217,11 @@ func letterBody(c Call, into any) error {
 	if err := operator(c.principal(), "dead letters"); err != nil {
 		return err
 	}
+	return jsonBody(c, into)
+}
+
+// jsonBody reads a body of JSON.
+func jsonBody(c Call, into any) error {
 	if media := c.r.Header.Values("Content-Type"); len(media) != 1 || !isJSON(media[0]) {
 		return fault.New(fault.Invalid, "body.media_type", "send the body with Content-Type: application/json", nil)
 	}

@@ -91,6 +91,7 @@ type (
 		Explainer Explainer
 		Dead      Dead
 		Hooks     Hooks     // nil: no flow reacts to events
+		Topics    Topics    // nil: no flow accepts business events
 		Troubles  Troubles  // the events that wait for a person; nil as Hooks
 		Schedules Schedules // nil: no flow has a schedule
 		Keeper    Keeper    // nil as Schedules

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 )
 
 // Problem is the body of every answer that is not the one asked for: RFC 9457
@@ -60,6 +61,7 @@ var byCode = map[string]int{
 	"method.not_allowed":   http.StatusMethodNotAllowed,
 	"origin.foreign":       http.StatusForbidden,
 	"params.invalid":       http.StatusUnprocessableEntity,
+	flow.TopicInvalidCode:  http.StatusUnprocessableEntity,
 	"request.interrupted":  http.StatusBadRequest,
 }
 

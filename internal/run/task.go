@@ -12,6 +12,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
+	"patchbay/internal/topic"
 )
 
 type (
@@ -235,5 +236,14 @@ func views(ctx context.Context, q ledger.Querier, runIDs []string) (map[string][
 		all[id] = append(all[id], one)
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	awaits, err := topic.Views(ctx, q, runIDs)
+	for id, tasks := range all {
+		for i := range tasks {
+			tasks[i].Await = awaits[id][tasks[i].Name]
+		}
+	}
 	return all, err
 }

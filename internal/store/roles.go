@@ -35,6 +35,8 @@ var grants = map[string]string{
 	"batch":            "select, insert, update",
 	"dead":             "select, insert, update",
 	"task":             "select, insert, update",
+	"topic_event":      "select, insert, update, delete", // kept for 30 days after its end
+	"topic_wait":       "select, insert, update",
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",

@@ -39,6 +39,9 @@ func (s *story) tasks(end time.Time, plan *flow.Plan) []step {
 		switch {
 		case t.State == flow.TaskFailed, t.State == flow.TaskStands, t.State == flow.TaskUndoing:
 			notes = append(notes, st.State.Word)
+		case t.State == flow.TaskRunning && s.Final:
+			st.State = state{"not finished", "cancelled", icon("dot")}
+			notes = append(notes, st.State.Word)
 		case t.State == flow.TaskRunning && t.Waiting != "":
 			st.State = held
 		}

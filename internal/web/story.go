@@ -55,6 +55,7 @@ type (
 		Facts    []fact
 		News     *news    // of a run of an event flow
 		Figures  *figures // of a run of a consolidation
+		Heard    []heard  // business events that a service awaits or took
 		// Consolidates: it has no answer of its own.
 		Consolidates bool
 	}
@@ -164,6 +165,7 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Steps = s.line(end, plan)
 	if len(run.Tasks) > 0 {
 		s.Steps = s.tasks(end, plan)
+		s.Heard = hears(run, in.now)
 	}
 	s.Doing = s.doing()
 	s.Now = s.Doing

@@ -1,0 +1,142 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"patchbay/internal/fault"
+)
+
+type (
+	// Topic is a kind of business event as one flow knows it: what it needs of an event that
+	// it accepts, or says of one that it emits.
+	Topic struct {
+		Name   string   `json:"name"` // with its version: "shipped.v1"
+		Key    []string `json:"key"`  // fields that say what the event is about; required ones
+		Fields []Param  `json:"fields"`
+		// Keep is how long an event waits for somebody who awaits it.
+		Keep time.Duration `json:"keep,omitempty"`
+	}
+
+	// Await is a task that waits for an event of a topic.
+	Await struct {
+		Topic string `json:"topic"`
+		// Where are equalities of fields of the event; the key of the topic is among them.
+		Where []Match `json:"where"`
+		// Otherwise is the row in the place of the event when none came in time; empty: the
+		// task fails.
+		Otherwise []Column `json:"otherwise,omitempty"`
+	}
+
+	// TopicEvent is a business event and what became of it.
+	TopicEvent struct {
+		Topic      string     `json:"topic"`
+		ID         string     `json:"id"`  // the sender's: the same ID is the same event
+		Key        string     `json:"key"` // see Topic.KeyOf
+		From       string     `json:"from"`
+		State      TopicState `json:"state"`
+		Why        string     `json:"why,omitempty"` // in words, safe to show
+		Run        string     `json:"run,omitempty"` // run_id of the one that took it
+		Task       string     `json:"task,omitempty"`
+		ReceivedAt time.Time  `json:"received_at"`
+		ExpiresAt  time.Time  `json:"expires_at"`
+		EndedAt    *time.Time `json:"ended_at,omitempty"`
+		Duplicate  bool       `json:"duplicate,omitempty"` // of an answer: it was known
+	}
+
+	// TopicFilter chooses events; empty fields choose all.
+	TopicFilter struct {
+		Topic string
+		Key   string
+		State TopicState
+		Limit int
+	}
+
+	// TopicState is where a business event is.
+	TopicState string
+
+	// AwaitView is what a task of a run awaits, seen from outside.
+	AwaitView struct {
+		Topic string     `json:"topic"`
+		Key   string     `json:"key"`
+		Until time.Time  `json:"until"`
+		Event string     `json:"event,omitempty"` // ID of the event that it took
+		Came  *time.Time `json:"came,omitempty"`  // when that was received
+		// Others are events of the same key that this task has not taken, with what became
+		// of them: they came early, late or out of turn.
+		Others []TopicEvent `json:"others,omitempty"`
+	}
+)
+
+// The states of a business event. Kept is the one that is not final.
+const (
+	TopicKept    TopicState = "kept"    // nobody has taken it yet
+	TopicTaken   TopicState = "taken"   // by the run that awaited it
+	TopicExpired TopicState = "expired" // nobody came for it in time
+)
+
+// The codes of the faults about business events.
+const (
+	TopicInvalidCode = "event.invalid"     // a field is not as the contract says
+	AwaitLateCode    = "await.deadline"    // none came in time
+	TopicUnknownCode = "event.not_found"   // no flow accepts the topic
+	TopicClashCode   = "event.id_conflict" // the ID stands for another event
+)
+
+// TopicName is how topics are named: a name and a version.
+var TopicName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*\.v[1-9][0-9]{0,3}$`)
+
+// Validate gives those fields of data that the topic knows, complete as of Plan.Validate. Every
+// field that is not as the contract says is named in one Invalid fault "event.invalid";
+// fields that it does not know are left out.
+func (t *Topic) Validate(data Row) (Row, error) {
+	known := make(Row, len(t.Fields))
+	for _, f := range t.Fields {
+		if v, given := data[f.Name]; given {
+			known[f.Name] = v
+		}
+	}
+	out, err := (&Plan{Params: t.Fields}).Validate(known)
+	var wrong *fault.Fault
+	if !errors.As(err, &wrong) {
+		return out, err
+	}
+	fields := make([]fault.Field, len(wrong.Fields))
+	for i, f := range wrong.Fields {
+		f.Path = "data" + strings.TrimPrefix(f.Path, "params")
+		fields[i] = f
+	}
+	return nil, fault.Invalidf(TopicInvalidCode, "the event is not as %s says: %s", t.Name, wrong.Text).With(fields...)
+}
+
+// KeyOf is the business key of values of a topic's key fields, as a text; false when one of
+// them has no value. Several are joined by slashes.
+func (t *Topic) KeyOf(values Row) (string, bool) {
+	parts := make([]string, len(t.Key))
+	for i, name := range t.Key {
+		if values[name] == nil {
+			return "", false
+		}
+		parts[i] = fmt.Sprint(values[name])
+		if len(t.Key) > 1 {
+			parts[i] = slashed.Replace(parts[i])
+		}
+	}
+	key := strings.Join(parts, "/")
+	return key, key != ""
+}
+
+var slashed = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// Accepted is the contract of a topic that the plan accepts; nil when it does not.
+func (p *Plan) Accepted(name string) *Topic {
+	for i := range p.Accepts {
+		if p.Accepts[i].Name == name {
+			return &p.Accepts[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package topic_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
+	"patchbay/internal/store"
+	"patchbay/internal/store/storetest"
+	"patchbay/internal/topic"
+)
+
+// inForce are the flows of a test.
+type inForce []flow.Applied
+
+func (f inForce) List(context.Context) ([]flow.Applied, error) { return f, nil }
+
+func shipped(keep time.Duration, more ...flow.Param) flow.Topic {
+	return flow.Topic{Name: "shipped.v1", Key: []string{"nr"}, Keep: keep, Fields: append([]flow.Param{
+		{Name: "nr", Type: flow.String}, {Name: "status", Type: flow.String, Enum: []string{"departed", "arrived"}}, {Name: "weight", Type: flow.Decimal, Optional: true}}, more...)}
+}
+
+type bundle struct {
+	*testing.T
+	store  *store.Store
+	topics *topic.Topics
+}
+
+func newBundle(t *testing.T, accepts ...flow.Topic) *bundle {
+	t.Helper()
+	s := storetest.New(t)
+	var plans inForce
+	for i, a := range accepts {
+		plans = append(plans, flow.Applied{Plan: &flow.Plan{Flow: fmt.Sprintf("f%d", i), Accepts: []flow.Topic{a}}})
+	}
+	return &bundle{T: t, store: s, topics: topic.New(s, plans)}
+}
+
+func event(nr, status string) flow.Row { return flow.Row{"nr": nr, "status": status} }
+
+func wait(run, nr, status string, within time.Duration) topic.Wait {
+	return topic.Wait{RunID: run, Task: "came", Workflow: "service/f/" + run, Topic: "shipped.v1", Key: nr, Match: flow.Row{"nr": nr, "status": status}, Within: within}
+}
+
+func (b *bundle) take(w topic.Wait) (taken topic.Taken) {
+	b.Helper()
+	require.NoError(b, b.store.Tx(b.Context(), func(tx pgx.Tx) (err error) { taken, err = topic.Take(b.Context(), tx, w); return err }))
+	return taken
+}
+
+func (b *bundle) post(id string, data flow.Row) flow.TopicEvent {
+	b.Helper()
+	e, err := b.topics.Post(b.Context(), "shipped.v1", id, data, "test")
+	require.NoError(b, err)
+	return e
+}
+
+func TestAnEventIsTakenByTheFirstWhoAwaitsIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour))
+	require.Equal(t, "4711", b.post("a", event("4711", "arrived")).Key)
+	require.Nil(t, b.take(wait("r1", "4711", "departed", time.Hour)).Event, "it is another status")
+	require.Nil(t, b.take(wait("r1", "0815", "arrived", time.Hour)).Event, "and another number")
+	first := b.take(wait("r2", "4711", "arrived", time.Hour))
+	require.Equal(t, "a", first.ID)
+	require.Equal(t, flow.Row{"nr": "4711", "status": "arrived"}, first.Event)
+	require.Equal(t, first, b.take(wait("r2", "4711", "arrived", time.Hour)), "asked again it is the same one")
+	require.Nil(t, b.take(wait("r3", "4711", "arrived", time.Hour)).Event)
+	list, err := b.topics.List(t.Context(), flow.TopicFilter{Key: "4711"})
+	require.NoError(t, err)
+	require.Equal(t, []any{flow.TopicTaken, "r2", "came"}, []any{list[0].State, list[0].Run, list[0].Task})
+}
+
+func TestNumbersAreComparedByWhatTheyAreWorth(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour))
+	b.post("a", flow.Row{"nr": "1", "status": "arrived", "weight": json.Number("1.50")})
+	w := wait("r1", "1", "arrived", time.Hour)
+	w.Match["weight"] = json.Number("1.5")
+	require.Equal(t, json.Number("1.50"), b.take(w).Event["weight"], "and kept as they were written")
+}
+
+func TestAnIDIsOneEvent(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour))
+	require.False(t, b.post("a", event("1", "arrived")).Duplicate)
+	require.True(t, b.post("a", flow.Row{"nr": "1", "status": "arrived", "note": "of no contract"}).Duplicate)
+	_, err := b.topics.Post(t.Context(), "shipped.v1", "a", event("1", "departed"), "test")
+	require.Equal(t, flow.TopicClashCode, fault.Of(err).Code)
+	b.take(wait("r1", "1", "arrived", time.Hour))
+	require.Equal(t, flow.TopicTaken, b.post("a", event("1", "arrived")).State, "also when it has been taken")
+}
+
+func TestWhatIsNotAsAContractSaysIsNotKept(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour), shipped(time.Hour, flow.Param{Name: "port", Type: flow.String}))
+	for name, c := range map[string]struct {
+		topic, id string
+		data      flow.Row
+		code      string
+		path      string
+	}{
+		"a topic that nobody accepts":     {"other.v1", "a", event("1", "arrived"), flow.TopicUnknownCode, ""},
+		"a field that one contract needs": {"shipped.v1", "a", event("1", "arrived"), flow.TopicInvalidCode, "data.port"},
+		"a value that is not allowed":     {"shipped.v1", "a", event("1", "sunk"), flow.TopicInvalidCode, "data.status"},
+		"no ID":                           {"shipped.v1", "", flow.Row{"nr": "1", "status": "arrived", "port": "HAM"}, flow.TopicInvalidCode, "id"},
+		"an empty key":                    {"shipped.v1", "a", flow.Row{"nr": "", "status": "arrived", "port": "HAM"}, flow.TopicInvalidCode, ""},
+		"a character that is none":        {"shipped.v1", "a", flow.Row{"nr": "1", "status": "arrived", "port": "H\x00"}, flow.TopicInvalidCode, ""},
+		"too much":                        {"shipped.v1", "a", flow.Row{"nr": "1", "status": "arrived", "port": strings.Repeat("H", 50_000)}, flow.TopicInvalidCode, ""},
+	} {
+		_, err := b.topics.Post(t.Context(), c.topic, c.id, c.data, "test")
+		f := fault.Of(err)
+		require.Error(t, err, name)
+		require.Equal(t, c.code, f.Code, name)
+		if c.path != "" {
+			require.Equal(t, c.path, f.Fields[0].Path, name)
+		}
+	}
+	list, err := b.topics.List(t.Context(), flow.TopicFilter{})
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+func TestATimeThatIsOverTakesNothingMore(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Nanosecond))
+	over := b.take(wait("r1", "1", "arrived", 0))
+	require.Zero(t, over.Left)
+	b.post("late", event("1", "arrived"))
+	b.post("alone", event("2", "arrived"))
+	require.Nil(t, b.take(wait("r1", "1", "arrived", time.Hour)).Event)
+	n, err := b.topics.Expire(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	entries, err := b.topics.Explain(t.Context(), "1")
+	require.NoError(t, err)
+	require.Contains(t, entries[0].Detail["why"], "the run r1 awaited such an event until")
+	entries, err = b.topics.Explain(t.Context(), "alone")
+	require.NoError(t, err)
+	require.Contains(t, entries[0].Detail["why"], "no run awaited it")
+}
+
+// Many events and runs of few keys at a time: whoever waits in the end and whose event is
+// there is to be woken, and no event is taken twice.
+func TestNoEventIsOverlookedOrTakenTwice(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour))
+	const keys, each = 4, 15
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	taken := map[string]string{}
+	for k := range keys {
+		for i := range each {
+			nr := fmt.Sprint(k)
+			all.Go(func() {
+				_, err := b.topics.Post(b.Context(), "shipped.v1", fmt.Sprintf("%d-%d", k, i), event(nr, "arrived"), "test")
+				require.NoError(b, err)
+			})
+			all.Go(func() {
+				run := fmt.Sprintf("r%d-%d", k, i)
+				got := b.take(wait(run, nr, "arrived", time.Hour))
+				mu.Lock()
+				defer mu.Unlock()
+				if got.Event != nil {
+					require.Empty(b, taken[got.ID], got.ID)
+					taken[got.ID] = run
+				}
+			})
+		}
+	}
+	all.Wait()
+	due, err := b.topics.Due(t.Context(), 1000)
+	require.NoError(t, err)
+	require.Len(t, due, keys*each)
+	var ids []int64
+	for _, d := range due {
+		ids = append(ids, d.ID)
+		for _, s := range d.Waits { // each is woken for each, and takes one
+			require.Equal(t, "service/f/"+s.RunID, s.Workflow)
+			nr := strings.TrimPrefix(strings.Split(s.RunID, "-")[0], "r")
+			if got := b.take(wait(s.RunID, nr, "arrived", time.Hour)); got.Event != nil && taken[got.ID] != s.RunID {
+				require.Empty(t, taken[got.ID], got.ID)
+				taken[got.ID] = s.RunID
+			}
+		}
+	}
+	require.NoError(t, b.topics.Dispatched(t.Context(), ids))
+	due, err = b.topics.Due(t.Context(), 1000)
+	require.NoError(t, err)
+	require.Empty(t, due)
+	require.Len(t, taken, keys*each, "as many runs as events: each has one")
+}

@@ -1,0 +1,120 @@
+package starters
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"patchbay/internal/contract"
+	"patchbay/internal/topic"
+)
+
+const (
+	// wakerEvery is how often events are looked for that nobody told of here.
+	wakerEvery = time.Second
+	// expireEvery is how often the time of events is ended.
+	expireEvery = 10 * time.Second
+	// mostWoken bounds the events that are told of at a time.
+	mostWoken = 200
+)
+
+type (
+	// Events is what the waker needs of business events.
+	Events interface {
+		Due(ctx context.Context, most int) ([]topic.Due, error)
+		Dispatched(ctx context.Context, ids []int64) error
+		Gone(ctx context.Context, s topic.Sleeper) error
+		Expire(ctx context.Context) (int, error)
+	}
+
+	// Waker wakes the runs whose event came, and ends the time of events that nobody came
+	// for. A run that is woken twice looks twice, and takes once: any number may run.
+	Waker struct {
+		events   Events
+		temporal client.Client
+		log      *zap.Logger
+		wake     chan struct{}
+	}
+)
+
+// NewWaker builds a Waker.
+func NewWaker(e Events, temporal client.Client, log *zap.Logger) *Waker {
+	return &Waker{events: e, temporal: temporal, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Wake makes the waker look at once. It never blocks.
+func (w *Waker) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run wakes until ctx ends.
+func (w *Waker) Run(ctx context.Context) {
+	look, expire := time.NewTicker(wakerEvery), time.NewTicker(expireEvery)
+	defer look.Stop()
+	defer expire.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-expire.C:
+			if n, err := w.events.Expire(ctx); err != nil {
+				w.log.Debug("the time of events was not ended", zap.Error(err))
+			} else if n > 0 {
+				w.log.Warn("business events expired: nobody came for them", zap.Int("events", n))
+			}
+		case <-look.C:
+			w.round(ctx)
+		case <-w.wake:
+			w.round(ctx)
+		}
+	}
+}
+
+// round tells of events until none is left, or Temporal does not answer.
+func (w *Waker) round(ctx context.Context) {
+	for {
+		due, err := w.events.Due(ctx, mostWoken)
+		if err != nil || len(due) == 0 {
+			return // the next tick asks again
+		}
+		told := make([]int64, 0, len(due))
+		for _, d := range due {
+			if err := w.tell(ctx, d); err != nil {
+				w.log.Debug("a run was not woken", zap.Error(err))
+				break
+			}
+			told = append(told, d.ID)
+		}
+		if len(told) > 0 {
+			if err := w.events.Dispatched(ctx, told); err != nil {
+				return
+			}
+		}
+		if len(told) < len(due) {
+			return
+		}
+	}
+}
+
+func (w *Waker) tell(ctx context.Context, d topic.Due) error {
+	for _, s := range d.Waits {
+		limited, cancel := context.WithTimeout(ctx, askTimeout)
+		err := w.temporal.SignalWorkflow(limited, s.Workflow, "", contract.Came(s.Task), nil)
+		cancel()
+		var gone *serviceerror.NotFound
+		if errors.As(err, &gone) {
+			err = w.events.Gone(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
