@@ -10,7 +10,6 @@
 package figures
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 
@@ -32,15 +31,14 @@ type Check struct{ fields []fault.Field }
 
 // Within asks for low ≤ x ≤ high at a path such as "household.income", and whether it is so.
 func (c *Check) Within(path string, x, low, high float64) bool {
-	span := fmt.Sprintf("%s to %s", plain(low), plain(high))
-	switch {
-	case math.IsNaN(x) || math.IsInf(x, 0):
-		c.Add(NotANumber, path, "is not a finite number", "give a number from "+span)
-	case x < low || x > high:
-		c.Add(Range, path, "is outside "+span, "give a number from "+span)
-	default:
+	if low <= x && x <= high {
 		return true
 	}
+	code, detail, span := Range, "is outside ", plain(low)+" to "+plain(high)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		code, detail = NotANumber, "is not a finite number within "
+	}
+	c.Add(code, path, detail+span, "give a number from "+span)
 	return false
 }
 
