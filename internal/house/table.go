@@ -66,8 +66,11 @@ var Table = []Rule{
 
 	{Room: "internal/fault", Pure: true, Why: "the vocabulary of failure is below everything"},
 	{Room: "internal/flow", Rooms: []string{"internal/fault"}, Pure: true, Why: "the plan is a pure model: no I/O, no clock"},
+	{Room: "internal/risk", Rooms: append(rooms("risk/figures", "risk/portable"), vocabulary...), Never: []string{pgx, sdk}, Pure: true,
+		Why: "what a loan costs in losses and capital"},
 	{Room: "internal/risk/...", Rooms: append(rooms("risk/figures", "risk/portable"), vocabulary...), Never: []string{pgx, sdk}, Pure: true,
 		Why: "numerics only, so that the fleet that computes them scales on its own"},
+	{Room: "internal/risk/train", Rooms: rooms("fault", "risk/fit", "risk/portable", "risk/scorecard"), Why: "a program: rows in, a scorecard out"},
 	{Room: "internal/risk/figures", Rooms: []string{"internal/fault"}, Pure: true, Why: "what is wrong with a figure, in one way for all calculators"},
 	{Room: "internal/risk/portable", Pure: true, Why: "arithmetic whose bits are the same everywhere"},
 	{Room: "internal/calendar", Rooms: vocabulary, Never: []string{pgx}, Pure: true, Why: "the times of a schedule are the same wherever they are asked for; its tests ask a real server"},
