@@ -1,0 +1,30 @@
+package scorecard
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Against are the parts that counted against the applicant, the heaviest first; parts of equal
+// weight in the card's order.
+func (s *Score) Against() []Part {
+	var out []Part
+	for _, p := range s.Parts {
+		if p.Effect < 0 {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Part) int { return a.Effect - b.Effect })
+	return out
+}
+
+// Reasons says in a customer's words what moved the score below that of an average applicant, the
+// heaviest first, at most so many.
+func (s *Score) Reasons(most int) []string {
+	against := s.Against()
+	out := make([]string, 0, min(most, len(against)))
+	for _, p := range against[:min(most, len(against))] {
+		out = append(out, fmt.Sprintf("%s: %s. That is %d points less than an average applicant has. %s", p.Title, p.Found, -p.Effect, p.Advice))
+	}
+	return out
+}
