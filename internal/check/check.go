@@ -42,8 +42,9 @@ type (
 		Peers       []flow.Peer       `json:"-"` // how regions reach each other
 		Declared    flowfile.File     `json:"-"` // connections.yaml
 		Alerts      flow.Alerting     `json:"-"` // who is told when something is wrong
-		// Files counts the files that were read.
-		Files int `json:"-"`
+		// Files counts the files that were read, and broken are those of flows that did not compile.
+		Files  int `json:"-"`
+		broken []string
 	}
 
 	// Summary counts flow tests.
@@ -93,6 +94,9 @@ func Dir(dir fs.FS, o Options) (Report, error) {
 // Failed reports whether the directory must not be applied.
 func (r Report) Failed() bool { return flowfile.Failed(r.Problems) }
 
+// Broken are the files of flows that did not compile.
+func (r Report) Broken() []string { return r.broken }
+
 func (o Options) where() string {
 	if o.Name == "" {
 		return "the directory"
@@ -141,6 +145,7 @@ func (c *checker) load(names []string) error {
 		c.report.Problems = append(c.report.Problems, diags...)
 		if plan == nil {
 			c.loaded.Complete = false
+			c.report.broken = append(c.report.broken, file.Name)
 			plans[name] = nil
 			continue
 		}

@@ -38,12 +38,13 @@ type (
 	// residency is what is known of where systems are and what must stay there.
 	residency struct {
 		connections map[string]flow.Connection
-		regions     map[string]string // system → region
-		identities  map[string]string // connection → identity, where it is known
-		systems     map[string]string // connection → system
-		ways        [][]way           // by flow
-		uses        [][]use           // by flow
-		taints      []taint
+		regions     map[string]string  // system → region
+		identities  map[string]string  // connection → identity, where it is known
+		systems     map[string]string  // connection → system
+		ways        [][]way            // by flow
+		uses        [][]use            // by flow
+		taints      map[string][]taint // by system
+		places      map[string]flowfile.Places
 	}
 )
 
@@ -68,7 +69,7 @@ func noLeaks(l Loaded) []flowfile.Diagnostic {
 					continue
 				}
 				last := w.steps[len(w.steps)-1]
-				line, col := find(f.File, last.path)
+				line, col := r.find(f, last.path)
 				_, column, _ := strings.Cut(t.origin, ".") // the same of several regions is said once
 				k := key{f.File.Name, line, col, column}
 				if told[k] {
@@ -118,7 +119,7 @@ func (r *residency) steps(f Flow, w way) string {
 	for i, s := range w.steps {
 		text.WriteString(" → " + s.name)
 		if i == 0 {
-			line, _ := find(f.File, s.path)
+			line, _ := r.find(f, s.path)
 			fmt.Fprintf(&text, " of %s:%d", path.Base(f.File.Name), line)
 		}
 	}
@@ -126,9 +127,18 @@ func (r *residency) steps(f Flow, w way) string {
 }
 
 // find gives the place of a path of keys, or of the nearest one above that is there.
-func find(f flowfile.File, path []string) (line, col int) {
+func (r *residency) find(f Flow, path []string) (line, col int) {
+	places, read := r.places[f.File.Name]
+	if !read {
+		places = flowfile.Open(f.File)
+		r.places[f.File.Name] = places
+	}
+	return nearest(places, path)
+}
+
+func nearest(in flowfile.Places, path []string) (line, col int) {
 	for n := len(path); n > 0; n-- {
-		if line, col = flowfile.Find(f, path[:n]...); line != 1 || col != 1 {
+		if line, col = in.Find(path[:n]...); line != 1 || col != 1 {
 			return line, col
 		}
 	}
@@ -136,7 +146,7 @@ func find(f flowfile.File, path []string) (line, col int) {
 }
 
 func newResidency(l Loaded) *residency {
-	r := &residency{connections: systemsOf(l), regions: map[string]string{}, identities: map[string]string{}, systems: map[string]string{}}
+	r := &residency{connections: systemsOf(l), regions: map[string]string{}, identities: map[string]string{}, systems: map[string]string{}, taints: map[string][]taint{}, places: map[string]flowfile.Places{}}
 	for _, f := range l.Flows {
 		for name, b := range f.Plan.Bindings {
 			if b.Identity != "" {
@@ -244,7 +254,7 @@ func (r *residency) contradictions(l Loaded) []flowfile.Diagnostic {
 func (r *residency) seed(l Loaded) {
 	add := func(connection, table, column, home, by string) {
 		system := r.system(connection)
-		r.taints = append(r.taints, taint{
+		r.taints[system] = append(r.taints[system], taint{
 			system: system, table: r.tablePath(connection, table), column: column, origin: connection + "." + table + "." + column,
 			home: home, homeSystem: system, by: by,
 		})
@@ -288,7 +298,7 @@ func (r *residency) spread(l Loaded) {
 						continue
 					}
 					copied.way += r.steps(f, w) + " → " + w.to.String() + "." + w.to.column
-					r.taints = append(r.taints, copied)
+					r.taints[copied.system] = append(r.taints[copied.system], copied)
 					more = true
 				}
 			}
@@ -297,8 +307,8 @@ func (r *residency) spread(l Loaded) {
 }
 
 func (r *residency) known(t taint) bool {
-	return slices.ContainsFunc(r.taints, func(o taint) bool {
-		return o.system == t.system && o.table == t.table && sameColumn(o.column, t.column) && o.origin == t.origin && o.home == t.home
+	return slices.ContainsFunc(r.taints[t.system], func(o taint) bool {
+		return o.table == t.table && sameColumn(o.column, t.column) && o.origin == t.origin && o.home == t.home
 	})
 }
 
@@ -307,10 +317,7 @@ func (r *residency) known(t taint) bool {
 func (r *residency) taintsOf(c cell) []taint {
 	system, table := r.system(c.connection), r.tablePath(c.connection, c.table)
 	var out []taint
-	for _, t := range r.taints {
-		if t.system != system {
-			continue
-		}
+	for _, t := range r.taints[system] {
 		last := t.column[strings.LastIndexByte(t.column, '.')+1:]
 		switch {
 		case c.path == "" && t.table == table && (c.column == "" || sameColumn(c.column, t.column)):

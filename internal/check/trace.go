@@ -93,7 +93,7 @@ func (t *tracer) mapped(list []flow.Column, vars scope, row variable, path []str
 	if len(list) == 0 {
 		for name, origins := range row.columns {
 			for _, to := range sinks {
-				t.emit(column(to, name), false, at("the row as it is", "write"), origins)
+				t.emit(column(to, name), false, at("the row as it is", "write"), known(origins))
 			}
 		}
 		return

@@ -29,7 +29,7 @@ func (t *tracer) service(p *flow.Plan) {
 	}
 	if len(p.Saga.Answer) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(last.columns)) {
-			t.emit(asker, false, at("the row as it is", "steps"), last.columns[name])
+			t.emit(asker, false, at("the row as it is", "steps"), known(last.columns[name]))
 		}
 		return
 	}

@@ -54,7 +54,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 		Commands: []*cli.Command{
 			devCommand(), regionCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
-			checkCommand(), schemaCommand(),
+			checkCommand(), schemaCommand(), mapCommand(), impactCommand(),
 			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(),
 			estimateCommand(), drillCommand(),
 			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), regionsCommand(), conflictsCommand(), decideCommand(),

@@ -228,34 +228,67 @@ func (r *reader) inside(n *yaml.Node, line, col int) at {
 	return start
 }
 
+// Places finds where things stand in one file.
+type Places struct{ root *yaml.Node }
+
+// Open reads a file, so that its places can be asked for.
+func Open(f File) Places {
+	_, root := open(f)
+	return Places{root}
+}
+
 // Find gives the place of the value under a path of keys, for a diagnostic that
 // is found after the file was compiled; 1, 1 when it is not there. The last name may
 // be an item of a list.
-func Find(f File, path ...string) (line, col int) {
-	_, n := open(f)
+func Find(f File, path ...string) (line, col int) { return Open(f).Find(path...) }
+
+// Find is Find of one file.
+func (p Places) Find(path ...string) (line, col int) {
+	n := p.root
 	for _, name := range path {
-		if n == nil {
-			return 1, 1
-		}
-		var next *yaml.Node
-		for i, c := range n.Content {
-			switch {
-			case c.Value != name:
-			case n.Kind == yaml.MappingNode && i%2 == 0:
-				next = n.Content[i+1]
-			case n.Kind == yaml.SequenceNode:
-				next = c
-			}
-		}
-		if n.Kind == yaml.SequenceNode && next == nil {
-			next = entryOf(n, name)
-		}
-		n = next
+		n = under(n, name)
 	}
 	if n == nil {
 		return 1, 1
 	}
 	return n.Line, n.Column
+}
+
+// Key gives the place of a key itself; 1, 1 when it is not there.
+func (p Places) Key(path ...string) (line, col int) {
+	n, last := p.root, len(path)-1
+	for _, name := range path[:last] {
+		n = under(n, name)
+	}
+	if n != nil && n.Kind == yaml.MappingNode {
+		for i := 0; i < len(n.Content); i += 2 {
+			if n.Content[i].Value == path[last] {
+				return n.Content[i].Line, n.Content[i].Column
+			}
+		}
+	}
+	return 1, 1
+}
+
+// under is the value of a key, or the item of a list; nil when it is not there.
+func under(n *yaml.Node, name string) *yaml.Node {
+	if n == nil {
+		return nil
+	}
+	var found *yaml.Node
+	for i, c := range n.Content {
+		switch {
+		case c.Value != name:
+		case n.Kind == yaml.MappingNode && i%2 == 0:
+			found = n.Content[i+1]
+		case n.Kind == yaml.SequenceNode:
+			found = c
+		}
+	}
+	if n.Kind == yaml.SequenceNode && found == nil {
+		return entryOf(n, name)
+	}
+	return found
 }
 
 // entryOf finds what is no text in a list: "[2]" is its third entry, and a name the
