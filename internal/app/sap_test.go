@@ -40,10 +40,11 @@ func erpOf(t *testing.T) (v *sap.SAP, control func(method, path, body string) []
 		Name: "erp", System: sap.System, URL: server.URL + "/sap", Options: map[string]string{"client": "100", "create": "partners", "reference": "orders.PurchaseOrderByCustomer, newer.PurchaseOrderByCustomer"},
 		Auth: connector.Auth{Kind: "oauth2", TokenURL: server.URL + "/sap/sap/bc/sec/oauth2/token", ClientID: "patchbay", ClientSecret: "sandbox-secret"},
 		Tables: map[string]connector.Table{
-			"orders":   {Path: "API_SALES_ORDER_SRV/A_SalesOrder", Expand: map[string]string{"items": "to_Item($select=SalesOrderItem,NetAmount)"}},
-			"newer":    {Path: "/sap/opu/odata4/sap/api_salesorder/srvd_a2x/sap/salesorder/0001/SalesOrder"},
-			"open":     {Path: "API_OPLACCTGDOCITEMCUBE_SRV/A_OperationalAcctgDocItemCube"},
-			"partners": {Path: "API_BUSINESS_PARTNER/A_BusinessPartner"},
+			"orders":      {Path: "API_SALES_ORDER_SRV/A_SalesOrder", Expand: map[string]string{"items": "to_Item($select=SalesOrderItem,NetAmount)"}},
+			"newer":       {Path: "/sap/opu/odata4/sap/api_salesorder/srvd_a2x/sap/salesorder/0001/SalesOrder"},
+			"open":        {Path: "API_OPLACCTGDOCITEMCUBE_SRV/A_OperationalAcctgDocItemCube"},
+			"attachments": {Path: "API_CV_ATTACHMENT_SRV/AttachmentContentSet"},
+			"partners":    {Path: "API_BUSINESS_PARTNER/A_BusinessPartner"},
 		},
 	}, connector.Deps{Client: client})
 	require.NoError(t, err)

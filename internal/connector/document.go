@@ -32,6 +32,13 @@ type (
 		Stored(ctx context.Context, w DocumentWrite) (*Document, error)
 	}
 
+	// DocumentRemover is a DocumentWriter that takes back what Store made.
+	DocumentRemover interface {
+		// Remove takes away the document in the place of a write, where it has the content
+		// of it; another one stays, and none is no failure. InDoubt says that it may be gone.
+		Remove(ctx context.Context, w DocumentWrite) error
+	}
+
 	// DocumentRef is one document, as Document.ID says it or a column of its row or event.
 	DocumentRef struct {
 		Table   string

@@ -61,6 +61,15 @@ func (s *Server) sapOrders(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, list)
 }
 
+func (s *Server) sapDocuments(w http.ResponseWriter, r *http.Request) {
+	list, err := sap.Documents(r.Context(), s.store)
+	if err != nil {
+		s.broken(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
 func (s *Server) sapDeliver(w http.ResponseWriter, r *http.Request) {
 	s.done(w, sap.Deliver(r.Context(), s.store, r.PathValue("order")))
 }

@@ -155,7 +155,7 @@ func (s *Server) open(ctx context.Context) error {
 func (s *Server) systems() []system {
 	return []system{
 		{"oracle", oracle.New(s.authority)},
-		{"sap", sap.New(s.authority, s.opts.Seed, s.opts.Speed)},
+		{"sap", sap.New(s.authority, s.store, s.opts.Seed, s.opts.Speed)},
 		{s.env.Name, s.crm},
 		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},
 		{maersk.Name, s.maersk},

@@ -132,7 +132,7 @@ func (u *upload) equals(ctx context.Context, f file) (bool, error) {
 		return false, nil
 	}
 	if f.hash == "" {
-		return u.readsEqual(ctx, f)
+		return connector.SameContent(ctx, u.g, connector.DocumentRef{Table: u.w.Place.Table, ID: f.ID, Version: f.Version}, f.Size, u.w.Content)
 	}
 	content, err := u.w.Content.Open(ctx, 0)
 	if err != nil {
@@ -146,33 +146,11 @@ func (u *upload) equals(ctx context.Context, f file) (bool, error) {
 	return sum.text() == f.hash, nil
 }
 
-// readsEqual reads a file back whose hash Graph does not give.
-func (u *upload) readsEqual(ctx context.Context, f file) (bool, error) {
-	content, err := u.w.Content.Open(ctx, 0)
-	if err != nil {
-		return false, err
-	}
-	defer content.Close()
-	there, err := u.g.Open(ctx, connector.DocumentRef{Table: u.w.Place.Table, ID: f.ID, Version: f.Version}, 0)
-	if err != nil {
-		return false, err
-	}
-	defer there.Body.Close()
-	ours, theirs := sha256.New(), sha256.New()
-	if _, err := io.CopyBuffer(ours, content, make([]byte, 64<<10)); err != nil {
-		return false, err
-	}
-	if _, err := io.CopyBuffer(theirs, there.Body, make([]byte, 64<<10)); err != nil {
-		return false, err
-	}
-	return slices.Equal(ours.Sum(nil), theirs.Sum(nil)), nil
-}
-
 // part reads a part of the content into p, which it fills.
 func (u *upload) part(content io.Reader, at int64, p []byte) error {
 	if _, err := io.ReadFull(content, p); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return errContent
+			return connector.ErrContent
 		}
 		return err
 	}
@@ -184,11 +162,8 @@ func (u *upload) part(content io.Reader, at int64, p []byte) error {
 	if u.hashed < u.w.Content.Size || u.w.Content.SHA256 == "" || strings.EqualFold(u.w.Content.SHA256, hex.EncodeToString(u.sha.Sum(nil))) {
 		return nil
 	}
-	return errContent
+	return connector.ErrContent
 }
-
-// errContent comes before the last part is sent, so nothing is stored.
-var errContent = fault.New(fault.Conflict, "connector.content", "the content of the document is not the one that its size and checksum are of; nothing was stored", nil)
 
 // once sends a small file in one request.
 func (u *upload) once(ctx context.Context) (map[string]any, error) {

@@ -61,6 +61,10 @@ var (
 	_ connector.Describer   = (*SAP)(nil)
 	_ connector.Prober      = (*SAP)(nil)
 	_ connector.Expeditor   = (*SAP)(nil)
+
+	_ connector.DocumentReader  = (*SAP)(nil)
+	_ connector.DocumentWriter  = (*SAP)(nil)
+	_ connector.DocumentRemover = (*SAP)(nil)
 )
 
 // New makes the connector of one connection.

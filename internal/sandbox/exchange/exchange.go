@@ -48,6 +48,7 @@ type (
 		Method, Path, RawPath, RawQuery, Base string
 		Header                                http.Header
 		Body                                  []byte
+		Upload                                *Upload // in its place, where the System is a Receiver of it
 		User                                  *login.User
 		At                                    time.Time
 		Short, Repeats, Expired               bool
@@ -109,10 +110,10 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		RawPath: strings.TrimPrefix(r.URL.EscapedPath(), l.Prefix),
 		Base:    baseOf(r) + l.Prefix, Header: r.Header, At: time.Now().UTC(),
 	}
-	var err error
-	if c.Body, err = readBody(w, r); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+	done, err := l.receive(w, r, c)
+	defer done()
+	if err != nil {
+		if tooLarge(err) {
 			l.send(ctx, w, l.finish(ctx, c, l.System.Refuse(c, http.StatusRequestEntityTooLarge), ""))
 		}
 		return // else the client is gone before it said what it wants
@@ -249,7 +250,7 @@ func (l *Line) write(ctx context.Context, tx storage.Tx, e *record.Entry, c *Cal
 	if l.Book == nil {
 		return nil
 	}
-	e.Status, e.BodySHA256 = a.Status, record.Digest(c.Body)
+	e.Status, e.BodySHA256 = a.Status, c.digest()
 	if len(c.Parts) > 0 {
 		e.Query = strings.Join(c.Parts, "\n")
 	}

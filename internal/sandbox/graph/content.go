@@ -4,15 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 
 	"patchbay/internal/sandbox/storage"
 )
-
-// chunkSize is how large a row of content is, but for the last of a part.
-const chunkSize = 1 << 20
 
 // checksum is quickXorHash: each byte is laid 11 bits further on into 160 bits, and the
 // length over the last 64 of them.
@@ -81,9 +77,6 @@ func hashOf(generator, size int64) string {
 	return sum.text()
 }
 
-// errGone is what becomes of a download whose content went away.
-var errGone = errors.New("the content is gone")
-
 // send writes the bytes [from, to) of an item as it was read.
 func send(ctx context.Context, store storage.Store, item storage.Row, from, to int64, w io.Writer) error {
 	if item["generator"] != nil {
@@ -98,52 +91,8 @@ func send(ctx context.Context, store storage.Store, item storage.Row, from, to i
 		}
 		return nil
 	}
-	for from < to {
-		var row storage.Row
-		err := store.Read(ctx, func(tx storage.Tx) error {
-			rows, err := tx.Find(ctx, chunks, storage.Query{Limit: 1, Order: []storage.Order{{Column: "at", Desc: true}}, Where: storage.And{
-				storage.Compare{Column: "blob", Op: storage.Eq, Value: textOf(item, "content")}, storage.Compare{Column: "at", Op: storage.Le, Value: from}}})
-			if len(rows) > 0 {
-				row = rows[0]
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("reading content: %w", err)
-		}
-		p, _ := row["bytes"].([]byte)
-		if skip := from - intOf(row, "at"); skip < int64(len(p)) {
-			p = p[skip:]
-		} else {
-			return errGone
-		}
-		p = p[:min(int64(len(p)), to-from)]
-		if _, err := w.Write(p); err != nil {
-			return fmt.Errorf("sending content: %w", err)
-		}
-		from += int64(len(p))
-	}
-	return nil
-}
-
-// keep stores a part of a content.
-func keep(ctx context.Context, tx storage.Tx, blob string, at int64, p []byte) error {
-	for len(p) > 0 {
-		n := min(chunkSize, len(p))
-		if err := tx.Insert(ctx, chunks, storage.Row{"blob": blob, "at": at, "bytes": append([]byte(nil), p[:n]...)}); err != nil {
-			return fmt.Errorf("storing content: %w", err)
-		}
-		at, p = at+int64(n), p[n:]
-	}
-	return nil
-}
-
-func forget(ctx context.Context, tx storage.Tx, blob string) error {
-	if blob == "" {
-		return nil
-	}
-	if _, err := tx.Delete(ctx, chunks, storage.Compare{Column: "blob", Op: storage.Eq, Value: blob}); err != nil {
-		return fmt.Errorf("forgetting content: %w", err)
+	if err := chunks.Send(ctx, store, textOf(item, "content"), from, to, w); err != nil {
+		return fmt.Errorf("sending a file: %w", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/ordered"
+	"patchbay/internal/sandbox/content"
 	"patchbay/internal/sandbox/storage"
 )
 
@@ -36,7 +37,7 @@ func (s *System) Change(ctx context.Context, drive, id string, size int64) (now 
 			return err
 		}
 		if library == nil || item == nil || item["deleted"] == true {
-			return errGone
+			return content.ErrGone
 		}
 		parent, err := byID(ctx, tx, items, textOf(item, "parent"), false)
 		if err != nil {

@@ -89,7 +89,7 @@ func (r *request) missing(session storage.Row) *ordered.Object {
 
 func (r *request) drop(ctx context.Context, session storage.Row, content bool) (exchange.Answer, error) {
 	if content {
-		if err := forget(ctx, r.tx, textOf(session, "id")); err != nil {
+		if err := chunks.Forget(ctx, r.tx, textOf(session, "id")); err != nil {
 			return exchange.Answer{}, err
 		}
 	}
@@ -122,7 +122,7 @@ func (r *request) take(ctx context.Context, session storage.Row) (exchange.Answe
 	}
 	sum := restored(session["sum"].([]byte))
 	_, _ = sum.Write(r.c.Body)
-	if err := keep(ctx, r.tx, textOf(session, "id"), from, r.c.Body); err != nil {
+	if err := chunks.Keep(ctx, r.tx, textOf(session, "id"), from, r.c.Body); err != nil {
 		return exchange.Answer{}, err
 	}
 	session = storage.Row{"id": session["id"], "drive": session["drive"], "parent": session["parent"], "name": session["name"], "behavior": session["behavior"],

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"patchbay/internal/sandbox/content"
 	"patchbay/internal/sandbox/storage"
 )
 
@@ -25,8 +26,7 @@ var (
 			{Name: "version", Kind: storage.Int}, {Name: "content_version", Kind: storage.Int}, {Name: "changed", Kind: storage.Int}, {Name: "by"}},
 		Primary: []string{"id"}, Unique: [][]string{{"drive", "parent", "name"}}, Index: [][]string{{"drive", "changed"}}})
 
-	chunks = storage.NewTable(storage.Table{Schema: "graph", Name: "chunks",
-		Columns: []storage.Column{{Name: "blob"}, {Name: "at", Kind: storage.Int}, {Name: "bytes", Kind: storage.Bytes}}, Primary: []string{"blob", "at"}})
+	chunks = content.New("graph")
 
 	sessions = storage.NewTable(storage.Table{Schema: "graph", Name: "sessions",
 		Columns: []storage.Column{{Name: "id"}, {Name: "drive"}, {Name: "parent"}, {Name: "name"}, {Name: "behavior"}, {Name: "match"},
@@ -46,7 +46,7 @@ var (
 
 // Tables are the tables of the system.
 func Tables() []*storage.Table {
-	return []*storage.Table{drives, items, chunks, sessions, subscriptions, jobs}
+	return []*storage.Table{drives, items, chunks.Table, sessions, subscriptions, jobs}
 }
 
 // The one site, and its libraries.

@@ -74,7 +74,7 @@ func (r *request) settle(ctx context.Context, library, parent, existing storage.
 		row["folder"], row["deleted"], row["version"], row["content_version"], row["created"] = false, false, int64(1), int64(1), row["modified"]
 		err = r.tx.Insert(ctx, items, row)
 	} else {
-		if err := forget(ctx, r.tx, textOf(existing, "content")); err != nil {
+		if err := chunks.Forget(ctx, r.tx, textOf(existing, "content")); err != nil {
 			return exchange.Answer{}, err
 		}
 		row["id"], row["version"], row["content_version"] = existing["id"], intOf(existing, "version")+1, intOf(existing, "content_version")+1
@@ -158,7 +158,7 @@ func (r *request) put(ctx context.Context, library storage.Row, a address) (exch
 	sum := &checksum{}
 	_, _ = sum.Write(r.c.Body)
 	blob := guid("blob", library["id"], intOf(library, "seq"), r.c.At.UnixNano())
-	if err := keep(ctx, r.tx, blob, 0, r.c.Body); err != nil {
+	if err := chunks.Keep(ctx, r.tx, blob, 0, r.c.Body); err != nil {
 		return exchange.Answer{}, err
 	}
 	return r.settle(ctx, library, parent, a.item, name, behavior, incoming{blob: blob, size: int64(len(r.c.Body)), hash: sum.text(), mime: mimeOf(r.c.Header.Get("Content-Type"), name)})
@@ -261,7 +261,7 @@ func (r *request) remove(ctx context.Context, library storage.Row, a address) (e
 	if n > 0 {
 		return refuse(r.c, http.StatusConflict, "notAllowed", "", "The sandbox deletes empty folders only."), nil
 	}
-	if err := forget(ctx, r.tx, textOf(a.item, "content")); err != nil {
+	if err := chunks.Forget(ctx, r.tx, textOf(a.item, "content")); err != nil {
 		return exchange.Answer{}, err
 	}
 	seq, err := r.next(ctx, library)

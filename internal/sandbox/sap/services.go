@@ -56,7 +56,7 @@ var (
 
 // Tables are the tables of the stand-in.
 func Tables() []*storage.Table {
-	return []*storage.Table{orders, items, partners, addresses, customers, journal}
+	return []*storage.Table{orders, items, partners, addresses, customers, journal, attachments, chunks.Table}
 }
 
 var theOrder = []string{"SalesOrder"}
@@ -82,6 +82,9 @@ var services = []*service{
 	}},
 	{Root: "/sap/opu/odata/sap/API_OPLACCTGDOCITEMCUBE_SRV", Name: "API_OPLACCTGDOCITEMCUBE_SRV", Entities: []*entity{
 		{Set: "A_OperationalAcctgDocItemCube", Type: "A_OperationalAcctgDocItemCubeType", Label: "Journal Entry Item", Table: journal, Properties: journalProperties, Keys: journalKey, Page: serverPage},
+	}},
+	{Root: attachmentRoot, Name: attachmentService, Entities: []*entity{
+		{Set: attachmentSet, Type: "AttachmentContent", Label: "Attachment", Table: attachments, Properties: attachmentProperties, Keys: attachmentKey, Deletes: true},
 	}},
 	{Root: "/sap/opu/odata4/sap/api_salesorder/srvd_a2x/sap/salesorder/0001", Name: "api_salesorder", V4: true, Entities: []*entity{
 		{Set: "SalesOrder", Type: "SalesOrderType", Label: "Sales Order", Table: orders, Properties: orderProperties, Keys: theOrder, Version: "LastChangeDateTime", Page: serverPage,

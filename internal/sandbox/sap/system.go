@@ -22,14 +22,15 @@ const tokenPath = "/sap/bc/sec/oauth2/token"
 // System is the stand-in; it holds no rows of its own.
 type System struct {
 	authority *login.Authority
+	store     storage.Store // of what is sent after its call
 	speed     float64
 	key       []byte // seals sessions
 }
 
 // New returns the stand-in; authority tells who a caller is, speed shortens sessions.
-func New(authority *login.Authority, seed uint64, speed float64) *System {
+func New(authority *login.Authority, store storage.Store, seed uint64, speed float64) *System {
 	key := sha256.Sum256(fmt.Appendf(nil, "sandbox session key %d", seed))
-	return &System{authority: authority, speed: speed, key: key[:]}
+	return &System{authority: authority, store: store, speed: speed, key: key[:]}
 }
 
 // Admit accepts Basic and Bearer for the one client there is; the token endpoint is
@@ -105,7 +106,7 @@ func (s *System) dispatch(ctx context.Context, tx storage.Tx, c *exchange.Call, 
 	case rest == "/$batch" && method == http.MethodPost:
 		return s.batch(ctx, tx, c, sv)
 	}
-	if !sv.V4 && !wantsJSON(c) {
+	if !sv.V4 && !wantsJSON(c) && !strings.HasSuffix(rest, "/$value") {
 		return exchange.Answer{}, &problem{status: http.StatusNotAcceptable, code: codeOption, text: "This stand-in writes JSON only; ask for it."}
 	}
 	path, err := segments(rest)
@@ -113,6 +114,9 @@ func (s *System) dispatch(ctx context.Context, tx storage.Tx, c *exchange.Call, 
 		return exchange.Answer{}, err
 	}
 	w := &work{rendering: rendering{s: sv, tx: tx, base: c.Base + sv.Root, asText: strings.Contains(c.Header.Get("Accept"), "IEEE754Compatible=true")}, call: c, method: method}
+	if sv.Name == attachmentService {
+		return w.attachments(ctx, s, path)
+	}
 	return w.follow(ctx, path)
 }
 

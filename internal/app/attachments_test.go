@@ -1,0 +1,119 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/connector"
+	"patchbay/internal/fault"
+)
+
+type (
+	// keeper is a system that keeps documents.
+	keeper interface {
+		connector.DocumentReader
+		connector.DocumentWriter
+		connector.DocumentRemover
+	}
+
+	// kept is a document by the sandbox's own rows.
+	kept struct{ Object, Name, SHA256 string }
+)
+
+// keeps holds a system to what DocumentWriter says. judge is what the sandbox has in the
+// place, and fail has it fail the next write.
+func keeps(t *testing.T, k keeper, to connector.DocumentPlace, judge func() []kept, fail func(fault string)) {
+	t.Helper()
+	for i, size := range []int{0, 100_000, 5_000_001} {
+		to.Name = "größer " + strconv.Itoa(size) + " 100%.bin"
+		content, sum := contents(size, 1)
+		w := connector.DocumentWrite{Place: to, Content: content, New: true, Reference: "run-" + strconv.Itoa(i)}
+		none, err := k.Stored(t.Context(), w)
+		require.NoError(t, err)
+		require.Nil(t, none)
+
+		fail(`{"drop_after_commit":true,"method":"POST","count":1}`)
+		_, err = k.Store(t.Context(), w)
+		require.Equal(t, fault.InDoubt, fault.Of(err).Class, "%v", err)
+		found, err := k.Stored(t.Context(), w)
+		require.NoError(t, err)
+		require.NotNil(t, found, "the answer was lost, the document is there")
+		again, err := k.Store(t.Context(), w)
+		require.NoError(t, err)
+		require.True(t, again.Unchanged, "a repetition changes nothing")
+		require.Equal(t, found.ID, again.ID)
+		require.Equal(t, []kept{{judge()[0].Object, to.Name, sum}}, judge())
+
+		d, err := k.Open(t.Context(), connector.DocumentRef{Table: to.Table, ID: found.ID, Version: found.Version}, int64(size/2))
+		require.NoError(t, err)
+		half, err := io.ReadAll(d.Body)
+		require.NoError(t, err)
+		require.NoError(t, d.Body.Close())
+		require.Len(t, half, size-size/2)
+		fail(`{"body":"truncated","method":"GET","count":1}`)
+		d, err = k.Open(t.Context(), connector.DocumentRef{Table: to.Table, ID: found.ID}, 0)
+		if err == nil { // the bytes were cut, and not what leads to them
+			hash := sha256.New()
+			_, err = io.Copy(hash, d.Body)
+			require.NoError(t, err)
+			require.Equal(t, sum, hex.EncodeToString(hash.Sum(nil)))
+			require.NoError(t, d.Body.Close())
+		} else {
+			require.True(t, fault.Of(err).Retryable())
+		}
+		fail(`{"status":503,"path":"nothing","count":1}`)
+
+		w.Content, sum = contents(size+1, 2)
+		_, err = k.Store(t.Context(), w)
+		require.Equal(t, "connector.exists", fault.Of(err).Code)
+		w.New, w.Version = false, "another"
+		_, err = k.Store(t.Context(), w)
+		require.Equal(t, "connector.changed", fault.Of(err).Code)
+		w.Version = found.Version
+		_, err = k.Store(t.Context(), w)
+		require.NoError(t, err)
+		require.Equal(t, []kept{{judge()[0].Object, to.Name, sum}}, judge(), "one of a name")
+
+		w.Content.SHA256 = "00"
+		w.Version = ""
+		w.Place.Name += " 2"
+		_, err = k.Store(t.Context(), w)
+		require.Equal(t, "connector.content", fault.Of(err).Code, "what is not what it says is not sent whole")
+		w.Place.Name, w.Content.SHA256 = to.Name, ""
+
+		require.NoError(t, k.Remove(t.Context(), connector.DocumentWrite{Place: to, Content: content}))
+		require.Len(t, judge(), 1, "another content is not taken away")
+		fail(`{"drop_after_commit":true,"method":"DELETE","count":1}`)
+		require.Equal(t, fault.InDoubt, fault.Of(k.Remove(t.Context(), w)).Class)
+		require.NoError(t, k.Remove(t.Context(), w), "nothing is left")
+		require.Empty(t, judge())
+		_, err = k.Stat(t.Context(), connector.DocumentRef{Table: to.Table, ID: found.ID})
+		require.Equal(t, fault.NotFound, fault.Of(err).Class)
+	}
+}
+
+func TestSAPKeepsAttachmentsOnce(t *testing.T) {
+	t.Parallel()
+	s, control := erpOf(t)
+	judge := func() (list []kept) {
+		require.NoError(t, json.Unmarshal(control(http.MethodGet, "sap/documents", ""), &list))
+		return list
+	}
+	keeps(t, s, connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"SalesOrder": "11"}}, judge,
+		func(fault string) { control(http.MethodPut, "faults/sap", fault) })
+	content, _ := contents(10, 1)
+	_, err := s.Store(t.Context(), connector.DocumentWrite{Content: content,
+		Place: connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"LinkedSAPObjectKey": "0009999999", "BusinessObjectTypeName": "BUS2032"}, Name: "a.bin"}})
+	require.Equal(t, fault.Rejected, fault.Of(err).Class)
+	require.Contains(t, err.Error(), "CV_ATTACHMENT_API/013")
+	_, err = s.Store(t.Context(), connector.DocumentWrite{Content: content, Place: connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"SalesOrder": "11"}, Name: "../a.bin"}})
+	require.Equal(t, "connector.document_name", fault.Of(err).Code)
+	require.Empty(t, judge())
+}
