@@ -6,11 +6,12 @@
 // completed writes a second, Temporal's own count of actions, where the CPU time
 // went, memory. Then the way of an event, from its delivery to its mail, beside raw
 // inserts and a workflow per event; the same presses with separate processes, identical requests at
-// once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. `make bench` runs it;
+// once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. And,
+// without any of these, the paths of a stressed household beside the same loop in C. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
 //
 // It drives the built binary as a user does and imports nothing of Patchbay but
-// the example flows, the counter of actions, and what starts the children.
+// the example flows, the counter of actions, the simulation, and what starts the children.
 package main
 
 import (
@@ -44,6 +45,7 @@ type options struct {
 
 // The sections, in the order in which they run.
 const (
+	riskSection      = "risk" // needs no children
 	ceilingSection   = "ceiling"
 	loadSection      = "load"
 	eventsSection    = "events"
@@ -54,7 +56,7 @@ const (
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
+var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -120,6 +122,11 @@ func numbers(list string, most int) (all []int, err error) {
 }
 
 func run(ctx context.Context, o options) error {
+	if slices.Contains(o.only, riskSection) {
+		if err := risk(ctx, o.rounds); err != nil || len(o.only) == 1 {
+			return err
+		}
+	}
 	env, err := start(ctx, o)
 	if err != nil {
 		return err
@@ -167,6 +174,14 @@ func run(ctx context.Context, o options) error {
 
 // machine prints what the figures were measured on.
 func machine(env *environment) {
+	temporal, _ := exec.Command(env.temporalBinary, "--version").Output()
+	postgres, _ := exec.Command("sh", "-c", "postgres --version 2>/dev/null || ls -d /usr/lib/postgresql/*/bin/postgres | tail -1 | xargs -I{} {} --version").Output()
+	fmt.Printf("%s\n%s\n%s\neverything runs on it: clients, Patchbay, PostgreSQL, Temporal, the stand-ins with %d products\n", processors(),
+		strings.TrimSpace(string(temporal)), strings.TrimSpace(string(postgres)), len(env.products))
+}
+
+// processors tells what the machine has, and what Go.
+func processors() string {
 	cpu := "unknown processor"
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.SplitSeq(string(b), "\n") {
@@ -176,8 +191,5 @@ func machine(env *environment) {
 			}
 		}
 	}
-	temporal, _ := exec.Command(env.temporalBinary, "--version").Output()
-	postgres, _ := exec.Command("sh", "-c", "postgres --version 2>/dev/null || ls -d /usr/lib/postgresql/*/bin/postgres | tail -1 | xargs -I{} {} --version").Output()
-	fmt.Printf("%d × %s, %s/%s, %s\n%s\n%s\neverything runs on it: clients, Patchbay, PostgreSQL, Temporal, the stand-ins with %d products\n", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version(),
-		strings.TrimSpace(string(temporal)), strings.TrimSpace(string(postgres)), len(env.products))
+	return fmt.Sprintf("%d × %s, %s/%s, %s", runtime.NumCPU(), cpu, runtime.GOOS, runtime.GOARCH, runtime.Version())
 }

@@ -178,7 +178,7 @@ var Table = []Rule{
 		Libraries: []string{"github.com/urfave/cli/v3", zap},
 		Why:       "arguments in, lines out; app does the work"},
 
-	{Room: "internal/bench", Rooms: append(rooms("devenv", "durable"), "flows"),
+	{Room: "internal/bench", Rooms: append(rooms("devenv", "durable", "risk/stress"), "flows"),
 		Libraries: []string{sdk, api, pgx, xsync, "google.golang.org/grpc"},
 		Why:       "drives the built binary beside a bare workflow, so it knows nothing of what is inside"},
 	{Room: "internal/bench/profiled", Rooms: []string{"internal/cli"}, Why: "the program itself, with a switch for profiles"},

@@ -46,10 +46,10 @@ func (p *plan) add(s *sums, bins *counts, seed, first uint64, count int) {
 		for i := 0; i < needed; i += 4 {
 			u := portable.Philox(seed, stream, [4]uint64{pair, uint64(i)})
 			zs := z[i : i+4 : i+4]
-			zs[0] = portable.Quantile(portable.Uniform(u[0]))
-			zs[1] = portable.Quantile(portable.Uniform(u[1]))
-			zs[2] = portable.Quantile(portable.Uniform(u[2]))
-			zs[3] = portable.Quantile(portable.Uniform(u[3]))
+			zs[0], zs[1], zs[2], zs[3] = portable.Uniform(u[0]), portable.Uniform(u[1]), portable.Uniform(u[2]), portable.Uniform(u[3])
+		}
+		for i, u := range z[:needed] {
+			z[i] = portable.Quantile(u)
 		}
 		a, b := start, start
 		rate, wage := 0.0, 0.0
@@ -82,7 +82,11 @@ func (w *twin) live(p *plan, q *quarter, rate, income, work float64) {
 		w.idle++
 	}
 	if q.free {
-		w.monthly = max(0, q.rate+rate) / 12
+		yearly := q.rate + rate
+		if yearly < 0 {
+			yearly = 0
+		}
+		w.monthly = yearly / 12
 		w.instalment = annuity(w.balance, w.monthly, q.months)
 	}
 	g := 1 + w.monthly
@@ -103,14 +107,13 @@ func annuity(balance, rate float64, n uint) float64 {
 
 // include adds a pair.
 func (s *sums) include(a, b *twin) {
-	fails := 0.0
+	fails, shortA, shortB := 0.0, 0.0, 0.0
 	if a.left < 0 {
-		fails += 0.5
+		fails, shortA = 0.5, -a.left
 	}
 	if b.left < 0 {
-		fails += 0.5
+		fails, shortB = fails+0.5, -b.left
 	}
-	shortA, shortB := max(0, -a.left), max(0, -b.left)
 	short, idle := float64(0.5*(shortA+shortB)), float64(0.5*(a.idle+b.idle))
 	s.fails += fails
 	s.shortfall += short
