@@ -28,8 +28,9 @@ type (
 )
 
 // keeps holds a system to what DocumentWriter says. judge is what the sandbox has in the
-// place, and fail has it fail the next write.
-func keeps(t *testing.T, k keeper, to connector.DocumentPlace, judge func() []kept, fail func(fault string)) {
+// place, and fail has it fail the next write of a kind. replaces says that a document may
+// take the place of another.
+func keeps(t *testing.T, k keeper, to connector.DocumentPlace, judge func() []kept, fail func(fault string), making, removing string, replaces bool) {
 	t.Helper()
 	for i, size := range []int{0, 100_000, 5_000_001} {
 		to.Name = "größer " + strconv.Itoa(size) + " 100%.bin"
@@ -39,7 +40,7 @@ func keeps(t *testing.T, k keeper, to connector.DocumentPlace, judge func() []ke
 		require.NoError(t, err)
 		require.Nil(t, none)
 
-		fail(`{"drop_after_commit":true,"method":"POST","count":1}`)
+		fail(`{"drop_after_commit":true,"count":1,` + making + `}`)
 		_, err = k.Store(t.Context(), w)
 		require.Equal(t, fault.InDoubt, fault.Of(err).Class, "%v", err)
 		found, err := k.Stored(t.Context(), w)
@@ -70,27 +71,32 @@ func keeps(t *testing.T, k keeper, to connector.DocumentPlace, judge func() []ke
 		}
 		fail(`{"status":503,"path":"nothing","count":1}`)
 
-		w.Content, sum = contents(size+1, 2)
-		_, err = k.Store(t.Context(), w)
+		other := w
+		other.Content, sum = contents(size+1, 2)
+		_, err = k.Store(t.Context(), other)
 		require.Equal(t, "connector.exists", fault.Of(err).Code)
-		w.New, w.Version = false, "another"
-		_, err = k.Store(t.Context(), w)
-		require.Equal(t, "connector.changed", fault.Of(err).Code)
-		w.Version = found.Version
-		_, err = k.Store(t.Context(), w)
-		require.NoError(t, err)
-		require.Equal(t, []kept{{judge()[0].Object, to.Name, sum}}, judge(), "one of a name")
+		if replaces {
+			w.Content = other.Content
+			w.New, w.Version = false, "another"
+			_, err = k.Store(t.Context(), w)
+			require.Equal(t, "connector.changed", fault.Of(err).Code)
+			w.Version = found.Version
+			_, err = k.Store(t.Context(), w)
+			require.NoError(t, err)
+			require.Equal(t, []kept{{judge()[0].Object, to.Name, sum}}, judge(), "one of a name")
+			other.Content = content
+		}
 
-		w.Content.SHA256 = "00"
 		w.Version = ""
-		w.Place.Name += " 2"
-		_, err = k.Store(t.Context(), w)
+		wrong := w
+		wrong.Content.SHA256 = "00"
+		wrong.Place.Name += " 2"
+		_, err = k.Store(t.Context(), wrong)
 		require.Equal(t, "connector.content", fault.Of(err).Code, "what is not what it says is not sent whole")
-		w.Place.Name, w.Content.SHA256 = to.Name, ""
 
-		require.NoError(t, k.Remove(t.Context(), connector.DocumentWrite{Place: to, Content: content}))
+		require.NoError(t, k.Remove(t.Context(), other))
 		require.Len(t, judge(), 1, "another content is not taken away")
-		fail(`{"drop_after_commit":true,"method":"DELETE","count":1}`)
+		fail(`{"drop_after_commit":true,"count":1,` + removing + `}`)
 		require.Equal(t, fault.InDoubt, fault.Of(k.Remove(t.Context(), w)).Class)
 		require.NoError(t, k.Remove(t.Context(), w), "nothing is left")
 		require.Empty(t, judge())
@@ -107,7 +113,7 @@ func TestSAPKeepsAttachmentsOnce(t *testing.T) {
 		return list
 	}
 	keeps(t, s, connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"SalesOrder": "11"}}, judge,
-		func(fault string) { control(http.MethodPut, "faults/sap", fault) })
+		func(fault string) { control(http.MethodPut, "faults/sap", fault) }, `"method":"POST"`, `"method":"DELETE"`, true)
 	content, _ := contents(10, 1)
 	_, err := s.Store(t.Context(), connector.DocumentWrite{Content: content,
 		Place: connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"LinkedSAPObjectKey": "0009999999", "BusinessObjectTypeName": "BUS2032"}, Name: "a.bin"}})
@@ -116,4 +122,24 @@ func TestSAPKeepsAttachmentsOnce(t *testing.T) {
 	_, err = s.Store(t.Context(), connector.DocumentWrite{Content: content, Place: connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"SalesOrder": "11"}, Name: "../a.bin"}})
 	require.Equal(t, "connector.document_name", fault.Of(err).Code)
 	require.Empty(t, judge())
+}
+
+func TestOracleKeepsAttachmentsOfItemsOnce(t *testing.T) {
+	t.Parallel()
+	w := warehouseOf(t)
+	judge := func() (list []kept) {
+		require.NoError(t, json.Unmarshal(w.control(http.MethodGet, "oracle/documents", ""), &list))
+		return list
+	}
+	to := connector.DocumentPlace{Table: "attachments", Parent: connector.Row{"ItemNumber": "AS54888", "OrganizationCode": "V1"}, Name: "a.bin"}
+	keeps(t, w, to, judge, func(fault string) { w.control(http.MethodPut, "faults/oracle", fault) }, `"method":"POST"`, `"method":"DELETE"`, true)
+	content, _ := contents(10, 1)
+	_, err := w.Store(t.Context(), connector.DocumentWrite{Content: content, Place: to, Reference: "run-7", Values: connector.Row{"CategoryName": "SPEC"}})
+	require.NoError(t, err)
+	require.Contains(t, string(w.control(http.MethodGet, "oracle/documents", "")), `"reference": "run-7"`)
+	to.Parent = connector.Row{"ItemNumber": "NO-SUCH-ITEM"}
+	_, err = w.Store(t.Context(), connector.DocumentWrite{Content: content, Place: to})
+	require.Equal(t, "oracle.no_parent", fault.Of(err).Code)
+	_, err = w.Stat(t.Context(), connector.DocumentRef{Table: "attachments", ID: "itemsV2/../x/child/ItemAttachment/1"})
+	require.Equal(t, "connector.document", fault.Of(err).Code)
 }

@@ -40,6 +40,7 @@ func warehouseOf(t *testing.T) warehouse {
 		Tables: map[string]connector.Table{
 			"reservations": {Path: "inventoryReservations", Keys: [][]string{{"DemandSourceName"}}},
 			"onhand":       {Path: "inventoryOnhandBalances"},
+			"attachments":  {Path: "itemsV2/child/ItemAttachment"},
 			"items":        {Path: "itemsV2", Keys: [][]string{{"ItemNumber"}}},
 		},
 	}, connector.Deps{Client: client})

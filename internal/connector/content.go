@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,26 @@ func (c Content) Verified() Content {
 		return &verified{body: body, left: c.Size - from, want: c.SHA256, whole: from == 0, sum: sha256.New()}, nil
 	}
 	return c
+}
+
+// Framed is the content with bytes before and behind it, as one body.
+func (c Content) Framed(head, tail []byte) Content {
+	open := c.Open
+	return Content{Size: int64(len(head)) + c.Size + int64(len(tail)), Open: func(ctx context.Context, from int64) (io.ReadCloser, error) {
+		if from != 0 {
+			return nil, fault.New(fault.Bug, "bug.offset", "a body is sent from its beginning", nil)
+		}
+		body, err := open(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		return framed{io.MultiReader(bytes.NewReader(head), body, bytes.NewReader(tail)), body}, nil
+	}}
+}
+
+type framed struct {
+	io.Reader
+	io.Closer
 }
 
 type verified struct {

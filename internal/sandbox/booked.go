@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"patchbay/internal/sandbox/maersk"
 	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/sap"
+	"patchbay/internal/sandbox/storage"
 )
 
 // shipper is whose bookings the controls are about.
@@ -61,13 +63,16 @@ func (s *Server) sapOrders(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, list)
 }
 
-func (s *Server) sapDocuments(w http.ResponseWriter, r *http.Request) {
-	list, err := sap.Documents(r.Context(), s.store)
-	if err != nil {
-		s.broken(w, err)
-		return
+// kept lists what one system has of a kind.
+func kept[T any](s *Server, list func(context.Context, storage.Store) ([]T, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		found, err := list(r.Context(), s.store)
+		if err != nil {
+			s.broken(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, found)
 	}
-	writeJSON(w, http.StatusOK, list)
 }
 
 func (s *Server) sapDeliver(w http.ResponseWriter, r *http.Request) {

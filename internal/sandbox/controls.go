@@ -15,6 +15,8 @@ import (
 	"patchbay/internal/sandbox/faults"
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/mail"
+	"patchbay/internal/sandbox/oracle"
+	"patchbay/internal/sandbox/sap"
 	"patchbay/internal/sandbox/seed"
 	"patchbay/internal/sandbox/storage"
 )
@@ -60,7 +62,8 @@ func (s *Server) routes() []control {
 		{"PUT /_sandbox/maersk/notifications", "sign up for booking notifications: {\"url\": \"…\", \"secret\": \"…\"}; an empty url ends it", s.maerskNotify},
 		{"GET /_sandbox/sap/orders", "the sales orders that callers made as JSON, with their items: ?reference=", s.sapOrders},
 		{"POST /_sandbox/sap/orders/{order}/deliver", "have the items of an order delivered, after which none can be rejected", s.sapDeliver},
-		{"GET /_sandbox/sap/documents", "the attachments of all objects as JSON, with their SHA-256", s.sapDocuments},
+		{"GET /_sandbox/sap/documents", "the attachments of all objects as JSON, with their SHA-256", kept(s, sap.Documents)},
+		{"GET /_sandbox/oracle/documents", "the attachments of all items as JSON, with their SHA-256", kept(s, oracle.Documents)},
 		{"GET /_sandbox/oracle/reservations", "the inventory reservations that there are, as JSON: ?reference=", s.oracleReservations},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},

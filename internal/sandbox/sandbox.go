@@ -154,7 +154,7 @@ func (s *Server) open(ctx context.Context) error {
 // systems are the stand-ins; the name is the prefix of the path.
 func (s *Server) systems() []system {
 	return []system{
-		{"oracle", oracle.New(s.authority)},
+		{"oracle", oracle.New(s.authority, s.store)},
 		{"sap", sap.New(s.authority, s.store, s.opts.Seed, s.opts.Speed)},
 		{s.env.Name, s.crm},
 		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},

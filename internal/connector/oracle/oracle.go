@@ -40,6 +40,10 @@ var (
 	_ connector.Describer   = (*Oracle)(nil)
 	_ connector.Prober      = (*Oracle)(nil)
 	_ connector.Expeditor   = (*Oracle)(nil)
+
+	_ connector.DocumentReader  = (*Oracle)(nil)
+	_ connector.DocumentWriter  = (*Oracle)(nil)
+	_ connector.DocumentRemover = (*Oracle)(nil)
 )
 
 // New makes the connector of one connection. Options: version of the resources

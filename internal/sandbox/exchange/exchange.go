@@ -119,7 +119,7 @@ func (l *Line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // else the client is gone before it said what it wants
 	}
 	l.Tally.add(c.Method, c.Path)
-	rule := l.Faults.Next(l.Name, faults.Call{Method: c.Method, Path: r.URL.Path, Query: c.RawQuery, Body: c.Body})
+	rule := l.Faults.Next(l.Name, faults.Call{Method: c.Method, Path: r.URL.Path, Query: c.RawQuery, Body: c.head()})
 	if wait := rule.Latency(); wait > 0 {
 		pause(ctx, wait)
 	}

@@ -60,6 +60,16 @@ func (l *Line) receive(w http.ResponseWriter, r *http.Request, c *Call) (done fu
 	return done, nil
 }
 
+// head is the body of a call as far as faults look at it.
+func (c *Call) head() []byte {
+	if c.Upload == nil {
+		return c.Body
+	}
+	p := make([]byte, min(c.Upload.Size, 64<<10))
+	n, _ := c.Upload.file.ReadAt(p, 0) // what cannot be read matches nothing
+	return p[:n]
+}
+
 // digest is that of the body of a call.
 func (c *Call) digest() string {
 	if c.Upload != nil {

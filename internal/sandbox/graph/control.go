@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"patchbay/internal/sandbox/content"
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/ordered"
-	"patchbay/internal/sandbox/content"
 	"patchbay/internal/sandbox/storage"
 )
 

@@ -112,7 +112,7 @@ var (
 		Attributes: append([]attribute{number("AttachedDocumentId"), number("ItemId").hidden(), number("OrganizationId").hidden(),
 			text("DatatypeCode", 30).must(), text("FileName", 2048), text("UploadedFileContentType", 255), text("Title", 255),
 			text("Description", 255), text("CategoryName", 30), text("Url", 4000), number("UploadedFileLength"),
-			{Column: storage.Column{Name: "FileContents", Kind: storage.Bytes}, Updatable: true}}, stamps()...),
+			{Column: storage.Column{Name: "FileContents", Kind: storage.Bytes}, Updatable: true}, text(blobColumn, 0).hidden(), text(digestColumn, 0).hidden()}, stamps()...),
 	}, []string{"AttachedDocumentId"}, nil, [][]string{itemKey})
 
 	items = define(resource{
@@ -160,5 +160,5 @@ func Tables() []*storage.Table {
 		}
 	}
 	walk(resources)
-	return list
+	return append(list, chunks.Table)
 }

@@ -3,6 +3,7 @@ package oracle
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,7 +17,10 @@ import (
 
 type (
 	// System is the stand-in; it holds no rows of its own.
-	System struct{ authority *login.Authority }
+	System struct {
+		authority *login.Authority
+		store     storage.Store // of what is sent after its call
+	}
 
 	// place is what a path means: rows of res, one row when id is set.
 	place struct {
@@ -38,7 +42,7 @@ const (
 )
 
 // New returns the stand-in; authority tells who a caller is.
-func New(authority *login.Authority) *System { return &System{authority: authority} }
+func New(authority *login.Authority, store storage.Store) *System { return &System{authority, store} }
 
 // Admit accepts Basic and Bearer; the token endpoint is open.
 func (s *System) Admit(c *exchange.Call) (*exchange.Answer, func()) {
@@ -327,13 +331,19 @@ func (s *System) enclosure(ctx context.Context, tx storage.Tx, c *exchange.Call,
 	if err != nil {
 		return exchange.Answer{}, err
 	}
-	bytes, ok := row[p.res.Enclosure].([]byte)
-	if !ok {
-		return exchange.Answer{}, notFound()
-	}
 	kind, _ := row["UploadedFileContentType"].(string)
 	if kind == "" {
 		kind = "application/octet-stream"
+	}
+	if blob, _ := row[blobColumn].(string); blob != "" {
+		size, _ := row["UploadedFileLength"].(int64)
+		return exchange.Answer{Status: http.StatusOK, Size: size, Header: http.Header{"Content-Type": {kind}}, Stream: func(ctx context.Context, to io.Writer) error {
+			return chunks.Send(ctx, s.store, blob, 0, size, to)
+		}}, nil
+	}
+	bytes, ok := row[p.res.Enclosure].([]byte)
+	if !ok {
+		return exchange.Answer{}, notFound()
 	}
 	return exchange.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {kind}}, Body: bytes}, nil
 }

@@ -25,7 +25,18 @@ func readPayload(c *exchange.Call) (map[string]any, error) {
 	if kind != "application/json" && kind != itemType {
 		return nil, &problem{status: http.StatusUnsupportedMediaType, detail: "Unsupported Media Type"}
 	}
-	return decodeObject(c.Body)
+	if c.Upload == nil {
+		return decodeObject(c.Body)
+	}
+	rest, found, err := split(c.Upload)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := decodeObject(rest)
+	if err == nil && found != nil {
+		payload[attachments.Enclosure] = found
+	}
+	return payload, err
 }
 
 func decodeObject(body []byte) (map[string]any, error) {
@@ -112,6 +123,11 @@ func drop(ctx context.Context, tx storage.Tx, res *resource, row storage.Row) er
 			}
 		}
 	}
+	if blob, _ := row[blobColumn].(string); res == attachments && blob != "" {
+		if err := chunks.Forget(ctx, tx, blob); err != nil {
+			return err
+		}
+	}
 	if _, err := tx.Delete(ctx, res.Table, res.Table.Key(row)); err != nil {
 		return fmt.Errorf("deleting a row: %w", err)
 	}
@@ -161,6 +177,9 @@ func (s *System) put(ctx context.Context, tx storage.Tx, c *exchange.Call, res *
 		if err := s.reserve(ctx, tx, row); err != nil {
 			return nil, false, err
 		}
+	}
+	if err := s.enclose(ctx, tx, res, row, nil); err != nil {
+		return nil, false, err
 	}
 	if err := tx.Insert(ctx, res.Table, row); err != nil {
 		return nil, false, fmt.Errorf("inserting a row: %w", err)
@@ -293,6 +312,9 @@ func (s *System) change(ctx context.Context, tx storage.Tx, c *exchange.Call, re
 		if set[versionColumn], err = storage.Version(ctx, tx); err != nil {
 			return nil, fmt.Errorf("numbering a change: %w", err)
 		}
+		if err := s.enclose(ctx, tx, res, set, old[blobColumn]); err != nil {
+			return nil, err
+		}
 		if _, ok := res.Table.Column(updated); ok {
 			set[updated] = c.At.Truncate(time.Millisecond)
 		}
@@ -415,6 +437,8 @@ func readValue(res *resource, a attribute, v any) (any, error) {
 			return nil, wrong
 		}
 		return literal(res, a, v.String())
+	case *encoded:
+		return v, nil
 	case bool:
 		if a.Kind != storage.Bool {
 			return nil, wrong
