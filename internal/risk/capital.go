@@ -70,6 +70,18 @@ func Basel3() Rules {
 // distribution 12 of its 152 figures are one off in the last digit; with this one, none.
 func Illustrative() Rules { return Rules{Name: "illustrative", Scaling: 1, Spreadsheet: true} }
 
+// RulesOf finds rules by their name.
+func RulesOf(name string) (Rules, error) {
+	for _, r := range []Rules{Basel2(), Basel3(), Illustrative()} {
+		if r.Name == name {
+			return r, nil
+		}
+	}
+	var c figures.Check
+	c.Add(figures.Unknown, "rules", "are none of the editions", "give basel-2, basel-3 or illustrative")
+	return Rules{}, c.Err()
+}
+
 // Capital computes the requirement of an exposure that is not in default.
 //
 // Source: Basel Committee on Banking Supervision, "International Convergence of Capital

@@ -1,7 +1,9 @@
 package scorecard
 
 import (
+	"crypto/sha256"
 	_ "embed" // the card
+	"encoding/hex"
 	"fmt"
 
 	"patchbay/internal/fault"
@@ -86,6 +88,12 @@ var committed []byte
 
 // Default is the card that is committed beside this package.
 func Default() (Card, error) { return Read(committed) }
+
+// Digest is the SHA-256 of the committed card, in hexadecimal.
+func Digest() string {
+	sum := sha256.Sum256(committed)
+	return hex.EncodeToString(sum[:])
+}
 
 // Read reads a card and checks it.
 func Read(b []byte) (Card, error) {
