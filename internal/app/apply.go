@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"patchbay/internal/alert"
 	"patchbay/internal/check"
@@ -66,7 +67,11 @@ func apply(ctx context.Context, plans *run.Plans, board *alert.Board, slots *slo
 		return inForce{}, err
 	}
 	f := a.choose(compiled, report)
-	if _, err := plans.Apply(ctx, f.plans, f.connections, a.by); err != nil {
+	left, err := leaving(ctx, plans, f.without)
+	if err != nil {
+		return inForce{}, err
+	}
+	if _, err := plans.Apply(ctx, slices.Concat(f.plans, left), f.connections, a.by); err != nil {
 		return inForce{}, fmt.Errorf("applying the flows: %w", err)
 	}
 	if err := plans.Report(ctx, reports(f.plans, report, a.by)); err != nil {
@@ -79,6 +84,21 @@ func apply(ctx context.Context, plans *run.Plans, board *alert.Board, slots *slo
 		return inForce{}, fmt.Errorf("applying the schedules: %w", err)
 	}
 	return f, nil
+}
+
+// leaving gives those of some plans whose flow is in force: of a region that has no part in
+// them any more, all that follows from the plan before ends by that.
+func leaving(ctx context.Context, plans *run.Plans, without []*flow.Plan) (left []*flow.Plan, err error) {
+	if len(without) == 0 {
+		return nil, nil
+	}
+	before, err := plans.List(ctx)
+	for _, p := range without {
+		if slices.ContainsFunc(before, func(a flow.Applied) bool { return a.Plan.Flow == p.Flow }) {
+			left = append(left, p)
+		}
+	}
+	return left, err
 }
 
 // Line is a diagnostic in the form that editors understand.

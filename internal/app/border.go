@@ -8,18 +8,22 @@ import (
 
 	"patchbay/internal/egress"
 	"patchbay/internal/fault"
-	"patchbay/internal/flow"
 )
 
 // prepareBorders makes what the other regions may read of this one, as the owner of the
 // database, and says by which role each does.
-func prepareBorders(ctx context.Context, s Settings, o ApplyOptions, plans []*flow.Plan) error {
+func prepareBorders(ctx context.Context, s Settings, o ApplyOptions, f inForce) error {
 	if s.Region == "" {
 		return nil
 	}
+	for _, p := range f.without {
+		if err := egress.Retire(ctx, s.Database, p.Flow); err != nil {
+			return fmt.Errorf("removing the border of %s: %w", p.Flow, s.located(err))
+		}
+	}
 	roles := map[string]string{}
-	for _, p := range plans {
-		if p.Sync == nil {
+	for _, p := range f.plans {
+		if p.Sync == nil || p.Sync.Region(s.Region) == nil {
 			continue
 		}
 		var peers []egress.PeerRole

@@ -90,7 +90,7 @@ func (r borders) standing(ctx context.Context, plan *flow.Plan) (s flow.SyncStan
 	}
 	for _, t := range tables {
 		s.Tables = append(s.Tables, flow.SyncTabling{Table: t.Table, Columns: crossing(plan.Sync.Table(t.Table)), Records: t.Records, Loading: t.Loading,
-			Observed: t.Observed, Open: t.Open, Refused: t.Refused})
+			Observed: t.Observed, Open: t.Open, Refused: t.Refused, Anew: t.Anew})
 		s.Links = append(s.Links, r.incoming(plan, t, s.Pauses)...)
 	}
 	waiting, err := r.border.Backlog(ctx, plan.Flow)

@@ -214,6 +214,7 @@ func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, 
 		parts.Go(func() error { a.core.follower().Run(ctx); return nil })
 		parts.Go(func() error { a.core.renewed(ctx); return nil })
 		parts.Go(func() error { a.core.listen(ctx); return nil })
+		parts.Go(func() error { a.core.retire(ctx); return nil })
 		parts.Go(func() error {
 			if err := workers.Promote(ctx, a.temporal); err != nil {
 				return ended(ctx, err)

@@ -81,7 +81,13 @@ func (d *dev) makeRegion(ctx context.Context, r *devRegion, compiled []*flow.Pla
 		return fault.Invalidf("regions.roles", "regions need roles of their own, and the user of --database may create none; give one that may, or leave --database out")
 	}
 	for _, p := range compiled {
-		if p.Sync == nil || p.Sync.Region(r.name) == nil {
+		if p.Sync == nil {
+			continue
+		}
+		if p.Sync.Region(r.name) == nil {
+			if err := egress.Retire(ctx, r.owner, p.Flow); err != nil {
+				return fmt.Errorf("removing the border of %s in %s: %w", p.Flow, r.name, err)
+			}
 			continue
 		}
 		if err := egress.Prepare(ctx, r.owner, r.name, p, d.peersOf(r, p)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -259,6 +260,40 @@ func TestAValueThatAPlugInCutsIsNobodysEdit(t *testing.T) {
 	}
 	require.True(t, is("de", "A name that is long") && is("ch", "A name that is long"), "still whole")
 	require.EqualValues(t, 1, status(), "and still said")
+}
+
+// A delta token expires in the middle of a batch of changes, and then the clock of an
+// organisation is a day behind: what was deleted meanwhile is, what was edited last stays,
+// and it is said that a table was read anew.
+func TestAnExpiredTokenAndAClockThatJumpsBackLoseNothing(t *testing.T) {
+	t.Parallel()
+	s := newShared(t, "de", "fr")
+	s.fill("de", 20, 20)
+	s.work()
+	s.same(2*time.Minute, "de", "fr")
+	s.faults("de", `{"expire_tokens":true,"count":2}`)
+	s.exec(`INSERT INTO dataverse_de.account (accountid, accountnumber, name, createdon, modifiedon, versionnumber, statecode, statuscode)
+		SELECT gen_random_uuid(), 'M' || n, 'More ' || n, now(), now(), nextval('dataverse_de.row_version'), 0, 1 FROM generate_series(1, 2500) n`)
+	s.exec(`DELETE FROM dataverse_de.contact WHERE msx_contactnumber = 'T7'`)
+	s.write("de", "T2", "telephone1", "+49 2")
+	s.write("fr", "T3", "telephone1", "+33 3")
+	number := func(region, where string) int {
+		return s.number(`SELECT count(*) FROM dataverse_` + region + `.account WHERE ` + where)
+	}
+	require.Eventually(t, func() bool {
+		return number("fr", `accountnumber LIKE 'M%'`) == 2500 && number("fr", `telephone1 = '+49 2'`) == 1 && number("de", `telephone1 = '+33 3'`) == 1
+	}, 3*time.Minute, 200*time.Millisecond)
+	require.Eventually(t, func() bool {
+		states, err := s.sides["de"].Replica.Status(t.Context(), s.sides["de"].Place)
+		require.NoError(t, err)
+		return slices.ContainsFunc(states, func(x replica.TableState) bool { return x.Anew != nil && x.Anew.Code == "connector.cursor_expired" })
+	}, time.Minute, 100*time.Millisecond)
+
+	s.exec(`UPDATE dataverse_de.account SET name = 'Behind', modifiedon = now() - interval '1 day', versionnumber = nextval('dataverse_de.row_version') WHERE accountnumber = 'T1'`)
+	s.write("de", "T4", "name", "Wakes the sandbox")
+	require.Eventually(t, func() bool { return number("fr", `name = 'Behind'`) == 1 }, time.Minute, 100*time.Millisecond, "it knew what it replaces, whatever its clock says")
+	s.write("fr", "T1", "name", "Later")
+	require.Eventually(t, func() bool { return number("de", `name = 'Later'`) == 1 }, time.Minute, 100*time.Millisecond)
 }
 
 // write is what a person of a region does in its Dataverse.

@@ -24,7 +24,8 @@ type (
 	inForce struct {
 		plans       []*flow.Plan
 		connections []flow.Connection
-		elsewhere   []string // flows that another region runs: a line for people each
+		without     []*flow.Plan // synchronizations that the region has no part in, or no more
+		elsewhere   []string     // flows that another region runs: a line for people each
 	}
 )
 
@@ -104,6 +105,7 @@ func (a applying) choose(compiled []*flow.Plan, report check.Report) inForce {
 	for _, p := range compiled {
 		switch {
 		case p.Sync != nil && a.region != "" && p.Sync.Region(a.region) == nil:
+			f.without = append(f.without, p)
 			f.elsewhere = append(f.elsewhere, fmt.Sprintf("%s is not in force here: region %s has no part in it", p.Flow, a.region))
 			continue
 		case p.Sync == nil && a.shared:

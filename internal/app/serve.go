@@ -89,6 +89,7 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		parts.Go(func() error { w.follower().Run(polling); return nil })
 		parts.Go(func() error { w.renewed(polling); return nil })
 		parts.Go(func() error { w.listen(polling); return nil })
+		parts.Go(func() error { w.retire(polling); return nil })
 		parts.Go(func() error {
 			defer stop()
 			select {
@@ -175,7 +176,7 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 	for _, line := range append(f.elsewhere, borders...) {
 		fmt.Fprintln(o.Out, line)
 	}
-	if err := prepareBorders(ctx, s, o, f.plans); err != nil {
+	if err := prepareBorders(ctx, s, o, f); err != nil {
 		return err
 	}
 	if err := c.schedules().Make(ctx); err != nil {

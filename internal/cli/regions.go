@@ -78,6 +78,11 @@ func printStanding(c *cli.Command, s flow.SyncStanding) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", l.From, l.To, l.Table, l.Rows, behind(l.Lag), since(l.Seen), note)
 	}
 	_ = t.Flush()
+	for _, x := range s.Tables {
+		if x.Anew != nil {
+			fmt.Fprintf(w, "read anew: %s, %s: %s (%s)\n", x.Table, since(x.Anew.At), plain(x.Anew.Text), x.Anew.Code)
+		}
+	}
 	for _, r := range s.Reconciled {
 		fmt.Fprintf(w, "compared %s with %s %s: %d records, %d under way, %d held, %d pending; %d changed, %d missing, %d added, %d repaired\n",
 			r.Table, cmp.Or(r.Peer, "our system"), since(r.At), r.Records, r.InFlight, r.Held, r.Pending, r.Changed, r.Missing, r.Added, r.Repaired)

@@ -61,13 +61,18 @@ func Prepare(ctx context.Context, ownerURL, region string, plan *flow.Plan, peer
 	})
 }
 
-// Retire removes what Prepare made for a flow that is no more. Roles stay, without what
+// Retire removes what Prepare made for a flow that is no more, or that the region has no
+// part in any more; where that is nothing, it changes nothing. Roles stay, without what
 // they had for its sake: other flows may have the same.
 func Retire(ctx context.Context, ownerURL, flowName string) error {
 	return asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
 		return again(func() error {
 			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 				if err := begin(ctx, tx, flowName); err != nil {
+					return err
+				}
+				var there bool
+				if err := tx.QueryRow(ctx, `select exists (select from egress.border where flow = $1)`, flowName).Scan(&there); err != nil || !there {
 					return err
 				}
 				before, err := rolesOf(ctx, tx, flowName)

@@ -31,6 +31,15 @@ type (
 		Observed time.Time             `json:"observed,omitzero"` // when our system was known to have told all
 		Open     map[SyncOutcome]int64 `json:"open"`              // records that our system does not hold as it should, by why
 		Refused  int64                 `json:"refused"`           // records of our system that cannot be shared
+		Anew     *SyncAnew             `json:"anew,omitempty"`    // the last time that it had to be read from the beginning again; nil: it never had
+	}
+
+	// SyncAnew is why a table was read from the beginning again: its system had lost our
+	// place in its changes, or emptied it.
+	SyncAnew struct {
+		At   time.Time `json:"at"`
+		Code string    `json:"code"`
+		Text string    `json:"text"` // safe to show
 	}
 
 	// SyncLink is what is under way of one table from one region to another.

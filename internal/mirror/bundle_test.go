@@ -16,6 +16,7 @@ import (
 	"patchbay/internal/connector"
 	"patchbay/internal/connector/postgres"
 	"patchbay/internal/egress"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/mirror"
 	"patchbay/internal/replica"
@@ -29,6 +30,7 @@ type world struct {
 	ctx     context.Context //nolint:containedctx // of the test
 	plan    *flow.Plan
 	regions map[string]*region
+	systems map[string]string // URLs of ERPs that are others than a database of the tests' server
 }
 
 type region struct {
@@ -46,6 +48,7 @@ type region struct {
 	working  sync.WaitGroup
 	mu       sync.Mutex
 	done     map[string]mirror.Counts // by "export", "import from X"
+	told     map[string]*fault.Fault  // of the export, see listening
 }
 
 const schema = `
@@ -65,7 +68,13 @@ func sharing() *flow.Sync {
 
 func newWorld(t testing.TB, sync *flow.Sync, names ...string) *world {
 	t.Helper()
-	w := &world{TB: t, ctx: t.Context(), plan: &flow.Plan{Flow: "account-sync", Pattern: flow.Synchronization, Sync: sync}, regions: map[string]*region{}}
+	return newWorldOf(t, map[string]string{}, sync, names...)
+}
+
+// newWorldOf is newWorld with ERPs of some regions elsewhere.
+func newWorldOf(t testing.TB, systems map[string]string, sync *flow.Sync, names ...string) *world {
+	t.Helper()
+	w := &world{TB: t, ctx: t.Context(), plan: &flow.Plan{Flow: "account-sync", Pattern: flow.Synchronization, Sync: sync}, regions: map[string]*region{}, systems: systems}
 	for _, name := range names {
 		sync.Regions = append(sync.Regions, flow.Region{Name: name, Connection: "erp-" + name})
 	}
@@ -88,7 +97,10 @@ func newWorld(t testing.TB, sync *flow.Sync, names ...string) *world {
 // found makes a region and prepares its border.
 func (w *world) found(name string) {
 	w.Helper()
-	r := &region{name: name, url: storetest.Empty(w), database: storetest.NewDatabase(w), peers: map[string]*egress.Peer{}, urls: map[string]string{}, done: map[string]mirror.Counts{}}
+	if w.systems[name] == "" {
+		w.systems[name] = storetest.Empty(w)
+	}
+	r := &region{name: name, url: w.systems[name], database: storetest.NewDatabase(w), peers: map[string]*egress.Peer{}, urls: map[string]string{}, done: map[string]mirror.Counts{}}
 	var err error
 	r.erp, err = pgxpool.New(w.ctx, r.url)
 	require.NoError(w, err)

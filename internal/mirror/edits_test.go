@@ -38,7 +38,18 @@ func (w *world) texts(region, sql string, args ...any) []string {
 
 func (w *world) eventually(what string, is func() bool) {
 	w.Helper()
-	require.Eventually(w, is, 60*time.Second, 100*time.Millisecond, what)
+	for end := time.Now().Add(time.Minute); !is(); w.pass(100 * time.Millisecond) {
+		if time.Now().Before(end) {
+			continue
+		}
+		for name, r := range w.regions {
+			status, err := r.replica.Status(w.ctx, r.side.Place)
+			r.mu.Lock()
+			w.Logf("%s: status %+v %v\ntold %+v", name, status, err, r.told)
+			r.mu.Unlock()
+		}
+		w.Fatalf("not after a minute: %s", what)
+	}
 }
 
 // What is there crosses where the edit says so, beside what changes, from where it was

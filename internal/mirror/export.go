@@ -92,22 +92,22 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	if err == nil {
 		return nil // its time is over
 	}
-	if code := fault.Of(err).Code; code == expired || code == truncated {
-		return f.restart(ctx, code == truncated)
+	if why := fault.Of(err); why.Code == expired || why.Code == truncated {
+		return f.restart(ctx, why)
 	}
 	return err
 }
 
 // restart forgets the place in the source: everything is read again, and what we know and
 // it no longer has was deleted meanwhile.
-func (f *follower) restart(ctx context.Context, emptied bool) error {
+func (f *follower) restart(ctx context.Context, why *fault.Fault) error {
 	if system, ok := f.System.(tailing); ok {
 		if err := system.DropFeed(ctx, f.feed().Name); err != nil {
 			return err
 		}
 	}
-	next := f.next("", kept(load{Again: true, Emptied: emptied, Of: f.telling(), Since: f.reading.Observed}))
-	if err := f.Replica.Rewind(ctx, f.Place, f.reading, next); err != nil {
+	next := f.next("", kept(load{Again: true, Emptied: why.Code == truncated, Of: f.telling(), Since: f.reading.Observed}))
+	if err := f.Replica.Rewind(ctx, f.Place, f.reading, next, why); err != nil {
 		return fmt.Errorf("beginning to read %s anew: %w", f.table.Name, err)
 	}
 	return nil
@@ -150,6 +150,9 @@ func (f *follower) part() connector.FeedTable {
 
 // tail follows commits. Before that, in ranges of the key, it reads what was there.
 func (f *follower) tail(ctx context.Context, system tailing) error {
+	if err := f.Replica.Follow(ctx, f.Place, f.table.Name, f.feed().Name); err != nil {
+		return err
+	}
 	from := f.reading.Progress.Cursor
 	stream, err := system.Tail(ctx, f.feed(), from)
 	if err != nil {

@@ -29,7 +29,7 @@ func (f *follower) gone(ctx context.Context, emptied bool) error {
 	var missing []replica.Observed
 	known := 0
 	for after := ""; ; {
-		keys, last, err := f.Replica.Settled(ctx, f.Place, f.table.Name, after, most)
+		keys, last, err := f.Replica.Holds(ctx, f.Place, f.table.Name, after, most)
 		if err != nil {
 			return fmt.Errorf("listing what is known of %s: %w", f.table.Name, err)
 		}

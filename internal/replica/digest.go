@@ -239,12 +239,27 @@ func (s *shelf) known(key string) *Known {
 // as they are known: at most so many after the last one that was given. An empty last: that
 // was all.
 func (r *Replica) Settled(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
+	return r.list(ctx, p, table, after, most, `
+		select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
+		from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`)
+}
+
+// Holds lists in the same way the keys of all records that our system has, as far as is
+// known, whatever is to be written of them; but those whose key we are to change.
+func (r *Replica) Holds(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
+	return r.list(ctx, p, table, after, most, `
+		select r.uid, coalesce(r.key, r.uid), not coalesce(w.absent or w.key is not null, r.dead)
+		from replica_record r left join lateral (select key, absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
+		where r.tbl = $1 and r.uid > $2 order by r.uid limit $3`)
+}
+
+// list goes through records in the order of the index, whatever the planner makes of it.
+func (r *Replica) list(ctx context.Context, p Place, table, after string, most int, sql string) (keys [][]string, last string, err error) {
 	if _, err := tableOf(p, table); err != nil {
 		return nil, "", err
 	}
 	err = r.store.Tx(ctx, func(tx pgx.Tx) error {
 		keys, last = nil, ""
-		// In the order of the index, whatever the planner makes of it.
 		if _, err := tx.Exec(ctx, `select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
 			return err
 		}
@@ -252,9 +267,7 @@ func (r *Replica) Settled(ctx context.Context, p Place, table, after string, mos
 		if err != nil || id == 0 {
 			return err
 		}
-		rows, err := tx.Query(ctx, `
-			select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
-			from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`, id, after, most)
+		rows, err := tx.Query(ctx, sql, id, after, most)
 		if err != nil {
 			return err
 		}

@@ -55,8 +55,8 @@ func (r *Replica) Observe(ctx context.Context, p Place, reading *Reading, rows [
 }
 
 // Rewind has a reading begin anew, of a source that lost its place and perhaps its own
-// past: the versions that it gave are none to go by any more.
-func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Progress) error {
+// past: the versions that it gave are none to go by any more. why it has to is kept.
+func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Progress, why *fault.Fault) error {
 	return r.store.Long(ctx, longest, func(tx pgx.Tx) error {
 		t, err := r.open(ctx, tx, p, reading.Table)
 		if err != nil {
@@ -68,7 +68,8 @@ func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Pr
 		if _, err := tx.Exec(ctx, `update replica_record set version = null, written = null where tbl = $1 and (version is not null or written is not null)`, t.id); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update replica_table set cursor = $2, load = $3, scope = coalesce($4, scope) where id = $1`, t.id, next.Cursor, next.Load, next.Scope)
+		_, err = tx.Exec(ctx, `update replica_table set cursor = $2, load = $3, scope = coalesce($4, scope), anew = $5 where id = $1`,
+			t.id, next.Cursor, next.Load, next.Scope, flow.SyncAnew{At: time.UnixMicro(t.now), Code: why.Code, Text: why.Text})
 		return err
 	})
 }

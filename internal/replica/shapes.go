@@ -67,6 +67,7 @@ type (
 		Oldest  time.Time // since when the oldest of "" is pending; zero: none
 		Refused int64     // records of our system that cannot be shared
 		Peers   map[string]PeerState
+		Anew    *flow.SyncAnew
 	}
 
 	// PeerState is how far we received a table of another region.

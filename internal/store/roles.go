@@ -72,6 +72,7 @@ var grants = map[string]string{
 	"replica_written":  "select, insert, update",
 	"replica_received": "select, insert, update",
 	"replica_conflict": "select, insert, update",
+	"replica_feed":     "select, insert, update, delete", // until nobody follows it
 	"replica_refused":  "select, insert, update, delete", // until the record is as it should be
 	"replica_pause":    "select, insert, delete",
 	"replica_column":   "select, insert, update, delete",

@@ -54,8 +54,9 @@ type (
 
 	// noted is what we made a publication tell, and where in the log that began.
 	noted struct {
-		Since  string    `json:"since"`
-		Tables columnsOf `json:"tables"`
+		Since  string            `json:"since"`
+		Tables columnsOf         `json:"tables"`
+		Names  map[string]uint32 `json:"names,omitempty"` // the tables, as the connection calls them
 	}
 )
 
@@ -145,7 +146,7 @@ func (f *feed) publish(ctx context.Context, tx pgx.Tx, going bool) error {
 	if err != nil {
 		return err
 	}
-	want := columnsOf{}
+	want, names := columnsOf{}, map[string]uint32{}
 	for _, t := range f.in.Tables {
 		b, err := f.p.bind(ctx, tx, t)
 		if err == nil {
@@ -155,11 +156,16 @@ func (f *feed) publish(ctx context.Context, tx pgx.Tx, going bool) error {
 			return err
 		}
 		f.tables = append(f.tables, b)
-		want[b.oid] = b.numbers()
+		want[b.oid], names[t.Table] = b.numbers(), b.oid
 	}
 	have, note, exists, err := published(ctx, tx, f.publication)
 	if err != nil {
 		return err
+	}
+	for name, oid := range note.Names { // any of them
+		if now, wanted := names[name]; going && wanted && now != oid {
+			return f.expired("table " + name + " is another one than the one that was read")
+		}
 	}
 	f.since, _ = parsePosition(note.Since)
 	if going && (!exists || note.Tables.lacks(have)) {
@@ -185,7 +191,7 @@ func (f *feed) publish(ctx context.Context, tx pgx.Tx, going bool) error {
 	if _, err := tx.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
-	note = noted{Tables: want}
+	note = noted{Tables: want, Names: names}
 	if err := tx.QueryRow(ctx, `select pg_current_wal_insert_lsn()::text`).Scan(&note.Since); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,7 +34,19 @@ type server struct {
 	pipe io.Closer // nil for a cluster that somebody else runs
 }
 
-func startCluster() (server, error) {
+// Cluster starts a server of the test's own, with settings beside those of every test
+// cluster, and gives the URL of its owner. It ends with the test.
+func Cluster(t testing.TB, settings ...string) (url string) {
+	t.Helper()
+	s, err := startCluster(settings...)
+	if err != nil {
+		t.Fatalf("starting a PostgreSQL for the test: %v", err)
+	}
+	t.Cleanup(func() { _ = s.pipe.Close() })
+	return s.url
+}
+
+func startCluster(settings ...string) (server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return server{}, err
@@ -47,7 +60,7 @@ func startCluster() (server, error) {
 		return server{}, err
 	}
 	secret := rand.Text()
-	if err := initialise(bin, dir, secret, as); err != nil {
+	if err := initialise(bin, dir, secret, as, settings); err != nil {
 		return server{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	for range 3 { // a free port may be taken by another before PostgreSQL binds it
@@ -66,7 +79,7 @@ func startCluster() (server, error) {
 
 // initialise makes a cluster that trades durability, which no test of a process
 // needs, for speed. Tests of a crash bring their own.
-func initialise(bin, dir, secret string, as *syscall.Credential) error {
+func initialise(bin, dir, secret string, as *syscall.Credential, settings []string) error {
 	passwords := filepath.Join(dir, "password")
 	if err := os.WriteFile(passwords, []byte(secret), 0o600); err != nil {
 		return err
@@ -89,7 +102,7 @@ func initialise(bin, dir, secret string, as *syscall.Credential) error {
 	}
 	_, err = fmt.Fprintf(conf, "\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_connections = 300\nfsync = off\nfull_page_writes = off\n"+
 		"autovacuum = off\nlog_error_verbosity = terse\n"+
-		"wal_level = logical\nmax_replication_slots = 100\nmax_wal_senders = 100\ntrack_commit_timestamp = on\n")
+		"wal_level = logical\nmax_replication_slots = 100\nmax_wal_senders = 100\ntrack_commit_timestamp = on\n%s\n", strings.Join(settings, "\n"))
 	return errors.Join(err, conf.Close())
 }
 
