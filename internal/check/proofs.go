@@ -33,6 +33,8 @@ var proofs = []proof{
 	oneWriter,
 	fitsQuotas,
 	noLeaks,
+	notTooLarge,
+	notRepeated,
 }
 
 // speed is by how much times are divided.
