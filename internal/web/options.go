@@ -98,6 +98,13 @@ type (
 		Residency(ctx context.Context, name string) ([]flow.ResidencyReport, error)
 	}
 
+	// Landscape knows how flows, tables and connections hang together, and what a change
+	// of an item touches. An item that is not known is an Invalid fault.
+	Landscape interface {
+		Map(ctx context.Context) (flow.Map, error)
+		Impact(ctx context.Context, item string) (flow.Impact, error)
+	}
+
 	// Options assemble a console.
 	Options struct {
 		Runs      Runs
@@ -115,6 +122,8 @@ type (
 		Plans        Plans            // nil: as Pictures
 		Schedules    Schedules        // nil: no flow has a schedule
 		Syncs        Synchronizations // nil: no flow is a synchronization
+
+		Landscape Landscape // nil: there is no map
 
 		// Principal is who looks, as the gate in front has found out.
 		Principal func(*http.Request) flow.Principal

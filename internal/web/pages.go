@@ -148,13 +148,14 @@ func (c *console) flow(w http.ResponseWriter, r *http.Request) error {
 		Pulse   *pulse
 		Fields  []field
 		Samples bool
+		Drawn   bool // it is on a map that the viewer may see
 		Runs    []story
 		Reads   string
 		Writes  string
 		Shares  string
 		Tables  []shared
 		Now     time.Time
-	}{applied, beat, fields(applied.Plan, values), c.Samples != nil && applied.Plan.Gather == nil, runs.List,
+	}{applied, beat, fields(applied.Plan, values), c.Samples != nil && applied.Plan.Gather == nil, c.Landscape != nil && c.operates(r), runs.List,
 		source(applied.Plan), target(applied.Plan), shares(applied.Plan), tables(applied.Plan), c.Now()}})
 	return nil
 }

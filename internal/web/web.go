@@ -21,7 +21,7 @@ var (
 	//go:embed templates static
 	files embed.FS
 
-	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "error")
+	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "map", "error")
 	assets = load("app.css", "app.js", "letters.js", "icon.svg")
 )
 
@@ -53,6 +53,7 @@ type (
 		Dead                 string // how many there are, "" for none
 		Key                  string // what was searched for
 		Scheduled, Advised   bool   // there are pages of schedules and of action plans
+		Drawn                bool   // there is a map that the viewer may see
 		Shares               bool   // a flow is a synchronization
 		CSS, JS, Letters     string
 		Icon                 string
@@ -88,6 +89,7 @@ func New(o Options) http.Handler {
 	c.handle("GET /regions", c.regions)
 	c.handle("GET /regions/{flow}", c.region)
 	c.handle("GET /regions/{flow}/conflicts", c.conflicts)
+	c.handle("GET /map", c.landscape)
 	c.handle("GET /assets/{name}", c.asset)
 	c.handle("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, assets["icon.svg"].path, http.StatusFound)
@@ -148,6 +150,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, status int, pag
 	f.Buried, f.Dead = c.buried(r)
 	f.CSS, f.JS, f.Icon = assets["app.css"].path, assets["app.js"].path, assets["icon.svg"].path
 	f.Scheduled, f.Advised = c.Schedules != nil && f.Operates, c.Plans != nil && f.Operates
+	f.Drawn = c.Landscape != nil && f.Operates
 	f.Shares = f.Nav == "regions" || c.shared(r)
 	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || page == "rows" {
 		f.Letters = assets["letters.js"].path

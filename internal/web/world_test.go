@@ -49,6 +49,7 @@ type world struct {
 	drifts   []flow.ColumnDrift
 	borders  []flow.SyncStanding
 	clashes  []flow.SyncConflict
+	ground   flow.Map
 	settled  []string // what people decided of borders, as frontier tells it
 	URL      string
 }
@@ -70,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, letters: map[string]flow.Letter{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
 	console := web.New(web.Options{
-		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, Events: events{w}, Alerts: w, Pictures: gallery{w}, Plans: gallery{w}, Schedules: gallery{w}, Syncs: frontier{w}, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, Events: events{w}, Alerts: w, Pictures: gallery{w}, Plans: gallery{w}, Schedules: gallery{w}, Syncs: frontier{w}, Landscape: terrain{w}, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
