@@ -46,7 +46,10 @@ const (
 	Conflict Kind = "conflict" // hook.id_conflict
 	Canary   Kind = "canary"   // a leg of the canary that is down
 
-	Regions   Kind = "regions"   // synchronizations that are late, stopped or wait for a person
+	Regions     Kind = "regions"     // synchronizations that are late, stopped or wait for a person
+	Drift       Kind = "drift"       // systems that are not what flows go by any more
+	Credentials Kind = "credentials" // credentials and certificates that end soon
+
 	Schedules Kind = "schedules" // silent schedules, missed slots, runs that fill their interval
 )
 

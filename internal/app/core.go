@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"io/fs"
@@ -74,7 +75,8 @@ type (
 		egress   *egress.Egress
 		replica  *replica.Replica
 		mirrors  *mirrors
-		giveBack func() // of the quotas, within seconds: what is not given back lapses
+		roots    *x509.CertPool // of servers whose certificates are looked at; nil: the system's
+		giveBack func()         // of the quotas, within seconds: what is not given back lapses
 		temporal client.Client
 	}
 )

@@ -212,6 +212,7 @@ func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, 
 		parts.Go(func() error { return a.run(ctx, ln) })
 		parts.Go(func() error { a.core.sweeper().Run(ctx); return nil })
 		parts.Go(func() error { a.core.follower().Run(ctx); return nil })
+		parts.Go(func() error { a.core.drifting(ctx); return nil })
 		parts.Go(func() error { a.core.renewed(ctx); return nil })
 		parts.Go(func() error { a.core.listen(ctx); return nil })
 		parts.Go(func() error { a.core.retire(ctx); return nil })

@@ -65,7 +65,7 @@ func (a *api) Examine(ctx context.Context) []httpapi.Check {
 		look func(context.Context) verdictOf
 	}{
 		{"build", a.examineBuild}, {"store", a.examineStore}, {"schema", a.examineSchema}, {"temporal", a.examineTemporal},
-		{"attributes", a.examineAttributes}, {"canary", a.examineCanary}, {"relay", a.examineRelay}, {"clock", a.examineClock},
+		{"attributes", a.examineAttributes}, {"canary", a.examineCanary}, {"relay", a.examineRelay}, {"clock", a.examineClock}, {"drift", a.examineDrift},
 	}
 	if a.face.Data != "" {
 		checks = append(checks, struct {

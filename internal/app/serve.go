@@ -87,6 +87,7 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		parts.Go(func() error { return w.inherit(polling, w.tell) })
 		parts.Go(func() error { w.sweeper().Run(polling); return nil })
 		parts.Go(func() error { w.follower().Run(polling); return nil })
+		parts.Go(func() error { w.drifting(polling); return nil })
 		parts.Go(func() error { w.renewed(polling); return nil })
 		parts.Go(func() error { w.listen(polling); return nil })
 		parts.Go(func() error { w.retire(polling); return nil })

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -79,4 +80,23 @@ func TestWhatTwoServicesDoAlikeIsAdvisedToBeShared(t *testing.T) {
 	require.Equal(t, []string{"b.yaml:7:5: second has 2 steps in a row as first has them; make a service of them, and call it from both (info) (flow.repeated)"}, advised(t, files))
 	files["b.yaml"] = strings.Replace(files["b.yaml"], "steps.book.row.a", "steps.book.row.id", 1)
 	require.Empty(t, advised(t, files), "one step alone may be the same")
+}
+
+func TestACredentialThatEndsSoonIsAWarningAhead(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2027, 1, 10, 12, 0, 0, 0, time.UTC)
+	said := func(expires string) []string {
+		connections := strings.Replace(wide(1), "auth: { kind: none }", "auth: { kind: none, expires: "+expires+" }", 1)
+		report := run(t, fstest.MapFS{"connections.yaml": {Data: []byte(connections)}, "one.yaml": {Data: []byte(fmt.Sprintf(serviceHead, "one") + step("only", "s0", "params.p"))}},
+			check.Options{Compile: flowfile.Options{Now: now}})
+		var out []string
+		for _, d := range report.Problems {
+			out = append(out, d.String())
+		}
+		return out
+	}
+	require.Empty(t, said("2027-03-01"))
+	require.Equal(t, []string{"connections.yaml:2:86: the credential of s0 expires in 21 days, after 2027-01-31; replace it at its provider and where the reference leads to, and write its new last day (warning) (flow.expires)"}, said("2027-01-31"))
+	require.Contains(t, said("2027-01-09")[0], "the credential of s0 has expired, on 2027-01-09")
+	require.Contains(t, said("2027-13-09")[0], "auth.expires is text where a date is due; write year, month and day: 2027-01-31")
 }

@@ -38,8 +38,17 @@ type (
 		Keys    [][]string
 	}
 
+	// Difference is one thing that a system has otherwise than flows and connections.yaml say.
+	Difference struct {
+		flowfile.Diagnostic
+		Connection string
+		Item       string   // CONNECTION.TABLE, CONNECTION.TABLE.COLUMN, or the connection
+		Flows      []string // that it stops, sorted
+	}
+
 	// need is one table that a flow needs, and where the flow says so.
 	need struct {
+		flow    string
 		file    flowfile.File
 		columns map[string][]string // column → path of the place
 		key     []string            // that is written by; nil for a read
@@ -56,7 +65,7 @@ type (
 	online struct {
 		report Report
 		ask    Describe
-		found  []flowfile.Diagnostic
+		found  []Difference
 	}
 )
 
@@ -64,6 +73,17 @@ type (
 // returns the report with what differs. All connections are asked at the same time;
 // one that cannot be asked is one problem, and hides nothing of the others.
 func Online(ctx context.Context, r Report, ask Describe) Report {
+	r.Problems = slices.Clone(r.Problems)
+	for _, d := range Differences(ctx, r, ask) {
+		r.Problems = append(r.Problems, d.Diagnostic)
+	}
+	flowfile.Sort(r.Problems)
+	return r
+}
+
+// Differences is Online, for who wants to know what each is about. They come by
+// connection.
+func Differences(ctx context.Context, r Report, ask Describe) []Difference {
 	needs := map[string][]table{} // by connection
 	connections := systemsOf(Loaded{Connections: &flowfile.Connections{List: r.Connections}})
 	for _, f := range r.Flows {
@@ -76,12 +96,11 @@ func Online(ctx context.Context, r Report, ask Describe) Report {
 		asking.Go(func() { parts[i].connection(ctx, c, needs[c.Name]) })
 	}
 	asking.Wait()
-	r.Problems = slices.Clone(r.Problems)
+	var out []Difference
 	for _, p := range parts {
-		r.Problems = append(r.Problems, p.found...)
+		out = append(out, p.found...)
 	}
-	flowfile.Sort(r.Problems)
-	return r
+	return out
 }
 
 // gather notes what a flow needs. What is written is a need of its own for each write, for
@@ -98,7 +117,7 @@ func gather(needs map[string][]table, f Flow, connections map[string]flow.Connec
 		}
 		switch n := of[name]; {
 		case u.column == "" && !u.whole:
-			n = &need{file: f.File, columns: map[string][]string{}, key: u.key, place: u.at}
+			n = &need{flow: f.Plan.Flow, file: f.File, columns: map[string][]string{}, key: u.key, place: u.at}
 			if u.key != nil {
 				n.place = u.keyAt
 			}
@@ -137,7 +156,7 @@ func (o *online) connection(ctx context.Context, c flow.Connection, tables []tab
 			return
 		case f.Class == fault.Rejected || f.Class == fault.NotFound:
 			u := t.needs[0]
-			o.used(u, CodeNoTable, []string{}, "look up the path of the table in "+ConnectionsFile, "table %s of %s: %s", t.name, c.Name, f.Text)
+			o.used(u, c.Name+"."+t.name, CodeNoTable, []string{}, "look up the path of the table in "+ConnectionsFile, "table %s of %s: %s", t.name, c.Name, f.Text)
 		default:
 			// Whatever is wrong is wrong with all of its tables.
 			o.declared(CodeUnreachable, flowfile.Error, "put it right, or check without --online", []string{c.Name}, "%s could not be asked: %s", c.Name, f.Text)
@@ -154,11 +173,11 @@ func (o *online) table(c flow.Connection, t table, shape Shape) {
 		for _, column := range slices.Sorted(maps.Keys(u.columns)) {
 			used[column] = true
 			if _, there := shape.Columns[column]; !there {
-				o.used(u, CodeGone, u.columns[column], near(column, shape), "table %s of %s has no column %s", t.name, c.Name, column)
+				o.used(u, c.Name+"."+t.name+"."+column, CodeGone, u.columns[column], near(column, declared, shape), "table %s of %s has no column %s", t.name, c.Name, column)
 			}
 		}
 		if u.key != nil && shape.Keys != nil && !slices.ContainsFunc(shape.Keys, func(k []string) bool { return same(k, u.key) }) {
-			o.used(u, CodeNoKey, u.place, "create the key there, or write by one that it has: "+listed(shape.Keys),
+			o.used(u, c.Name+"."+t.name, CodeNoKey, u.place, "create the key there, or write by one that it has: "+listed(shape.Keys),
 				"table %s of %s has no unique key over %s", t.name, c.Name, strings.Join(u.key, ", "))
 		}
 	}
@@ -168,10 +187,9 @@ func (o *online) table(c flow.Connection, t table, shape Shape) {
 		at := append(slices.Clone(place), "columns", column)
 		switch {
 		case !there && !used[column]:
-			o.declared(CodeGone, flowfile.Warning, near(column, shape), at, "table %s of %s has no column %s; no flow uses it", t.name, c.Name, column)
+			o.declared(CodeGone, flowfile.Warning, near(column, declared, shape), at, "table %s of %s has no column %s; no flow uses it", t.name, c.Name, column)
 		case there && used[column] && !holds(declared.Columns[column], live):
-			o.declared(CodeChanged, flowfile.Error, fmt.Sprintf("write %s: %s, and see what flows make of it", column, live), at,
-				"table %s of %s has %s as %s, not as %s", t.name, c.Name, column, live, declared.Columns[column])
+			o.changed(c, t, column, live)
 		}
 	}
 	for _, key := range declared.Keys {
@@ -196,23 +214,40 @@ func (o *online) table(c flow.Connection, t table, shape Shape) {
 }
 
 // used is a problem at the place of a flow that needs what is not there.
-func (o *online) used(u *need, code string, path []string, fix, format string, args ...any) {
-	line, col := flowfile.Find(u.file, path...)
-	for len(path) > 1 && line == 1 && col == 1 { // a list of columns has no place for each
-		path = path[:len(path)-1]
-		line, col = flowfile.Find(u.file, path...)
-	}
-	if len(path) == 0 {
+func (o *online) used(u *need, item, code string, path []string, fix, format string, args ...any) {
+	line, col := nearest(flowfile.Open(u.file), path)
+	if line == 1 && col == 1 {
 		line, col = flowfile.Find(u.file, u.place...)
 	}
-	o.found = append(o.found, flowfile.Diagnostic{File: u.file.Name, Line: line, Col: col, Code: code, Severity: flowfile.Error, Message: fmt.Sprintf(format, args...), Fix: fix})
+	connection, _, _ := strings.Cut(item, ".")
+	o.found = append(o.found, Difference{Connection: connection, Item: item, Flows: []string{u.flow}, Diagnostic: flowfile.Diagnostic{
+		File: u.file.Name, Line: line, Col: col, Code: code, Severity: flowfile.Error, Message: fmt.Sprintf(format, args...), Fix: fix,
+	}})
 }
 
-// declared is a problem at a place of connections.yaml.
+// declared is a problem at a place of connections.yaml: the name of a connection, and what
+// is below it.
 func (o *online) declared(code string, s flowfile.Severity, fix string, path []string, format string, args ...any) {
 	at := append([]string{"connections"}, path...)
 	line, col := flowfile.Find(o.report.Declared, at...)
-	o.found = append(o.found, flowfile.Diagnostic{File: o.report.Declared.Name, Line: line, Col: col, Code: code, Severity: s, Message: fmt.Sprintf(format, args...), Fix: fix})
+	o.found = append(o.found, Difference{Connection: path[0], Item: path[0], Diagnostic: flowfile.Diagnostic{
+		File: o.report.Declared.Name, Line: line, Col: col, Code: code, Severity: s, Message: fmt.Sprintf(format, args...), Fix: fix,
+	}})
+}
+
+// changed is a column that has another type than flows that use it go by.
+func (o *online) changed(c flow.Connection, t table, column string, live flow.Type) {
+	declared := c.Tables[t.name].Columns[column]
+	o.declared(CodeChanged, flowfile.Error, fmt.Sprintf("write %s: %s, and see what flows make of it", column, live), []string{c.Name, "tables", t.name, "columns", column},
+		"table %s of %s has %s as %s, not as %s", t.name, c.Name, column, live, declared)
+	d := &o.found[len(o.found)-1]
+	d.Item = c.Name + "." + t.name + "." + column
+	for _, n := range t.needs {
+		if n.columns[column] != nil && !slices.Contains(d.Flows, n.flow) {
+			d.Flows = append(d.Flows, n.flow)
+		}
+	}
+	slices.Sort(d.Flows)
 }
 
 // holds reports whether values of a live type are what a column is declared as. What
@@ -254,12 +289,20 @@ func listed(keys [][]string) string {
 	return some(texts)
 }
 
-// near suggests a column that differs in case, else says what to do.
-func near(column string, shape Shape) string {
+// near suggests a column that differs in case, or one that nobody has declared and that
+// has almost that name; else it says what to do.
+func near(column string, declared flow.Table, shape Shape) string {
+	var others []string
 	for _, name := range slices.Sorted(maps.Keys(shape.Columns)) {
 		if strings.EqualFold(name, column) {
 			return "it is called " + name
 		}
+		if _, known := declared.Columns[name]; !known {
+			others = append(others, name)
+		}
+	}
+	if name := fault.Closest(column, others); name != "" {
+		return "it may be called " + name + " now"
 	}
 	return "take it out, or look whether the user of the connection may see it"
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"patchbay/internal/flow"
 	"patchbay/internal/flowfile"
 )
 
@@ -33,6 +34,7 @@ var proofs = []proof{
 	oneWriter,
 	fitsQuotas,
 	noLeaks,
+	credentialsLast,
 	notTooLarge,
 	notRepeated,
 }
@@ -83,3 +85,27 @@ func connectionsAreUsed(l Loaded) []flowfile.Diagnostic {
 	}
 	return out
 }
+
+// credentialsLast: a credential that its provider ends soon has to be replaced before.
+func credentialsLast(l Loaded) []flowfile.Diagnostic {
+	var out []flowfile.Diagnostic
+	for _, c := range l.Connections.List {
+		left, said := c.Auth.Left(l.Now)
+		if !said || left > flow.Ending {
+			continue
+		}
+		text := fmt.Sprintf("the credential of %s expires in %d days, after %s", c.Name, int(left.Hours()/24), c.Auth.Expires)
+		if left <= 0 {
+			text = fmt.Sprintf("the credential of %s has expired, on %s", c.Name, c.Auth.Expires)
+		}
+		line, col := flowfile.Find(l.Declared, "connections", c.Name, "auth", "expires")
+		out = append(out, flowfile.Diagnostic{
+			File: l.Connections.File, Line: line, Col: col, Code: CodeExpires, Severity: flowfile.Warning,
+			Message: text, Fix: "replace it at its provider and where the reference leads to, and write its new last day",
+		})
+	}
+	return out
+}
+
+// CodeExpires is the code of credentials that end soon.
+const CodeExpires = "flow.expires"

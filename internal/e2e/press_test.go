@@ -239,7 +239,7 @@ func TestTheCommandLineRunsExplainsAndRefuses(t *testing.T) {
 		require.Equal(t, "ok", k.Status, "%+v", k)
 		names = append(names, k.Name)
 	}
-	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "disk",
+	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "drift", "disk",
 		"connection dataverse", "connection dataverse-ch", "connection dataverse-de", "connection dataverse-fr", "connection ibm", "connection mail", "connection model", "connection oracle-plm", "connection oracle-scm", "connection sap"}, names)
 	p.fault("dataverse", `{"status":401,"rate":1}`)
 	out, note, status = p.cli("doctor")

@@ -34,6 +34,7 @@ type (
 		Scope        string `json:"scope,omitempty"`
 		Username     string `json:"username,omitempty"`
 		Password     string `json:"password,omitempty"`
+		Expires      string `json:"expires,omitempty"` // the last day on which the credential is accepted, 2006-01-02
 	}
 
 	// ConnectionLimits bound what one process asks of a system.
@@ -66,3 +67,16 @@ type (
 		Where map[string]string `json:"where,omitempty"`
 	}
 )
+
+// Ending is how long before its last day a credential is told of.
+const Ending = 30 * 24 * time.Hour
+
+// Left says how long a credential is accepted after now; ok is false where nobody says.
+// Its last day is counted whole, in UTC.
+func (a Auth) Left(now time.Time) (left time.Duration, ok bool) {
+	day, err := time.Parse(time.DateOnly, a.Expires)
+	if err != nil {
+		return 0, false
+	}
+	return day.AddDate(0, 0, 1).Sub(now), true
+}

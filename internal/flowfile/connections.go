@@ -54,7 +54,7 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 		Name: e.key, System: d.system.value, Region: d.region.value, URL: d.url.value,
 		Auth: flow.Auth{
 			Kind: d.auth.kind.value, TokenURL: d.auth.tokenURL.value, ClientID: d.auth.clientID.value, ClientSecret: d.auth.clientSecret.value,
-			Scope: d.auth.scope.value, Username: d.auth.username.value, Password: d.auth.password.value,
+			Scope: d.auth.scope.value, Username: d.auth.username.value, Password: d.auth.password.value, Expires: d.auth.expires.value,
 		},
 		Limits: flow.ConnectionLimits{
 			PerSecond: d.limits.perSecond.value, Burst: int(d.limits.burst.value), Concurrent: int(d.limits.concurrent.value),

@@ -76,6 +76,7 @@ type (
 		scope        setting
 		username     setting
 		password     secret
+		expires      day
 	}
 
 	connectionLimitsDoc struct {
@@ -142,6 +143,7 @@ func (d *authDoc) fields() []field {
 		{key: "scope", into: &d.scope, example: "https://contoso.crm.dynamics.com/.default", doc: "For oauth2, where the system wants one."},
 		{key: "username", into: &d.username, doc: "For basic."},
 		{key: "password", into: &d.password, example: "${file:/run/secrets/oracle}", doc: "For basic: a reference, never the password."},
+		{key: "expires", into: &d.expires, example: "2027-01-31", doc: "The last day on which the credential is accepted, where its provider sets one. People are told 30 days ahead."},
 	}
 }
 

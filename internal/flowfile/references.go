@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -25,6 +26,21 @@ type (
 		value string
 	} // a URL that may hold references
 )
+
+// day is a date, which YAML would read as a time.
+type day struct {
+	at
+	value string
+}
+
+func (d *day) read(r *reader, n *yaml.Node, f field) {
+	if _, err := time.Parse(time.DateOnly, n.Value); n.Kind != yaml.ScalarNode || err != nil {
+		r.add(placeOf(n), CodeType, fmt.Sprintf("%s is %s where a date is due", f.name(), what(n)), "write year, month and day: 2027-01-31")
+		return
+	}
+	d.value = n.Value
+}
+func (d *day) schema(field) object { return object{"type": "string", "format": "date"} }
 
 // reference is ${env:NAME} or ${file:PATH}, the only two forms.
 var (

@@ -248,6 +248,16 @@ func (d *drawing) svg() template.HTML {
 			high = max(high, list[len(list)-1].y+landRow)
 		}
 	}
+	for side, list := range map[string][]box{"left": left, "right": right} { // in the middle of the height
+		if len(list) == 0 {
+			continue
+		}
+		down := (high - list[len(list)-1].y - landRow) / 2
+		for i := range list {
+			list[i].y += down
+			boxes[side+" "+list[i].ID] = list[i]
+		}
+	}
 	for i := range flows { // over the whole height
 		flows[i].y = (2*i + 1) * (high - landHigh) / (2 * len(flows))
 		boxes["flow "+flows[i].ID] = flows[i]
@@ -300,6 +310,17 @@ func linkOf(n flow.MapNode) string {
 	return "/map?item=" + url.QueryEscape(n.Name)
 }
 
+// verb is how an edge reads in a sentence.
+func verb(how string) string {
+	switch how {
+	case "reacts":
+		return "reacts to"
+	case "sends":
+		return "sends by"
+	}
+	return how
+}
+
 // words say of each flow what it is joined with.
 func (d *drawing) words() []neighbours {
 	all := map[string]*neighbours{}
@@ -308,10 +329,10 @@ func (d *drawing) words() []neighbours {
 	}
 	for _, e := range d.edges {
 		if n := all[e.From]; n != nil {
-			n.To = append(n.To, neighbour{e.How, d.nodes[e.To].Name, linkOf(d.nodes[e.To])})
+			n.To = append(n.To, neighbour{verb(e.How), d.nodes[e.To].Name, linkOf(d.nodes[e.To])})
 		}
 		if n := all[e.To]; n != nil && !strings.HasPrefix(e.From, "flow:") {
-			n.From = append(n.From, neighbour{e.How, d.nodes[e.From].Name, linkOf(d.nodes[e.From])})
+			n.From = append(n.From, neighbour{verb(e.How), d.nodes[e.From].Name, linkOf(d.nodes[e.From])})
 		}
 	}
 	out := make([]neighbours, 0, len(all))

@@ -75,6 +75,10 @@ func (c *console) alerts(r *http.Request) ([]alert, error) {
 			one.Address = "/"
 		}
 		switch {
+		case a.Kind == "credentials":
+			one.State = state{"Ends soon", "late", icon("clock")}
+		case a.Kind == "drift":
+			one.State = state{"Drift", "failed", icon("graph")}
 		case a.Kind == "spike":
 			one.State = state{"Spike", "held", icon("clock")}
 		case strings.HasPrefix(a.Code, "sync.lag:"):
