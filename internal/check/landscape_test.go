@@ -170,9 +170,9 @@ func (l *landscape) values(v string, columns []string) (string, []string) {
 }
 
 // mapped writes columns of a target, each made of an expression that make gives.
-func (l *landscape) mapped(indent string, to table, make func() (string, []string)) {
+func (l *landscape) mapped(indent string, to table, expression func() (string, []string)) {
 	for _, c := range l.some(2 + l.pick(3)) {
-		text, items := make()
+		text, items := expression()
 		l.line(fmt.Sprintf("%s%s: '%s'", indent, c, text), append([]string{to.col(c), "writes"}, items...)...)
 	}
 }

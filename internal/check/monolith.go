@@ -249,8 +249,8 @@ func alike(a, b *flow.Plan) (n int, at []string) {
 		}
 	case a.Gather != nil && b.Gather != nil:
 		theirs := prints(b.Gather.Sources)
-		for i, print := range prints(a.Gather.Sources) {
-			if slices.Contains(theirs, print) {
+		for i, one := range prints(a.Gather.Sources) {
+			if slices.Contains(theirs, one) {
 				if n++; n == 1 {
 					at = []string{"gather", a.Gather.Sources[i].Name}
 				}
