@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"patchbay/internal/connector"
+	"patchbay/internal/connector/ibm"
 	"patchbay/internal/fault"
+	"patchbay/internal/sandbox"
 )
 
 type (
@@ -142,4 +145,44 @@ func TestOracleKeepsAttachmentsOfItemsOnce(t *testing.T) {
 	require.Equal(t, "oracle.no_parent", fault.Of(err).Code)
 	_, err = w.Stat(t.Context(), connector.DocumentRef{Table: "attachments", ID: "itemsV2/../x/child/ItemAttachment/1"})
 	require.Equal(t, "connector.document", fault.Of(err).Code)
+}
+
+func TestIBMKeepsDocumentsOnce(t *testing.T) {
+	t.Parallel()
+	s, err := sandbox.New(t.Context(), sandbox.Options{Lean: true, Products: 50})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	server := httptest.NewServer(s.Handler())
+	t.Cleanup(server.Close)
+	client := connector.NewClient()
+	t.Cleanup(client.CloseIdleConnections)
+	archive, err := ibm.New(connector.Config{Name: "archive", System: ibm.System, URL: server.URL + "/ibm", Options: map[string]string{"repository": "OS1"},
+		Auth:   connector.Auth{Kind: "basic", Username: "patchbay", Password: "sandbox-secret"},
+		Tables: map[string]connector.Table{"financials": {Path: "FinancialDocument"}}}, connector.Deps{Client: client})
+	require.NoError(t, err)
+	w := warehouse{t: t, base: server.URL}
+	judge := func() (list []kept) {
+		require.NoError(t, json.Unmarshal(w.control(http.MethodGet, "ibm/documents", ""), &list))
+		return list
+	}
+	keeps(t, archive, connector.DocumentPlace{Table: "financials"}, judge, func(fault string) { w.control(http.MethodPut, "faults/ibm", fault) },
+		`"method":"POST","match":"createDocument"`, `"method":"POST","match":"deleteDocument"`, false)
+
+	content, sum := contents(1000, 3)
+	write := connector.DocumentWrite{Place: connector.DocumentPlace{Table: "financials", Name: "INV-1.pdf"}, Content: content, Reference: "run-1",
+		Values: connector.Row{"CompanyCode": "1010", "FiscalYear": json.Number("2026")}}
+	made, err := archive.Store(t.Context(), write)
+	require.NoError(t, err)
+	rows, err := archive.ReadByKey(t.Context(), "financials", []string{"CompanyCode", "name"}, []connector.Row{{"CompanyCode": "1010", "name": "INV-1.pdf"}}, []string{"id", "FiscalYear"})
+	require.NoError(t, err)
+	require.Equal(t, made.ID, rows[0]["id"])
+	require.Equal(t, json.Number("2026"), rows[0]["FiscalYear"])
+	write.Reference = "run-2"
+	_, err = archive.Store(t.Context(), write)
+	require.NoError(t, err)
+	require.Equal(t, []kept{{"FinancialDocument", "INV-1.pdf", sum}, {"FinancialDocument", "INV-1.pdf", sum}}, judge(), "another run's document is another")
+	write.Values, write.Reference = connector.Row{"Nothing": "x"}, "run-3"
+	_, err = archive.Store(t.Context(), write)
+	require.Equal(t, fault.Rejected, fault.Of(err).Class)
+	require.Len(t, judge(), 2)
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"patchbay/internal/sandbox/faults"
+	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
 	"patchbay/internal/sandbox/mail"
 	"patchbay/internal/sandbox/oracle"
@@ -63,6 +64,7 @@ func (s *Server) routes() []control {
 		{"GET /_sandbox/sap/orders", "the sales orders that callers made as JSON, with their items: ?reference=", s.sapOrders},
 		{"POST /_sandbox/sap/orders/{order}/deliver", "have the items of an order delivered, after which none can be rejected", s.sapDeliver},
 		{"GET /_sandbox/sap/documents", "the attachments of all objects as JSON, with their SHA-256", kept(s, sap.Documents)},
+		{"GET /_sandbox/ibm/documents", "the documents that callers made with content, as JSON with their SHA-256", kept(s, ibm.Documents)},
 		{"GET /_sandbox/oracle/documents", "the attachments of all items as JSON, with their SHA-256", kept(s, oracle.Documents)},
 		{"GET /_sandbox/oracle/reservations", "the inventory reservations that there are, as JSON: ?reference=", s.oracleReservations},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},

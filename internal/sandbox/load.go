@@ -62,9 +62,7 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 	for _, t := range oracle.Tables() {
 		list = append(list, filling{t, rows[t.Name]})
 	}
-	for _, t := range ibm.Tables() {
-		list = append(list, filling{t, seed.Documents(s.opts.Seed)})
-	}
+	list = append(list, filling{ibm.Tables()[0], seed.Documents(s.opts.Seed)})
 	trade := catalogue.Trade(s.opts.Seed)
 	for _, t := range sap.Tables() {
 		list = append(list, filling{t, trade[t.Name]})

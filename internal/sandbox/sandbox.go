@@ -157,7 +157,7 @@ func (s *Server) systems() []system {
 		{"oracle", oracle.New(s.authority, s.store)},
 		{"sap", sap.New(s.authority, s.store, s.opts.Seed, s.opts.Speed)},
 		{s.env.Name, s.crm},
-		{"ibm", ibm.New(s.authority, s.opts.Seed, s.opts.Speed)},
+		{"ibm", ibm.New(s.authority, s.store, s.opts.Seed, s.opts.Speed)},
 		{maersk.Name, s.maersk},
 		{"graph", s.files},
 		{"model", s.model},

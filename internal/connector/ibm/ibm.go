@@ -48,6 +48,10 @@ var (
 	_ connector.Describer  = (*IBM)(nil)
 	_ connector.Prober     = (*IBM)(nil)
 	_ connector.Expeditor  = (*IBM)(nil)
+
+	_ connector.DocumentReader  = (*IBM)(nil)
+	_ connector.DocumentWriter  = (*IBM)(nil)
+	_ connector.DocumentRemover = (*IBM)(nil)
 )
 
 // New makes the connector of one connection. Options: repository, the symbolic name

@@ -70,7 +70,7 @@ var kinds = map[string]storage.Kind{"STRING": storage.Text, "GUID": storage.Text
 // documents is the one table: a search of a class finds its subclasses, too.
 var documents = func() *storage.Table {
 	t := storage.Table{Schema: "ibm", Name: "documents", Primary: []string{"Id"},
-		Columns: []storage.Column{{Name: className}, {Name: sequence, Kind: storage.Int}, {Name: content, Kind: storage.Bytes}, {Name: retrieval}},
+		Columns: []storage.Column{{Name: className}, {Name: sequence, Kind: storage.Int}, {Name: content, Kind: storage.Bytes}, {Name: retrieval}, {Name: blobColumn}, {Name: digestColumn}},
 		Index:   [][]string{{"DateLastModified", "Id"}, {"CustomerNumber"}, {"VersionSeries"}}}
 	for _, c := range classes {
 		for _, p := range c.own {
@@ -83,7 +83,7 @@ var documents = func() *storage.Table {
 }()
 
 // Tables lists the tables of the stand-in.
-func Tables() []*storage.Table { return []*storage.Table{documents} }
+func Tables() []*storage.Table { return []*storage.Table{documents, chunks.Table} }
 
 // find gives a class by symbolic name or ID; nil where there is none.
 func find(name string) *class {

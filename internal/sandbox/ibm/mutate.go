@@ -22,6 +22,7 @@ type (
 
 	documentProperties struct {
 		CmRetentionDate *when
+		Content         *string
 		MimeType        *string
 		Name            *string
 		Owner           *string
@@ -185,12 +186,16 @@ func (*resolver) CreateDocument(ctx context.Context, args struct {
 	if err := args.DocumentProperties.into(c, row); err != nil {
 		return nil, err
 	}
+	if err := r.fill(args.DocumentProperties, row); err != nil {
+		return nil, err
+	}
 	err := r.own(ctx, func(inner *request) error {
 		there, err := storage.First(ctx, inner.tx, documents, storage.Compare{Column: "Id", Op: storage.Eq, Value: id}, true)
 		if err != nil {
 			return fmt.Errorf("looking for a document: %w", err)
 		}
 		if there != nil {
+			r.unfill(row)
 			return &problem{409, "FNRCE0044E", "An object with the ID " + id + " exists."}
 		}
 		if err := inner.tx.Insert(ctx, documents, row); err != nil {
@@ -256,6 +261,11 @@ func (*resolver) DeleteDocument(ctx context.Context, args struct {
 		}
 		if _, err := inner.tx.Delete(ctx, documents, documents.Key(d.row)); err != nil {
 			return fmt.Errorf("deleting a document: %w", err)
+		}
+		if blob, _ := d.row[blobColumn].(string); blob != "" {
+			if err := chunks.Forget(ctx, inner.tx, blob); err != nil {
+				return err
+			}
 		}
 		gone = &document{r, d.row}
 		return nil

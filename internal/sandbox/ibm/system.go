@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -28,6 +29,7 @@ type (
 	// System is the stand-in; it holds no rows of its own.
 	System struct {
 		authority *login.Authority
+		store     storage.Store // of what is sent after its call
 		schema    *graphql.Schema
 		key       []byte // of the tokens of pages
 		speed     float64
@@ -40,6 +42,7 @@ type (
 		tx     storage.Tx
 		call   *exchange.Call
 		failed error // of the sandbox itself: the call runs again, or fails as a whole
+		files  map[string]*uploaded
 	}
 
 	requestKey struct{}
@@ -53,11 +56,11 @@ const (
 
 // New returns the stand-in; authority tells who a caller is. Speed shortens the life
 // of tokens.
-func New(authority *login.Authority, seed uint64, speed float64) *System {
+func New(authority *login.Authority, store storage.Store, seed uint64, speed float64) *System {
 	key := sha256.Sum256(fmt.Appendf(nil, "sandbox page key %d", seed))
 	// One resolver at a time: they share a transaction.
 	schema := graphql.MustParseSchema(source, &resolver{}, graphql.MaxParallelism(1), graphql.MaxDepth(15), graphql.MaxQueryLength(64<<10))
-	return &System{authority: authority, schema: schema, key: key[:], speed: speed}
+	return &System{authority: authority, store: store, schema: schema, key: key[:], speed: speed}
 }
 
 // Admit accepts Basic and Bearer; everything but the ping needs the same token of
@@ -98,11 +101,8 @@ func (s *System) Serve(ctx context.Context, tx storage.Tx, c *exchange.Call) (ex
 
 // execute reads a query in JSON or bare, and answers it.
 func (s *System) execute(ctx context.Context, tx storage.Tx, c *exchange.Call) (exchange.Answer, error) {
-	var q struct {
-		Query         string         `json:"query"`
-		OperationName string         `json:"operationName"`
-		Variables     map[string]any `json:"variables"`
-	}
+	r := &request{system: s, tx: tx, call: c, files: map[string]*uploaded{}}
+	var q query
 	kind, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	switch {
 	case kind == "application/graphql":
@@ -111,13 +111,24 @@ func (s *System) execute(ctx context.Context, tx storage.Tx, c *exchange.Call) (
 		if json.Unmarshal(c.Body, &q) != nil {
 			return s.Refuse(c, http.StatusBadRequest), nil
 		}
+	case kind == "multipart/form-data":
+		var err error
+		q, err = r.form(ctx)
+		if errors.Is(err, errForm) {
+			return s.Refuse(c, http.StatusBadRequest), nil
+		}
+		if err != nil {
+			return exchange.Answer{}, err
+		}
 	default:
 		return s.Refuse(c, http.StatusUnsupportedMediaType), nil
 	}
-	r := &request{system: s, tx: tx, call: c}
 	answer := s.schema.Exec(context.WithValue(ctx, requestKey{}, r), q.Query, q.OperationName, q.Variables)
 	if r.failed != nil {
 		return exchange.Answer{}, r.failed
+	}
+	if err := r.clear(ctx); err != nil {
+		return exchange.Answer{}, err
 	}
 	body := ordered.New()
 	if len(answer.Errors) > 0 {
@@ -184,14 +195,25 @@ func (s *System) content(ctx context.Context, tx storage.Tx, c *exchange.Call) (
 	if err != nil {
 		return exchange.Answer{}, fmt.Errorf("reading content: %w", err)
 	}
-	bytes, ok := row[content].([]byte)
-	if !ok {
-		return s.Refuse(c, http.StatusNotFound), nil
-	}
 	kind, _ := row["MimeType"].(string)
 	name, _ := row[retrieval].(string)
-	return exchange.Answer{Status: http.StatusOK, Body: bytes, Header: http.Header{"Content-Type": {kind},
-		"Content-Disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})}}}, nil
+	answer := exchange.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {kind},
+		"Content-Disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": name})}}}
+	if blob, _ := row[blobColumn].(string); blob != "" {
+		size, _ := row["ContentSize"].(json.Number)
+		if answer.Size, err = size.Int64(); err != nil {
+			return exchange.Answer{}, fmt.Errorf("reading the size of a content: %w", err)
+		}
+		answer.Stream = func(ctx context.Context, to io.Writer) error {
+			return chunks.Send(ctx, s.store, blob, 0, answer.Size, to)
+		}
+		return answer, nil
+	}
+	var ok bool
+	if answer.Body, ok = row[content].([]byte); !ok {
+		return s.Refuse(c, http.StatusNotFound), nil
+	}
+	return answer, nil
 }
 
 // Refuse words a failure that GraphQL did not raise: it comes from the server that
