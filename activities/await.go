@@ -13,6 +13,11 @@ import (
 	"patchbay/internal/topic"
 )
 
+// Emitted makes events ready to be kept with what became of their task; see topic.Prepare.
+type Emitted interface {
+	Prepare(ctx context.Context, emitted flow.Topic, id string, data flow.Row, from string) (*topic.Prepared, error)
+}
+
 // leastLeft is how soon a task that awaits an event is looked at again at the soonest: the
 // clocks of Temporal and of the database differ.
 const leastLeft = 100 * time.Millisecond
@@ -64,4 +69,23 @@ func came(accepted *flow.Topic, event flow.Row) (run.TaskNews, error) {
 	}
 	key, _ := accepted.KeyOf(row)
 	return run.TaskNews{State: flow.TaskDone, Gave: []flow.Row{row}, Note: accepted.Name + " of " + key}, nil
+}
+
+// emit makes the event that the task tells of. Its ID is that of the run and the step, so that
+// a second attempt tells of no second one.
+func (d *doing) emit(ctx context.Context) (run.TaskNews, error) {
+	emitted := d.whole.Emitted(d.task.Emit)
+	if emitted == nil {
+		return run.TaskNews{}, fault.New(fault.Bug, "service.emit", "the plan does not emit "+d.task.Emit, nil)
+	}
+	rows, err := d.rows(d.plan, []flow.Row{{}})
+	if err != nil {
+		return run.TaskNews{}, err
+	}
+	event, err := d.Events.Prepare(ctx, *emitted, d.item.RunID+"/"+d.task.Name, rows[0], d.item.Flow)
+	if err != nil {
+		return run.TaskNews{}, fmt.Errorf("telling of %s: %w", emitted.Name, err)
+	}
+	key, _ := emitted.KeyOf(rows[0])
+	return run.TaskNews{State: flow.TaskDone, Gave: rows, Event: event, Note: emitted.Name + " of " + key}, nil
 }

@@ -64,6 +64,7 @@ type (
 		Look    Look
 		Runs    TaskBook
 		Effects Effects
+		Events  Emitted
 	}
 
 	// doing is one task in hands.
@@ -181,7 +182,7 @@ func (d *doing) connection() string {
 		return d.task.Read.Connection
 	case flow.TaskWrite:
 		return d.task.Write.Connection
-	case flow.TaskFlow, flow.TaskAwait, flow.TaskLegs:
+	case flow.TaskFlow, flow.TaskAwait, flow.TaskEmit, flow.TaskLegs:
 	}
 	return d.task.Flow
 }
@@ -201,6 +202,8 @@ func (d *doing) do(ctx context.Context, in contract.TaskInput) (run.TaskNews, er
 		return d.read(ctx)
 	case d.task.Kind() == flow.TaskAwait:
 		return d.await(ctx, in.Within)
+	case d.task.Kind() == flow.TaskEmit:
+		return d.emit(ctx)
 	}
 	return d.write(ctx)
 }

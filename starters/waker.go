@@ -10,6 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"patchbay/internal/contract"
+	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 	"patchbay/internal/topic"
 )
 
@@ -25,16 +27,20 @@ const (
 type (
 	// Events is what the waker needs of business events.
 	Events interface {
-		Due(ctx context.Context, most int) ([]topic.Due, error)
+		Due(ctx context.Context, after int64, most int) ([]topic.Due, error)
 		Dispatched(ctx context.Context, ids []int64) error
 		Gone(ctx context.Context, s topic.Sleeper) error
+		Starters(ctx context.Context, topic string) ([]*flow.Plan, error)
+		Started(ctx context.Context, id int64, s flow.TopicStart) error
 		Expire(ctx context.Context) (int, error)
 	}
 
-	// Waker wakes the runs whose event came, and ends the time of events that nobody came
-	// for. A run that is woken twice looks twice, and takes once: any number may run.
+	// Waker wakes the runs whose event came, makes runs of the flows that it starts, and ends
+	// the time of events that nobody came for. A run that is woken twice looks twice, and takes
+	// once; a run that is started has the event as its key: any number may run.
 	Waker struct {
 		events   Events
+		press    Pressers
 		temporal client.Client
 		log      *zap.Logger
 		wake     chan struct{}
@@ -42,8 +48,8 @@ type (
 )
 
 // NewWaker builds a Waker.
-func NewWaker(e Events, temporal client.Client, log *zap.Logger) *Waker {
-	return &Waker{events: e, temporal: temporal, log: log, wake: make(chan struct{}, 1)}
+func NewWaker(e Events, p Pressers, temporal client.Client, log *zap.Logger) *Waker {
+	return &Waker{events: e, press: p, temporal: temporal, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Wake makes the waker look at once. It never blocks.
@@ -79,16 +85,20 @@ func (w *Waker) Run(ctx context.Context) {
 
 // round tells of events until none is left, or Temporal does not answer.
 func (w *Waker) round(ctx context.Context) {
-	for {
-		due, err := w.events.Due(ctx, mostWoken)
+	for after := int64(0); ; {
+		due, err := w.events.Due(ctx, after, mostWoken)
 		if err != nil || len(due) == 0 {
 			return // the next tick asks again
 		}
+		after = due[len(due)-1].ID
 		told := make([]int64, 0, len(due))
 		for _, d := range due {
 			if err := w.tell(ctx, d); err != nil {
-				w.log.Debug("a run was not woken", zap.Error(err))
-				break
+				w.log.Debug("not everybody was told of an event", zap.Error(err))
+				if away(err) {
+					return
+				}
+				continue // a flow that has no room keeps no other from it
 			}
 			told = append(told, d.ID)
 		}
@@ -96,9 +106,6 @@ func (w *Waker) round(ctx context.Context) {
 			if err := w.events.Dispatched(ctx, told); err != nil {
 				return
 			}
-		}
-		if len(told) < len(due) {
-			return
 		}
 	}
 }
@@ -113,8 +120,36 @@ func (w *Waker) tell(ctx context.Context, d topic.Due) error {
 			err = w.events.Gone(ctx, s)
 		}
 		if err != nil {
+			return fault.New(fault.Unavailable, unavailable, "Temporal did not take the signal", err)
+		}
+	}
+	plans, err := w.events.Starters(ctx, d.Topic)
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if err := w.start(ctx, p, d); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// start makes the run of a flow that an event starts. What a flow refuses for good is told
+// with the event (promise 4).
+func (w *Waker) start(ctx context.Context, p *flow.Plan, d topic.Due) error {
+	started := flow.TopicStart{Flow: p.Flow}
+	run, err := w.press.Press(ctx, flow.Press{
+		Flow: p.Flow, Principal: "event:" + d.Topic, Key: d.Event, Params: p.Accepted(d.Topic).Known(d.Data), Class: flow.Background,
+	})
+	started.Run = run.RunID
+	if f := fault.Of(err); err != nil {
+		started.Run = ""
+		if f.Retryable() || f.Class == fault.InDoubt || ctx.Err() != nil {
+			return err
+		}
+		started.Problem = &flow.Problem{Code: f.Code, Detail: f.Text}
+		w.log.Warn("an event could not start a flow", zap.String("topic", d.Topic), zap.String("flow", p.Flow), zap.Error(err))
+	}
+	return w.events.Started(ctx, d.ID, started)
 }

@@ -114,6 +114,8 @@ func words(t flow.TaskShape) string {
 		return t.Name + ": call " + t.Target
 	case flow.TaskAwait:
 		return t.Name + ": await " + t.Target
+	case flow.TaskEmit:
+		return t.Name + ": tell of " + t.Target
 	case flow.TaskWrite, flow.TaskLegs:
 	}
 	return t.Name + ": write to " + t.Target

@@ -67,7 +67,7 @@ func newAPI(c *core, f Face) *api {
 	a.inlet = starters.NewInlet(c.inbox, a.trigger, c.book, c.Log)
 	a.inlet.Allow = (&allowance{plans: c.plans, book: c.book, quotas: c.quotas, speed: c.Speed}).allow
 	c.inbox.Wake = a.inlet.Wake
-	a.waker = starters.NewWaker(c.topics, c.temporal, c.Log)
+	a.waker = starters.NewWaker(c.topics, a.trigger, c.temporal, c.Log)
 	c.topics.Wake = a.waker.Wake
 	a.canary = starters.NewCanary(c.temporal, c.Namespace, c.store, c.Log)
 	a.canary.Back = a.relay.Restore

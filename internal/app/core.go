@@ -232,7 +232,7 @@ func (c *core) set() activities.Set {
 	set.Extractor = &activities.Extractor{Plans: c.plans, Runs: c.book, Sheets: c.systems, Staging: c.stage, Patience: time.Duration(float64(patience) / max(c.Speed, 1))}
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
-	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book}
+	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

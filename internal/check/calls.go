@@ -102,7 +102,7 @@ func paramsOf(p *flow.Plan) string {
 	return strings.Join(names, ", ")
 }
 
-// back finds a way by calls from one flow to another; nil when there is none.
+// back finds a way by calls and by events that start flows from one flow to another; nil when there is none.
 func back(plans map[string]*flow.Plan, from, to string, seen []string) []string {
 	seen = append(slices.Clone(seen), from)
 	if from == to {
@@ -111,11 +111,15 @@ func back(plans map[string]*flow.Plan, from, to string, seen []string) []string 
 	if plans[from] == nil {
 		return nil
 	}
+	next := started(plans, plans[from])
 	for _, c := range callsOf(plans[from]) {
-		if slices.Contains(seen, c.task.Flow) && c.task.Flow != to {
+		next = append(next, c.task.Flow)
+	}
+	for _, name := range next {
+		if slices.Contains(seen, name) && name != to {
 			continue
 		}
-		if path := back(plans, c.task.Flow, to, seen); path != nil {
+		if path := back(plans, name, to, seen); path != nil {
 			return path
 		}
 	}

@@ -31,6 +31,8 @@ var proofs = []proof{
 	connectionsAreUsed,
 	noLoops,
 	callsFit,
+	topicsFit,
+	eventsEnd,
 	oneWriter,
 	fitsQuotas,
 	noLeaks,

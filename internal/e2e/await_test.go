@@ -240,3 +240,84 @@ func TestEventsAreTakenOnceWhateverDies(t *testing.T) {
 	}
 	require.EqualValues(t, runs, e.number(`select count(*) from notice where document like 'V%'`))
 }
+
+const (
+	placedContract = `
+  placed.v1:
+    key: [nr]
+    schema:
+      type: object
+      required: [nr, quantity]
+      properties: { nr: { type: string, pattern: "^[a-z0-9-]+$" }, quantity: { type: integer, minimum: 1 } }
+`
+
+	// orderFlow tells that something was ordered, and follows what others do about it.
+	orderFlow = `
+flow: order
+pattern: service
+summary: An order is placed, packed by others, and told of when it has left
+params: { nr: { type: string }, quantity: { type: int } }
+emits: ` + placedContract + shippedContract + `
+steps:
+  - { step: sale, call: erp.sale, key: [nr], with: { nr: params.nr, customer: '"x"', state: '"open"' }, undo: { state: '"reversed"' } }
+  - { step: placed, emit: placed.v1, with: { nr: params.nr, quantity: params.quantity } }
+  - { step: departed, await: shipped.v1, where: { nr: params.nr, status: '"departed"' }, deadline: 20m }
+  - { step: notice, call: erp.notice, key: [nr], with: { nr: params.nr, document: steps.departed.row.vessel } }
+`
+
+	// packFlow is started by an order, and knows nothing of who placed it.
+	packFlow = `
+flow: pack
+pattern: service
+summary: What was ordered is reserved and leaves
+on: [{ event: placed.v1 }]
+accepts: ` + placedContract + `
+emits:
+  shipped.v1:
+    key: [nr]
+    schema:
+      type: object
+      required: [nr, status, vessel]
+      properties: { nr: { type: string }, status: { type: string, enum: [departed] }, vessel: { type: string, maxLength: 40 } }
+steps:
+  - { step: stock, call: erp.stock, key: [nr], with: { nr: params.nr, quantity: params.quantity, state: '"reserved"' } }
+  - { step: shipped, emit: shipped.v1, with: { nr: params.nr, status: '"departed"', vessel: '"Ada"' } }
+`
+)
+
+// TestFlowsMeetByTheEventsThatTheyEmit starts a flow by the event of another, which awaits
+// what that one emits, while everything is killed.
+func TestFlowsMeetByTheEventsThatTheyEmit(t *testing.T) {
+	t.Parallel()
+	const orders = 24
+	e := company(t, map[string]string{"order": fmt.Sprintf(orderFlow, "1h"), "pack": packFlow})
+	ids := make([]string, orders)
+	for i := range orders {
+		ids[i] = e.begin("order", fmt.Sprintf(`{"nr":"o%d","quantity":%d}`, i, 1+i))
+		if i%10 == 5 {
+			e.kill()
+			e.patchbay = start(t, e.dir, "--flows", filepath.Join(e.dir, "flows"))
+		}
+	}
+	for i, id := range ids {
+		run := e.final(id, 4*time.Minute)
+		require.Equal(t, flow.Completed, run.Status, "%+v", run.Problem)
+		require.Equal(t, []string{"sale open", "stock reserved", "notice "}, e.log(fmt.Sprintf("o%d", i)), "each once, in this order")
+	}
+	require.EqualValues(t, orders*(orders+1)/2, e.number(`select sum(quantity) from stock`))
+	var out struct {
+		Events []flow.TopicEvent `json:"events"`
+	}
+	e.do(http.MethodGet, e.HTTP+"/v1/events?topic=placed.v1&key=o3", nil, "", &out)
+	require.Len(t, out.Events, 1)
+	require.Equal(t, ids[3]+"/placed", out.Events[0].ID)
+	require.Len(t, out.Events[0].Started, 1)
+	require.Equal(t, "pack", out.Events[0].Started[0].Flow)
+
+	// What is not as the contract says goes nowhere: the run that would have told it is the dead letter.
+	run := e.final(e.begin("order", `{"nr":"NOT","quantity":1}`), 2*time.Minute)
+	require.Equal(t, flow.Failed, run.Status)
+	require.Equal(t, "event.invalid", run.Problem.Code)
+	require.Contains(t, run.Problem.Detail, "nr does not match")
+	require.Equal(t, []string{"sale open", "sale reversed"}, e.log("NOT"))
+}

@@ -38,9 +38,12 @@ type (
 		// Sync belongs to synchronizations: what regions share.
 		Sync *Sync `json:"sync,omitempty"`
 		// Saga belongs to the pattern service: its tasks. Accepts are the business events
-		// that it awaits.
+		// that it awaits or that start it, Emits those that it tells of, and Starts is the one
+		// that starts a run: its fields are the parameters.
 		Saga    *Saga   `json:"saga,omitempty"`
 		Accepts []Topic `json:"accepts,omitempty"`
+		Emits   []Topic `json:"emits,omitempty"`
+		Starts  string  `json:"starts,omitempty"`
 		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.

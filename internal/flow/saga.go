@@ -17,8 +17,8 @@ type (
 		Answer []Column `json:"answer,omitempty"`
 	}
 
-	// Task is one step of a service. Exactly one of Read, Write, Flow, Await and Legs says
-	// what it does. Its expressions know params, steps (what the tasks before it gave, by name)
+	// Task is one step of a service. Exactly one of Read, Write, Flow, Await, Emit and
+	// Legs says what it does. Its expressions know params, steps (what the tasks before it gave, by name)
 	// and, where Each is set, item.
 	Task struct {
 		Name string `json:"name"`           // distinct in the flow
@@ -35,6 +35,8 @@ type (
 		Flow string `json:"flow,omitempty"`
 		// Await waits for a business event, whose fields are what the task gives.
 		Await *Await `json:"await,omitempty"`
+		// Emit tells of a business event, whose fields Map makes.
+		Emit string `json:"emit,omitempty"`
 		// Legs are done side by side, each to its end, whatever becomes of the others.
 		Legs []Leg `json:"legs,omitempty"`
 		// Undo are columns that take back what the task has written, under the same key; CEL
@@ -93,6 +95,7 @@ const (
 	TaskWrite TaskKind = "write"
 	TaskFlow  TaskKind = "flow"
 	TaskAwait TaskKind = "await"
+	TaskEmit  TaskKind = "emit"
 	TaskLegs  TaskKind = "legs"
 )
 
@@ -156,6 +159,8 @@ func (t *Task) Kind() TaskKind {
 		return TaskFlow
 	case t.Await != nil:
 		return TaskAwait
+	case t.Emit != "":
+		return TaskEmit
 	}
 	return TaskLegs
 }
@@ -198,6 +203,8 @@ func shapes(tasks []Task) []TaskShape {
 			out[i].Target = t.Flow
 		case TaskAwait:
 			out[i].Target = t.Await.Topic
+		case TaskEmit:
+			out[i].Target = t.Emit
 		case TaskLegs:
 			for _, leg := range t.Legs {
 				out[i].Legs = append(out[i].Legs, LegShape{Name: leg.Name, Tasks: shapes(leg.Tasks)})

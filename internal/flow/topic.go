@@ -44,7 +44,16 @@ type (
 		ReceivedAt time.Time  `json:"received_at"`
 		ExpiresAt  time.Time  `json:"expires_at"`
 		EndedAt    *time.Time `json:"ended_at,omitempty"`
-		Duplicate  bool       `json:"duplicate,omitempty"` // of an answer: it was known
+		// Started are the runs that it started, by the flow, or why it started none.
+		Started   []TopicStart `json:"started,omitempty"`
+		Duplicate bool         `json:"duplicate,omitempty"` // of an answer: it was known
+	}
+
+	// TopicStart is a run that an event started, or what kept it from that.
+	TopicStart struct {
+		Flow    string   `json:"flow"`
+		Run     string   `json:"run,omitempty"`
+		Problem *Problem `json:"problem,omitempty"`
 	}
 
 	// TopicFilter chooses events; empty fields choose all.
@@ -76,6 +85,10 @@ const (
 	TopicKept    TopicState = "kept"    // nobody has taken it yet
 	TopicTaken   TopicState = "taken"   // by the run that awaited it
 	TopicExpired TopicState = "expired" // nobody came for it in time
+	// An event that starts runs waits for those who await it like any other; where nobody
+	// came it is delivered, or dead where a flow could not be started by it.
+	TopicDelivered TopicState = "delivered"
+	TopicDead      TopicState = "dead"
 )
 
 // The codes of the faults about business events.
@@ -93,13 +106,7 @@ var TopicName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*\.v[1-9][0-9]{0,
 // field that is not as the contract says is named in one Invalid fault "event.invalid";
 // fields that it does not know are left out.
 func (t *Topic) Validate(data Row) (Row, error) {
-	known := make(Row, len(t.Fields))
-	for _, f := range t.Fields {
-		if v, given := data[f.Name]; given {
-			known[f.Name] = v
-		}
-	}
-	out, err := (&Plan{Params: t.Fields}).Validate(known)
+	out, err := (&Plan{Params: t.Fields}).Validate(t.Known(data))
 	var wrong *fault.Fault
 	if !errors.As(err, &wrong) {
 		return out, err
@@ -110,6 +117,17 @@ func (t *Topic) Validate(data Row) (Row, error) {
 		fields[i] = f
 	}
 	return nil, fault.Invalidf(TopicInvalidCode, "the event is not as %s says: %s", t.Name, wrong.Text).With(fields...)
+}
+
+// Known are the fields of data that the topic knows, as they are.
+func (t *Topic) Known(data Row) Row {
+	known := make(Row, len(t.Fields))
+	for _, f := range t.Fields {
+		if v, given := data[f.Name]; given {
+			known[f.Name] = v
+		}
+	}
+	return known
 }
 
 // KeyOf is the business key of values of a topic's key fields, as a text; false when one of
@@ -131,11 +149,16 @@ func (t *Topic) KeyOf(values Row) (string, bool) {
 
 var slashed = strings.NewReplacer("%", "%25", "/", "%2F")
 
+// Emitted is the contract of a topic that the plan emits; nil when it does not.
+func (p *Plan) Emitted(name string) *Topic { return find(p.Emits, name) }
+
 // Accepted is the contract of a topic that the plan accepts; nil when it does not.
-func (p *Plan) Accepted(name string) *Topic {
-	for i := range p.Accepts {
-		if p.Accepts[i].Name == name {
-			return &p.Accepts[i]
+func (p *Plan) Accepted(name string) *Topic { return find(p.Accepts, name) }
+
+func find(topics []Topic, name string) *Topic {
+	for i := range topics {
+		if topics[i].Name == name {
+			return &topics[i]
 		}
 	}
 	return nil

@@ -37,6 +37,7 @@ type (
 		required bool
 		doc      string
 		example  any
+		unless   string   // not required where this key is given
 		missing  string   // the code where a required key is missing; else CodeRequired
 		advice   string   // what to write where nothing stands; else the example
 		enum     []string // of a word
@@ -93,7 +94,7 @@ func (r *reader) sheet(n *yaml.Node, into sheet, f field) {
 		r.read(value, inner)
 	}
 	for _, known := range fields {
-		if known.required && !given[known.key] {
+		if known.required && !given[known.key] && !given[known.unless] {
 			r.add(placeOf(n), cmp.Or(known.missing, CodeRequired), fmt.Sprintf("%s is missing", joined(f.key, known.key)), "add "+known.key+": "+hint(known))
 		}
 	}

@@ -42,6 +42,7 @@ const (
 	CodeCEL               = "flow.cel"
 	CodeCELCost           = "flow.cel_cost"
 	CodeContested         = "flow.contested"
+	CodeContract          = "flow.contract"
 	CodeDocuments         = "flow.documents"
 	CodeDuplicateKey      = "flow.duplicate_key"
 	CodeEncoding          = "flow.encoding"

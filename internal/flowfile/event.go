@@ -80,6 +80,10 @@ func (c *compiler) triggers() []*flow.Table {
 	var tables []*flow.Table
 	seen := map[string]bool{}
 	for _, t := range d.on.items {
+		if t.event.given() {
+			c.add(t.event.at, CodePattern, "on.event: business events start services, and this flow is event", "write pattern: service, or source: CONNECTION.TABLE")
+			continue
+		}
 		table := c.table(t.source, "on.source")
 		c.out.Reaction.On = append(c.out.Reaction.On, c.trigger(t, table))
 		if name := t.source.connection + "." + t.source.table; !seen[name] {

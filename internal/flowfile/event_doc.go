@@ -14,6 +14,7 @@ import (
 type (
 	triggerDoc struct {
 		at
+		event       text
 		source      tableRef
 		change      list[word, *word]
 		columns     list[column, *column]
@@ -75,7 +76,7 @@ var (
 // eventFields are the sections of an event flow that others do not have.
 func (d *flowDoc) eventFields() []field {
 	return []field{
-		{key: "on", into: &d.on, doc: "What the event flow reacts to. The first trigger that an event passes takes it."},
+		{key: "on", into: &d.on, doc: "What the event flow reacts to; the first trigger that an event passes takes it. Of a service the one business event that starts a run: - event: shipped.v1."},
 		{key: "sweep", into: &d.sweep, example: "5m", doc: "How often the source's change tracking is asked for what no delivery told; without it never."},
 		{key: "collapse", into: &d.collapse, doc: "A window: events of one key become one run with their net change. Without it each event is a run."},
 		{key: "throttle", into: &d.throttle, doc: "How many runs may pass. Those beyond it wait."},
@@ -89,12 +90,13 @@ func (d *flowDoc) eventFields() []field {
 
 func (d *triggerDoc) fields() []field {
 	return []field{
-		{key: "source", into: &d.source, required: true, advice: "CONNECTION.TABLE", example: "dataverse.incident", doc: "connection.table, as in connections.yaml."},
-		{key: "change", into: &d.change, required: true, advice: "[create, update, delete]", enum: changes, example: []string{"update"}, doc: "Types of change: create, update, delete."},
+		{key: "event", into: &d.event, example: "shipped.v1", doc: "Of a service: the business event, one of accepts, that starts a run. Its fields are the parameters."},
+		{key: "source", into: &d.source, required: true, unless: "event", advice: "CONNECTION.TABLE", example: "dataverse.incident", doc: "connection.table, as in connections.yaml."},
+		{key: "change", into: &d.change, required: true, unless: "event", advice: "[create, update, delete]", enum: changes, example: []string{"update"}, doc: "Types of change: create, update, delete."},
 		{key: "select", into: &d.columns, example: []string{"statuscode"}, doc: "An update counts only if one of these columns really changed. Without it any column counts."},
 		{key: "where", into: &d.where, example: "row.msx_customerfacing", doc: "CEL over row, the record after the change (of a deleted one as it was): which records count."},
 		{key: "transitions", into: &d.transitions, example: "was.statuscode == 1 && row.statuscode == 5", doc: "CEL over was and row, of an update: which changes count. A change from a value that is not known does not."},
-		{key: "key", into: &d.key, required: true, advice: "row.COLUMN", example: "row.incidentid", doc: "CEL over row: the business key, a text or a number. Runs of one key keep their order; a window is of one key."},
+		{key: "key", into: &d.key, required: true, unless: "event", advice: "row.COLUMN", example: "row.incidentid", doc: "CEL over row: the business key, a text or a number. Runs of one key keep their order; a window is of one key."},
 	}
 }
 

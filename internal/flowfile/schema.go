@@ -81,7 +81,7 @@ func schemaOf(f field) object {
 		properties, required := object{}, []string{}
 		for _, inner := range into.fields() {
 			properties[inner.key] = schemaOf(inner)
-			if inner.required {
+			if inner.required && inner.unless == "" {
 				required = append(required, inner.key)
 			}
 		}

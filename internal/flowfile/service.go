@@ -29,7 +29,8 @@ func (c *compiler) service() {
 	s := &services{compiler: c, saga: &flow.Saga{}, gives: map[string]expr.Type{}}
 	c.out.Saga, c.out.Respond = s.saga, flow.AfterWrite
 	c.params()
-	c.out.Accepts = c.topics(&c.doc.accepts, "accepts")
+	c.out.Accepts, c.out.Emits = c.topics(&c.doc.accepts, "accepts"), c.topics(&c.doc.emits, "emits")
+	c.starts()
 	for _, d := range c.doc.steps.items {
 		t := s.task(&d.stepDoc, d.legs.given())
 		if d.legs.given() {
@@ -99,12 +100,14 @@ func (s *services) task(d *stepDoc, legs bool) flow.Task {
 	gives := expr.Anything
 	connection, table, isTable := strings.Cut(d.call.value, ".")
 	switch {
-	case kinds(legs, d.call.given(), d.await.given()) != 1:
-		s.add(d.at, CodeRequired, fmt.Sprintf("the step %s has to have call, await or legs, and one of them only", d.step.value), "write call: CONNECTION.TABLE, call: FLOW, or await: EVENT")
+	case kinds(legs, d.call.given(), d.await.given(), d.emit.given()) != 1:
+		s.add(d.at, CodeRequired, fmt.Sprintf("the step %s has to have call, await, emit or legs, and one of them only", d.step.value), "write call: CONNECTION.TABLE, call: FLOW, await: EVENT or emit: EVENT")
 	case legs:
 		s.only(d, "has legs")
 	case d.await.given():
 		gives = s.awaits(d, &t)
+	case d.emit.given():
+		gives = s.emits(d, &t)
 	case !isTable:
 		t.Flow = d.call.value
 		gives = s.flow(d, &t)

@@ -25,6 +25,11 @@ func (c *compiler) topics(d *dict[topicDoc, *topicDoc], section string) []flow.T
 		if e.value.keep.value > maxKeep {
 			c.add(e.value.keep.at, CodeTimeout, fmt.Sprintf("%s.%s.keep is longer than 366 days", section, e.key), "write at most 366d")
 		}
+		if section == "emits" {
+			if t.Keep = 0; e.value.keep.given() {
+				c.add(e.value.keep.at, CodePattern, fmt.Sprintf("emits.%s.keep says nothing: who accepts an event says how long it is kept", e.key), "remove it")
+			}
+		}
 		t.Fields = c.schema(&e.value.schema, section+"."+e.key+".schema")
 		for _, k := range e.value.key.items {
 			if k.value != "" && c.keyField(k, section+"."+e.key+".key", t.Fields) {
@@ -141,14 +146,8 @@ func (c *compiler) keyField(k *text, name string, fields []flow.Param) bool {
 func (s *services) awaits(d *stepDoc, t *flow.Task) expr.Type {
 	s.only(d, "awaits an event", "await", "where", "otherwise")
 	t.Await = &flow.Await{Topic: d.await.value}
-	accepted := s.out.Accepted(d.await.value)
+	accepted := s.declared(&d.await, d.step.value+".await", "accepts", s.out.Accepts)
 	if accepted == nil {
-		names := make([]string, len(s.out.Accepts))
-		for i, a := range s.out.Accepts {
-			names[i] = a.Name
-		}
-		s.add(d.await.at, CodeUnknownRef, fmt.Sprintf("%s awaits %q, which accepts does not declare", d.step.value, clip(d.await.value)),
-			suggest(d.await.value, names, "declare it: accepts: { shipped.v1: { key: [FIELD], schema: { type: object, … } } }"))
 		return expr.Anything
 	}
 	switch within := cmp.Or(s.doc.limits.timeout.value, defaultServiceTime); {
@@ -159,17 +158,8 @@ func (s *services) awaits(d *stepDoc, t *flow.Task) expr.Type {
 	case d.deadline.value > within:
 		s.add(d.deadline.at, CodeTimeout, fmt.Sprintf("%s waits longer than the whole run may take", d.step.value), "write at most as much as limits.timeout, or make that longer")
 	}
-	env := s.env(d.at)
-	typeOf := func(p at, name, section string) expr.Type {
-		if i := slices.IndexFunc(accepted.Fields, func(f flow.Param) bool { return f.Name == name }); i >= 0 {
-			return expr.Scalar(accepted.Fields[i].Type)
-		}
-		s.add(p, CodeUnknownColumn, fmt.Sprintf("%s.%s: %s has no field %q", d.step.value, section, accepted.Name, clip(name)), suggest(name, fieldNames(accepted.Fields), ""))
-		return expr.Anything
-	}
-	for _, e := range d.where.entries {
-		s.compile(env, e.value, typeOf(e.keyAt, e.key, "where"), noBetter)
-		t.Await.Where = append(t.Await.Where, flow.Match{Column: e.key, Expr: e.value.source})
+	for _, m := range s.fieldsOf(&d.where, d.step.value+".where", s.env(d.at), accepted) {
+		t.Await.Where = append(t.Await.Where, flow.Match{Column: m.Name, Expr: m.Expr})
 	}
 	for _, k := range accepted.Key {
 		if !slices.ContainsFunc(t.Await.Where, func(m flow.Match) bool { return m.Column == k }) {
@@ -177,9 +167,79 @@ func (s *services) awaits(d *stepDoc, t *flow.Task) expr.Type {
 				"add to where "+k+": with an expression over params and steps")
 		}
 	}
-	for _, e := range d.otherwise.entries {
-		s.compile(env, e.value, typeOf(e.keyAt, e.key, "otherwise"), noBetter)
-		t.Await.Otherwise = append(t.Await.Otherwise, flow.Column{Name: e.key, Expr: e.value.source})
-	}
+	t.Await.Otherwise = s.fieldsOf(&d.otherwise, d.step.value+".otherwise", s.env(d.at), accepted)
 	return expr.Params(accepted.Fields)
+}
+
+// emits compiles a step that tells of an event.
+func (s *services) emits(d *stepDoc, t *flow.Task) expr.Type {
+	s.only(d, "tells of an event", "emit", "with")
+	t.Emit = d.emit.value
+	emitted := s.declared(&d.emit, d.step.value+".emit", "emits", s.out.Emits)
+	if emitted == nil {
+		return expr.Anything
+	}
+	t.Map = s.fieldsOf(&d.with, d.step.value+".with", s.env(d.at), emitted)
+	for _, f := range emitted.Fields {
+		if !f.Optional && !slices.ContainsFunc(t.Map, func(m flow.Column) bool { return m.Name == f.Name }) {
+			s.add(d.at, CodeRequired, fmt.Sprintf("%s.with: %s requires the field %s", d.step.value, emitted.Name, f.Name), "add "+f.Name+" with an expression over params and steps")
+		}
+	}
+	return expr.Params(emitted.Fields)
+}
+
+// fieldsOf compiles an expression for each of some fields of a topic.
+func (s *services) fieldsOf(d *dict[cel, *cel], name string, env *expr.Env, t *flow.Topic) []flow.Column {
+	var out []flow.Column
+	for _, e := range d.entries {
+		want := expr.Anything
+		if i := slices.IndexFunc(t.Fields, func(f flow.Param) bool { return f.Name == e.key }); i >= 0 {
+			want = expr.Scalar(t.Fields[i].Type)
+		} else {
+			s.add(e.keyAt, CodeUnknownColumn, fmt.Sprintf("%s: %s has no field %q", name, t.Name, clip(e.key)), suggest(e.key, fieldNames(t.Fields), ""))
+		}
+		s.compile(env, e.value, want, noBetter)
+		out = append(out, flow.Column{Name: e.key, Expr: e.value.source})
+	}
+	return out
+}
+
+// declared finds the contract that a name means; nil after a diagnostic.
+func (c *compiler) declared(d *text, name, section string, topics []flow.Topic) *flow.Topic {
+	names := make([]string, len(topics))
+	for i := range topics {
+		if names[i] = topics[i].Name; names[i] == d.value {
+			return &topics[i]
+		}
+	}
+	c.add(d.at, CodeUnknownRef, fmt.Sprintf("%s is %q, which %s does not declare", name, clip(d.value), section),
+		suggest(d.value, names, "declare it: "+section+": { shipped.v1: { key: [FIELD], schema: { type: object, … } } }"))
+	return nil
+}
+
+// starts compiles the business event that starts a run of a service.
+func (c *compiler) starts() {
+	d := &c.doc.on
+	if !d.given() {
+		return
+	}
+	if len(d.items) != 1 {
+		c.add(d.at, CodeRequired, fmt.Sprintf("on names %d events, and a service is started by one", len(d.items)), "write - event: shipped.v1, and another service for another event")
+		return
+	}
+	t := d.items[0]
+	for _, f := range t.fields() {
+		if p := *f.into.place(); p.given() && f.key != "event" {
+			c.add(p, CodePattern, fmt.Sprintf("on.%s belongs to the pattern event: a service is started by a business event", f.key), "write event: shipped.v1 only")
+			return
+		}
+	}
+	accepted := c.declared(&t.event, "on.event", "accepts", c.out.Accepts)
+	if accepted == nil {
+		return
+	}
+	if c.doc.params.given() {
+		c.add(c.doc.params.at, CodePattern, "params: the parameters are the fields of "+accepted.Name, "remove params, and declare the fields in accepts")
+	}
+	c.out.Starts, c.out.Params = accepted.Name, accepted.Fields
 }

@@ -37,7 +37,7 @@ type (
 		Call
 		Topic string `query:"topic" doc:"Only events of this name and version"`
 		Key   string `query:"key" doc:"Only events of this business key"`
-		State string `query:"state" enum:"kept,taken,expired" doc:"Only events in this state"`
+		State string `query:"state" enum:"kept,taken,delivered,dead,expired" doc:"Only events in this state"`
 		Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"How many at most"`
 	}
 

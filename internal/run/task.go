@@ -34,6 +34,7 @@ type (
 		Problem  *flow.Problem
 		Outcomes []ledger.Outcome // of Step
 		Step     string
+		Event    *topic.Prepared // that it told of; nil: of none
 	}
 )
 
@@ -159,6 +160,11 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 		}
 		if _, err := ledger.SettleAll(ctx, tx, news); err != nil {
 			return err
+		}
+		if n.Event != nil {
+			if _, err := topic.Put(ctx, tx, n.Event); err != nil {
+				return err
+			}
 		}
 		_, err = tx.Exec(ctx, `
 			update task set state = $3, gave = coalesce($4::json, gave), child = coalesce(nullif($5, ''), child), note = $6, problem = $7::jsonb, waiting = null,

@@ -37,6 +37,7 @@ var grants = map[string]string{
 	"task":             "select, insert, update",
 	"topic_event":      "select, insert, update, delete", // kept for 30 days after its end
 	"topic_wait":       "select, insert, update",
+	"topic_run":        "select, insert, update, delete", // with their event
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",

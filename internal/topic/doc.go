@@ -1,14 +1,14 @@
-// Package topic owns the tables topic_event and topic_wait: business events, and which
-// tasks of runs await one.
+// Package topic owns the tables topic_event, topic_wait and topic_run: business events,
+// which tasks of runs await one, and which runs one started.
 //
-// Whoever posts an event hands it to Topics; run takes one for a task in the transaction
-// in which it keeps that task (Take). A starter wakes those whose event came.
+// Whoever posts an event hands it to Topics; run puts and takes events for a task in the
+// transaction in which it keeps that task (Put, Take). A starter wakes those whose event came.
 //
 // Invariants: what Post returned without error is committed (promise 1). An ID of a topic
 // is one event, however often it is sent. An event is taken by one task at most, and a
 // task takes one at most, whoever dies when; both hold the lock of the topic and the
 // key, so that none is overlooked. Every event is kept until it has one final reason:
-// taken, or expired (promise 4). Only fields that a contract names are kept (promise 5).
+// taken, delivered, dead or expired (promise 4). Only fields that a contract names are kept (promise 5).
 //
 // It may import store, flow, fault and pgx.
 package topic

@@ -149,6 +149,31 @@ func TestATimeThatIsOverTakesNothingMore(t *testing.T) {
 	require.Contains(t, entries[0].Detail["why"], "no run awaited it")
 }
 
+func TestAnEventEndsWithTheRunsThatItStarted(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Nanosecond))
+	for i, id := range []string{"good", "bad"} {
+		b.post(id, event(fmt.Sprint(i), "arrived"))
+	}
+	due, err := b.topics.Due(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, event("0", "arrived"), due[0].Data)
+	for range 2 { // told again it is the same run
+		require.NoError(t, b.topics.Started(t.Context(), due[0].ID, flow.TopicStart{Flow: "pack", Run: "r1"}))
+	}
+	require.NoError(t, b.topics.Started(t.Context(), due[1].ID, flow.TopicStart{Flow: "pack", Problem: &flow.Problem{Code: "params.invalid", Detail: "port is missing"}}))
+	_, err = b.topics.Expire(t.Context())
+	require.NoError(t, err)
+	list, err := b.topics.List(t.Context(), flow.TopicFilter{})
+	require.NoError(t, err)
+	require.Equal(t, []any{flow.TopicDead, "it started none of pack: port is missing"}, []any{list[0].State, list[0].Why})
+	require.Equal(t, []any{flow.TopicDelivered, "it started the run r1 of pack"}, []any{list[1].State, list[1].Why})
+	require.Equal(t, []flow.TopicStart{{Flow: "pack", Run: "r1"}}, list[1].Started)
+	entries, err := b.topics.Explain(t.Context(), "r1")
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+}
+
 // Many events and runs of few keys at a time: whoever waits in the end and whose event is
 // there is to be woken, and no event is taken twice.
 func TestNoEventIsOverlookedOrTakenTwice(t *testing.T) {
@@ -178,7 +203,7 @@ func TestNoEventIsOverlookedOrTakenTwice(t *testing.T) {
 		}
 	}
 	all.Wait()
-	due, err := b.topics.Due(t.Context(), 1000)
+	due, err := b.topics.Due(t.Context(), 0, 1000)
 	require.NoError(t, err)
 	require.Len(t, due, keys*each)
 	var ids []int64
@@ -194,7 +219,7 @@ func TestNoEventIsOverlookedOrTakenTwice(t *testing.T) {
 		}
 	}
 	require.NoError(t, b.topics.Dispatched(t.Context(), ids))
-	due, err = b.topics.Due(t.Context(), 1000)
+	due, err = b.topics.Due(t.Context(), 0, 1000)
 	require.NoError(t, err)
 	require.Empty(t, due)
 	require.Len(t, taken, keys*each, "as many runs as events: each has one")

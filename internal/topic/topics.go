@@ -2,10 +2,12 @@ package topic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +26,19 @@ type (
 		List(ctx context.Context) ([]flow.Applied, error)
 	}
 
+	// Prepared is an event that may be kept.
+	Prepared struct {
+		topic, id, key, from string
+		body                 []byte
+		keep                 time.Duration
+	}
+
+	// contract is what one flow says of a topic.
+	contract struct {
+		*flow.Topic
+		by string
+	}
+
 	// Topics keeps business events. It is safe for concurrent use.
 	Topics struct {
 		// Wake is called when somebody may have to be woken; it must not block. It is
@@ -36,8 +51,8 @@ type (
 )
 
 const (
-	// DefaultKeep is how long an event waits for somebody unless a contract says otherwise.
-	DefaultKeep = 30 * 24 * time.Hour
+	// defaultKeep is how long an event waits that no flow accepts yet.
+	defaultKeep = 30 * 24 * time.Hour
 	// remembered is how long what became of an event is known after its end.
 	remembered = 30 * 24 * time.Hour
 	mostID     = 200
@@ -49,76 +64,97 @@ const (
 // New gives the business events of a store.
 func New(s *store.Store, plans Plans) *Topics { return &Topics{store: s, plans: plans} }
 
-// Post keeps an event of a topic for whoever awaits it, now or later: what it returns without
-// error is committed (promise 1). id is what the sender, from, knows it by. One whose ID is known with the same content is a duplicate and
+// Post keeps an event of a topic for whoever awaits it, now or later, and for the flows that
+// it starts: what it returns without error is committed (promise 1). id is what the sender,
+// from, knows it by. One whose ID is known with the same content is a duplicate and
 // changes nothing. Faults: NotFound "event.not_found" where no flow accepts the topic, Invalid
 // "event.invalid" with every field that is not as a flow that accepts it says, and
 // Conflict "event.id_conflict" for an ID that stands for another content.
-func (t *Topics) Post(ctx context.Context, topic, id string, data flow.Row, from string) (flow.TopicEvent, error) {
-	accepted, err := t.accepted(ctx, topic)
+func (t *Topics) Post(ctx context.Context, topic, id string, data flow.Row, from string) (e flow.TopicEvent, err error) {
+	accepted, others, err := t.accepted(ctx, topic)
+	if err != nil {
+		return e, err
+	}
+	if len(accepted) == 0 {
+		text := "no flow accepts events of this name"
+		if len(others) > 0 {
+			text += "; accepted are " + strings.Join(others, ", ")
+		}
+		return e, fault.NotFoundf(flow.TopicUnknownCode, "%s", text)
+	}
+	p, err := prepare(accepted, id, data, from)
+	if err != nil {
+		return e, err
+	}
+	err = t.store.Tx(ctx, func(tx pgx.Tx) error {
+		e, err = Put(ctx, tx, p)
+		return err
+	})
 	if err != nil {
 		return flow.TopicEvent{}, err
 	}
-	kept, keep := flow.Row{}, time.Duration(0)
-	for _, a := range accepted {
-		row, err := a.Validate(data)
-		if err != nil {
-			return flow.TopicEvent{}, err
-		}
-		for name, v := range row {
-			kept[name] = v
-		}
-		keep = max(keep, a.Keep)
-	}
-	key, known := accepted[0].KeyOf(kept)
-	if !known || len(key) > mostKey {
-		return flow.TopicEvent{}, fault.Invalidf(flow.TopicInvalidCode, "the business key of the event, %s, is empty or longer than %d bytes", strings.Join(accepted[0].Key, ", "), mostKey)
-	}
-	switch {
-	case id == "" || len(id) > mostID || id != store.Text(id):
-		return flow.TopicEvent{}, fault.Invalidf(flow.TopicInvalidCode, "the event has no ID of 1 to %d bytes of text", mostID).
-			With(fault.Field{Path: "id", Code: "field.required", Detail: "must tell the event from every other one of its topic", Fix: "give what the sender knows it by; the same ID again is the same event"})
-	case !storable(kept):
-		return flow.TopicEvent{}, fault.Invalidf(flow.TopicInvalidCode, "the event has text with a NUL character or broken UTF-8, which cannot be kept")
-	}
-	body, err := json.Marshal(kept) // keys are sorted: the same content is the same text
-	if err != nil {
-		return flow.TopicEvent{}, fault.New(fault.Bug, "event.encode", "an event cannot be encoded", err)
-	}
-	if len(body) > mostData {
-		return flow.TopicEvent{}, fault.Invalidf(flow.TopicInvalidCode, "the event has %d bytes, and at most %d are kept; send a reference to what is large", len(body), mostData)
-	}
-	e, err := t.insert(ctx, flow.TopicEvent{Topic: topic, ID: id, Key: key, From: from}, body, keep)
-	if err == nil && !e.Duplicate && t.Wake != nil {
+	if !e.Duplicate && t.Wake != nil {
 		t.Wake()
 	}
-	return e, err
+	return e, nil
 }
 
-// accepted are the contracts of a topic in the flows in force; there is at least one.
-func (t *Topics) accepted(ctx context.Context, name string) (all []*flow.Topic, err error) {
-	plans, err := t.plans.List(ctx)
+// Prepare makes an event of a topic as emitted says ready to be put: it fails as Post does, but
+// for a topic that no flow accepts yet.
+func (t *Topics) Prepare(ctx context.Context, emitted flow.Topic, id string, data flow.Row, from string) (*Prepared, error) {
+	accepted, _, err := t.accepted(ctx, emitted.Name)
 	if err != nil {
 		return nil, err
 	}
-	var others []string
+	return prepare(append([]contract{{Topic: &emitted, by: "which " + from + " emits"}}, accepted...), id, data, from)
+}
+
+// prepare keeps of an event what contracts name, and proves each of them.
+func prepare(contracts []contract, id string, data flow.Row, from string) (*Prepared, error) {
+	kept, keep := flow.Row{}, time.Duration(0)
+	for _, c := range contracts {
+		row, err := c.Validate(data)
+		if err != nil {
+			f := fault.Of(err)
+			return nil, fault.New(f.Class, f.Code, f.Text+" ("+c.by+")", err).With(f.Fields...)
+		}
+		maps.Copy(kept, row)
+		keep = max(keep, c.Keep)
+	}
+	key, known := contracts[0].KeyOf(kept)
+	switch {
+	case !known || len(key) > mostKey:
+		return nil, fault.Invalidf(flow.TopicInvalidCode, "the business key of the event, %s, is empty or longer than %d bytes", strings.Join(contracts[0].Key, ", "), mostKey)
+	case id == "" || len(id) > mostID || id != store.Text(id):
+		return nil, fault.Invalidf(flow.TopicInvalidCode, "the event has no ID of 1 to %d bytes of text", mostID).
+			With(fault.Field{Path: "id", Code: "field.required", Detail: "must tell the event from every other one of its topic", Fix: "give what the sender knows it by; the same ID again is the same event"})
+	case !storable(kept):
+		return nil, fault.Invalidf(flow.TopicInvalidCode, "the event has text with a NUL character or broken UTF-8, which cannot be kept")
+	}
+	body, err := json.Marshal(kept) // keys are sorted: the same content is the same text
+	if err != nil {
+		return nil, fault.New(fault.Bug, "event.encode", "an event cannot be encoded", err)
+	}
+	if len(body) > mostData {
+		return nil, fault.Invalidf(flow.TopicInvalidCode, "the event has %d bytes, and at most %d are kept; send a reference to what is large", len(body), mostData)
+	}
+	return &Prepared{topic: contracts[0].Name, id: id, key: key, from: from, body: body, keep: cmp.Or(keep, defaultKeep)}, nil
+}
+
+// accepted are the contracts of a topic in the flows in force, and the names of all others.
+func (t *Topics) accepted(ctx context.Context, name string) (all []contract, others []string, err error) {
+	plans, err := t.plans.List(ctx)
 	for _, p := range plans {
 		for i := range p.Plan.Accepts {
 			if a := &p.Plan.Accepts[i]; a.Name == name {
-				all = append(all, a)
+				all = append(all, contract{Topic: a, by: "which " + p.Plan.Flow + " accepts"})
 			} else if !slices.Contains(others, a.Name) {
 				others = append(others, a.Name)
 			}
 		}
 	}
-	if len(all) > 0 {
-		return all, nil
-	}
-	text := "no flow accepts events of this name"
-	if slices.Sort(others); len(others) > 0 {
-		text += "; accepted are " + strings.Join(others, ", ")
-	}
-	return nil, fault.NotFoundf(flow.TopicUnknownCode, "%s", text)
+	slices.Sort(others)
+	return all, others, err
 }
 
 // storable reports whether PostgreSQL keeps all texts of a value.
@@ -138,41 +174,38 @@ func storable(v any) bool {
 	return true
 }
 
-func (t *Topics) insert(ctx context.Context, p flow.TopicEvent, body []byte, keep time.Duration) (e flow.TopicEvent, err error) {
-	sum := sha256.Sum256(body)
-	err = t.store.Tx(ctx, func(tx pgx.Tx) error {
-		if err := hold(ctx, tx, p.Topic, p.Key); err != nil {
-			return err
-		}
-		tag, err := tx.Exec(ctx, `
-			insert into topic_event (topic, event_id, key, data, sum, source, received_at, expires_at)
-			select $1, $2, $3, $4::jsonb, $5, $6, at, at + $7::interval from (select clock_timestamp() as at) as now
-			on conflict (topic, event_id) do nothing`, p.Topic, p.ID, p.Key, string(body), sum[:], store.Text(p.From), keep)
-		if err != nil {
-			return err
-		}
-		var known []byte
-		if err := tx.QueryRow(ctx, `select sum, `+shown+` from topic_event where topic = $1 and event_id = $2`, p.Topic, p.ID).
-			Scan(append([]any{&known}, fields(&e)...)...); err != nil {
-			return err
-		}
-		if !bytes.Equal(known, sum[:]) {
-			return fault.New(fault.Conflict, flow.TopicClashCode, "an event of this topic had the ID and said something else; give each event an ID of its own", nil)
-		}
-		e.Duplicate = tag.RowsAffected() == 0
-		return nil
-	})
-	if err != nil {
-		return flow.TopicEvent{}, err
+// Put keeps an event in a transaction.
+func Put(ctx context.Context, tx pgx.Tx, p *Prepared) (e flow.TopicEvent, err error) {
+	if err := hold(ctx, tx, p.topic, p.key); err != nil {
+		return e, err
 	}
+	sum := sha256.Sum256(p.body)
+	tag, err := tx.Exec(ctx, `
+		insert into topic_event (topic, event_id, key, data, sum, source, received_at, expires_at)
+		select $1, $2, $3, $4::jsonb, $5, $6, at, at + $7::interval from (select clock_timestamp() as at) as now
+		on conflict (topic, event_id) do nothing`, p.topic, p.id, p.key, string(p.body), sum[:], store.Text(p.from), p.keep)
+	if err != nil {
+		return e, err
+	}
+	var known []byte
+	if err := tx.QueryRow(ctx, `select sum, `+shown+` from topic_event e where topic = $1 and event_id = $2`, p.topic, p.id).
+		Scan(append([]any{&known}, fields(&e)...)...); err != nil {
+		return e, err
+	}
+	if !bytes.Equal(known, sum[:]) {
+		return e, fault.New(fault.Conflict, flow.TopicClashCode, "an event of this topic had the ID and said something else; give each event an ID of its own", nil)
+	}
+	e.Duplicate = tag.RowsAffected() == 0
 	return inUTC(e), nil
 }
 
-// shown are the columns of an event as it is shown, and fields what they are read into.
-const shown = `topic, event_id, key, source, state, why, coalesce(run_id, ''), coalesce(task, ''), received_at, expires_at, ended_at`
+// shown are the columns of an event e as it is shown, and fields what they are read into.
+const shown = `e.topic, e.event_id, e.key, e.source, e.state, e.why, coalesce(e.run_id, ''), coalesce(e.task, ''), e.received_at, e.expires_at, e.ended_at,
+	(select json_agg(json_strip_nulls(json_build_object('flow', r.flow, 'run', r.run_id,
+		'problem', case when r.code is not null then json_build_object('code', r.code, 'detail', r.detail) end)) order by r.flow) from topic_run r where r.event = e.id)`
 
 func fields(e *flow.TopicEvent) []any {
-	return []any{&e.Topic, &e.ID, &e.Key, &e.From, &e.State, &e.Why, &e.Run, &e.Task, &e.ReceivedAt, &e.ExpiresAt, &e.EndedAt}
+	return []any{&e.Topic, &e.ID, &e.Key, &e.From, &e.State, &e.Why, &e.Run, &e.Task, &e.ReceivedAt, &e.ExpiresAt, &e.EndedAt, &e.Started}
 }
 
 func inUTC(e flow.TopicEvent) flow.TopicEvent {
@@ -199,7 +232,7 @@ func (t *Topics) List(ctx context.Context, f flow.TopicFilter) (list []flow.Topi
 	}
 	err = t.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			select `+shown+` from topic_event
+			select `+shown+` from topic_event e
 			where ($1 = '' or topic = $1) and ($2 = '' or key = $2) and ($3 = '' or state = $3) order by id desc limit $4`,
 			store.Text(f.Topic), store.Text(f.Key), string(f.State), limit)
 		if err == nil {
@@ -216,13 +249,16 @@ func (t *Topics) Expire(ctx context.Context) (expired int, err error) {
 	const most = 1000
 	err = t.store.Write(ctx, func(c *pgxpool.Conn) error {
 		tag, err := c.Exec(ctx, `
-			update topic_event e set state = 'expired', ended_at = now(), why = case when late.run_id is null
-				then 'no run awaited it before ' || to_char(e.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
+			update topic_event e set ended_at = now(), state = case when runs.dead then 'dead' when runs.flows is not null then 'delivered' else 'expired' end, why = case
+				when runs.flows is not null then 'it started ' || runs.flows
+				when late.run_id is null then 'no run awaited it before ' || to_char(e.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
 				else 'the run ' || late.run_id || ' awaited such an event until ' || to_char(late.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC, and nobody after that' end
 			from (select id from topic_event where state = 'kept' and expires_at <= now() order by expires_at limit $1 for update skip locked) as due
 			join topic_event k using (id)
 			left join lateral (select run_id, until from topic_wait w where w.topic = k.topic and w.key = k.key and k.data @> w.match
 				and w.ended_at <= k.received_at order by w.ended_at desc limit 1) as late on true
+			cross join lateral (select string_agg(case when code is null then 'the run ' || run_id || ' of ' || flow else 'none of ' || flow || ': ' || detail end, '; ' order by flow) as flows,
+				bool_or(code is not null) as dead from topic_run r where r.event = due.id) as runs
 			where e.id = due.id`, most)
 		expired = int(tag.RowsAffected())
 		return err
@@ -241,7 +277,8 @@ func (t *Topics) Expire(ctx context.Context) (expired int, err error) {
 func (t *Topics) Explain(ctx context.Context, about string) ([]flow.Entry, error) {
 	var list []flow.TopicEvent
 	err := t.store.Read(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `select `+shown+` from topic_event where key = $1 or event_id = $1 or run_id = $1 order by id desc limit $2`, store.Text(about), mostListed)
+		rows, err := c.Query(ctx, `select `+shown+` from topic_event e where key = $1 or event_id = $1 or run_id = $1
+			or exists (select from topic_run r where r.event = e.id and r.run_id = $1) order by id desc limit $2`, store.Text(about), mostListed)
 		if err == nil {
 			list, err = collect(rows)
 		}
@@ -263,7 +300,17 @@ func Words(e flow.TopicEvent) string {
 		return fmt.Sprintf("taken by the step %s of run %s", e.Task, e.Run)
 	case flow.TopicExpired:
 		return "expired: " + e.Why
+	case flow.TopicDelivered, flow.TopicDead:
+		return e.Why
 	case flow.TopicKept:
 	}
-	return "kept for whoever awaits it, until " + e.ExpiresAt.Format(time.DateTime) + " UTC"
+	var started strings.Builder
+	for _, s := range e.Started {
+		if s.Problem == nil {
+			fmt.Fprintf(&started, "started the run %s of %s; ", s.Run, s.Flow)
+		} else {
+			fmt.Fprintf(&started, "could not start %s: %s; ", s.Flow, s.Problem.Detail)
+		}
+	}
+	return started.String() + "kept for whoever awaits it, until " + e.ExpiresAt.Format(time.DateTime) + " UTC"
 }

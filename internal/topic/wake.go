@@ -13,6 +13,9 @@ type (
 	// Due is an event that was not told to those who await it, or is not known to have been.
 	Due struct {
 		ID    int64 // of its row
+		Topic string
+		Event string // its ID
+		Data  flow.Row
 		Waits []Sleeper
 	}
 
@@ -24,23 +27,28 @@ type (
 	}
 )
 
-// Due gives the events that somebody is to be woken for, the oldest first, at most so many.
-func (t *Topics) Due(ctx context.Context, most int) (all []Due, err error) {
+// Due gives the events after a row that somebody is to be told of, the oldest first, at
+// most so many.
+func (t *Topics) Due(ctx context.Context, after int64, most int) (all []Due, err error) {
 	err = t.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			select e.id, coalesce(w.run_id, ''), coalesce(w.task, ''), coalesce(w.workflow_id, '')
-			from (select id, topic, key, data, state from topic_event where dispatched_at is null order by id limit $1) as e
+			select e.id, e.topic, e.event_id, e.data, coalesce(w.run_id, ''), coalesce(w.task, ''), coalesce(w.workflow_id, '')
+			from (select id, topic, event_id, key, data, state from topic_event where dispatched_at is null and id > $2 order by id limit $1) as e
 			left join topic_wait w on e.state = 'kept' and w.topic = e.topic and w.key = e.key and w.ended_at is null and e.data @> w.match
-			order by e.id, w.since`, most)
+			order by e.id, w.since`, most, after)
 		if err != nil {
 			return err
 		}
 		all = nil
-		var id int64
+		var one Due
+		var data []byte
 		var s Sleeper
-		_, err = pgx.ForEachRow(rows, []any{&id, &s.RunID, &s.Task, &s.Workflow}, func() error {
-			if len(all) == 0 || all[len(all)-1].ID != id {
-				all = append(all, Due{ID: id})
+		_, err = pgx.ForEachRow(rows, []any{&one.ID, &one.Topic, &one.Event, &data, &s.RunID, &s.Task, &s.Workflow}, func() error {
+			if len(all) == 0 || all[len(all)-1].ID != one.ID {
+				all = append(all, one)
+				if err := decode(data, &all[len(all)-1].Data); err != nil {
+					return err
+				}
 			}
 			if last := &all[len(all)-1]; s.RunID != "" {
 				last.Waits = append(last.Waits, s)
@@ -56,6 +64,31 @@ func (t *Topics) Due(ctx context.Context, most int) (all []Due, err error) {
 func (t *Topics) Dispatched(ctx context.Context, ids []int64) error {
 	return t.store.Write(ctx, func(c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, `update topic_event set dispatched_at = now() where id = any ($1)`, ids)
+		return err
+	})
+}
+
+// Starters gives the flows in force that an event of a topic starts.
+func (t *Topics) Starters(ctx context.Context, topic string) ([]*flow.Plan, error) {
+	plans, err := t.plans.List(ctx)
+	var out []*flow.Plan
+	for _, p := range plans {
+		if p.Plan.Starts == topic {
+			out = append(out, p.Plan)
+		}
+	}
+	return out, err
+}
+
+// Started notes the run that an event started of a flow, or why it started none. What was
+// noted first holds.
+func (t *Topics) Started(ctx context.Context, id int64, s flow.TopicStart) error {
+	var code, detail *string
+	if s.Problem != nil {
+		code, detail = &s.Problem.Code, &s.Problem.Detail
+	}
+	return t.store.Write(ctx, func(c *pgxpool.Conn) error {
+		_, err := c.Exec(ctx, `insert into topic_run (event, flow, run_id, code, detail) values ($1, $2, nullif($3, ''), $4, $5) on conflict do nothing`, id, s.Flow, s.Run, code, detail)
 		return err
 	})
 }
@@ -99,9 +132,9 @@ func Views(ctx context.Context, q querier, runIDs []string) (map[string]map[stri
 		return all, err
 	}
 	rows, err = q.Query(ctx, `
-		select w.run_id, w.task, e.* from topic_wait w, lateral (
-			select `+shown+` from topic_event o where o.topic = w.topic and o.key = w.key and o.id is distinct from w.event order by o.id desc limit $2
-		) as e where w.run_id = any ($1)`, runIDs, othersShown)
+		select w.run_id, w.task, o.* from topic_wait w, lateral (
+			select `+shown+` from topic_event e where e.topic = w.topic and e.key = w.key and e.id is distinct from w.event order by e.id desc limit $2
+		) as o where w.run_id = any ($1)`, runIDs, othersShown)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +143,7 @@ func Views(ctx context.Context, q querier, runIDs []string) (map[string]map[stri
 		if view := all[run][task]; view != nil {
 			view.Others = append(view.Others, inUTC(e))
 		}
-		e.EndedAt = nil
+		e.EndedAt, e.Started = nil, nil
 		return nil
 	})
 	return all, err

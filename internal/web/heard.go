@@ -58,6 +58,10 @@ func hears(run flow.Run, now time.Time) (list []heard) {
 				one.State, one.Note = queueing, "kept for a later step or another run, until "+e.ExpiresAt.Format("2 January 2006 15:04:05")+" UTC"
 			case flow.TopicTaken:
 				one.State, one.Note = state{"taken by another run", "cancelled", icon("dot")}, "run "+e.Run
+			case flow.TopicDelivered:
+				one.State, one.Note = state{"delivered", "completed", icon("tick")}, e.Why
+			case flow.TopicDead:
+				one.State, one.Note = state{"dead", "failed", icon("cross")}, e.Why
 			case flow.TopicExpired:
 				one.State, one.Note = state{"expired", "failed", icon("cross")}, e.Why
 			}

@@ -1,0 +1,67 @@
+package check_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"patchbay/internal/check"
+)
+
+// emitter and acceptor are flows of one business event.
+const (
+	emitter = `
+flow: pack
+pattern: service
+summary: Packs
+params: { nr: { type: string } }
+emits:
+  shipped.%s: { key: [%s], schema: { type: object, required: [nr, status, at], properties: { nr: { type: string }, at: { type: string, format: date-time }, status: { type: string, enum: [departed, arrived] }, boxes: { type: integer, minimum: 1 }, note: { type: string } } } }
+steps:
+  - { step: one, emit: shipped.%[1]s, with: { nr: params.nr, status: '"departed"', at: timestamp("2026-01-01T00:00:00Z") } }
+`
+	acceptor = `
+flow: follow
+pattern: service
+summary: Follows
+%s
+accepts:
+  shipped.v1: { key: [nr], schema: { type: object, required: [nr, %s], properties: { nr: { type: string }, %s } } }
+%s
+steps:
+  - { step: one, %s }
+`
+	awaits = `await: shipped.v1, where: { nr: params.nr }, deadline: 1d`
+)
+
+func TestWhoEmitsAnEventSaysWhatOthersNeedOfIt(t *testing.T) {
+	t.Parallel()
+	params := `params: { nr: { type: string } }`
+	for name, c := range map[string]struct {
+		emitter, acceptor, want string
+	}{
+		"fits":               {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: string, enum: [arrived, departed, lost] }, boxes: { type: number }, at: { type: string }", "", awaits), ""},
+		"no such field":      {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "port", "port: { type: string }", "", awaits), "follow accepts it and requires the field port, which is not declared here"},
+		"may be missing":     {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "note", "note: { type: string }", "", awaits), "requires the field note, which may be missing here"},
+		"another type":       {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: boolean }", "", awaits), "takes of the field status a bool, and it is a string here"},
+		"an optional field":  {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: string }, boxes: { type: string }", "", awaits), "takes of the field boxes a string, and it is a int here"},
+		"fewer values":       {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: string, enum: [arrived] }", "", awaits), `takes of the field status only arrived, and "departed" is allowed here`},
+		"a greater least":    {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: string }, boxes: { type: integer, minimum: 2 }", "", awaits), "takes of the field boxes at least 2"},
+		"another key":        {fmt.Sprintf(emitter, "v1", "status"), fmt.Sprintf(acceptor, params, "status", "status: { type: string }", "", awaits), "the business key is status here, and nr in follow"},
+		"another version":    {fmt.Sprintf(emitter, "v2", "nr"), fmt.Sprintf(acceptor, params, "status", "status: { type: string }", "", awaits), "no flow emits shipped.v1, and emitted is shipped.v2"},
+		"starts its emitter": {fmt.Sprintf(emitter, "v1", "nr"), fmt.Sprintf(acceptor, "on: [{ event: shipped.v1 }]", "status", "status: { type: string }", "", `call: pack, with: { nr: params.nr }`), "shipped.v1 starts what emits it: pack → follow → pack"},
+	} {
+		report := run(t, fstest.MapFS{
+			"connections.yaml": {Data: []byte("connections: {}\n")}, "pack.yaml": {Data: []byte(c.emitter)}, "follow.yaml": {Data: []byte(c.acceptor)},
+		}, check.Options{})
+		found := strings.Join(lines(report), "\n")
+		if c.want == "" {
+			require.Empty(t, found, name)
+		} else {
+			require.Contains(t, found, c.want, name)
+		}
+	}
+}
