@@ -259,7 +259,7 @@ func (d *drawing) svg() template.HTML {
 		}
 	}
 	for i := range flows { // over the whole height
-		flows[i].y = (2*i + 1) * (high - landHigh) / (2 * len(flows))
+		flows[i].y = i*high/len(flows) + (high/len(flows)-landHigh)/2
 		boxes["flow "+flows[i].ID] = flows[i]
 	}
 	var s strings.Builder

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,6 +80,15 @@ func TestTheMapLeadsFromWhatIsReadToWhatIsWritten(t *testing.T) {
 	require.Equal(t, 2, strings.Count(one, `<a class="flow"`), "with the one that calls it")
 	require.NotContains(t, one, "flow-01")
 	require.Contains(t, page(t, w, "/flows/product-specs"), `href="/map?flow=product-specs"`)
+
+	var tops []int
+	for _, m := range regexp.MustCompile(`<rect x="376" y="(\d+)"`).FindAllStringSubmatch(one, -1) {
+		top, err := strconv.Atoi(m[1])
+		require.NoError(t, err)
+		tops = append(tops, top)
+	}
+	require.Len(t, tops, 2)
+	require.GreaterOrEqual(t, tops[1]-tops[0], 24, "no box lies on another")
 
 	touched := page(t, w, "/map?item=sap.orders.SoldToParty")
 	require.Contains(t, touched, "<code>gather.orders.key</code>")
