@@ -97,15 +97,17 @@ func Log(x float64) float64 {
 	return float64(n*ln2High) - ((half - (float64(s*(half+(t1+t2))) + float64(n*ln2Low))) - f)
 }
 
-// Power is x to the power of n, by repeated squaring. Its error grows with n: n units in
-// the last place are a bound.
-func Power(x float64, n uint) float64 {
-	y := 1.0
+// Powers are x and y to the power of n, side by side, by repeated squaring. Their errors grow
+// with n: n units in the last place are a bound.
+func Powers(x, y float64, n uint) (float64, float64) {
+	a, b := 1.0, 1.0
 	for ; n > 0; n >>= 1 {
 		if n&1 == 1 {
-			y *= x
+			a *= x
+			b *= y
 		}
 		x *= x
+		y *= y
 	}
-	return y
+	return a, b
 }

@@ -61,8 +61,13 @@ func (p *plan) add(s *sums, bins *counts, seed, first uint64, count int) {
 			rate = float64(rate*p.keep) + float64(p.rateShock*zs[0])
 			wage += float64(p.wageShock * income)
 			up := portable.Exp(wage)
-			a.live(p, q, rate, float64(q.income*up), work)
-			b.live(p, q, -rate, q.income/up, -work)
+			if q.free {
+				a.monthly, b.monthly = monthly(q.rate+rate), monthly(q.rate-rate)
+				da, db := portable.Powers(1/(1+a.monthly), 1/(1+b.monthly), q.months)
+				a.instalment, b.instalment = annuity(a.balance, a.monthly, da, q.months), annuity(b.balance, b.monthly, db, q.months)
+			}
+			a.live(p, q, float64(q.income*up), work)
+			b.live(p, q, q.income/up, -work)
 		}
 		s.include(&a, &b)
 		bins[p.bin(a.lowest)]++
@@ -71,7 +76,7 @@ func (p *plan) add(s *sums, bins *counts, seed, first uint64, count int) {
 }
 
 // live is one quarter of a path: the job, the rate, three instalments, what is left.
-func (w *twin) live(p *plan, q *quarter, rate, income, work float64) {
+func (w *twin) live(p *plan, q *quarter, income, work float64) {
 	if w.working {
 		w.working = !(work < p.lose)
 	} else {
@@ -81,14 +86,6 @@ func (w *twin) live(p *plan, q *quarter, rate, income, work float64) {
 		income *= p.benefit
 		w.idle++
 	}
-	if q.free {
-		yearly := q.rate + rate
-		if yearly < 0 {
-			yearly = 0
-		}
-		w.monthly = yearly / 12
-		w.instalment = annuity(w.balance, w.monthly, q.months)
-	}
 	g := 1 + w.monthly
 	paid := float64(w.instalment * (1 + g + float64(g*g)))
 	w.balance = float64(w.balance*float64(float64(g*g)*g)) - paid
@@ -97,12 +94,21 @@ func (w *twin) live(p *plan, q *quarter, rate, income, work float64) {
 	w.left += float64(3 * min(0, surplus))
 }
 
-// annuity is the instalment that repays a balance in n months at a rate a month.
-func annuity(balance, rate float64, n uint) float64 {
+// monthly is a month's part of a year's rate, which is not below 0.
+func monthly(rate float64) float64 {
+	if rate < 0 {
+		rate = 0
+	}
+	return rate / 12
+}
+
+// annuity is the instalment that repays a balance in n months at a rate a month, of which discounted is
+// what one unit in n months is worth.
+func annuity(balance, rate, discounted float64, n uint) float64 {
 	if rate < 1e-7 {
 		return balance * (1 + float64(float64(0.5*rate)*float64(n+1))) / float64(n) // the series: the formula would lose digits
 	}
-	return float64(balance*rate) / (1 - portable.Power(1/(1+rate), n))
+	return float64(balance*rate) / (1 - discounted)
 }
 
 // include adds a pair.

@@ -173,8 +173,10 @@ func (p *plan) fill(q *Question) {
 	p.lose, p.find = portable.Quantile(jobLoss), portable.Quantile(1-e.JobFind)
 
 	market, mean := e.Rate+s.RateRise, e.RateMean+s.RateRise
-	p.first = max(0, market+l.Margin) / 12
-	p.instalment = annuity(p.balance, p.first, uint(l.Months))
+	p.first = monthly(market + l.Margin)
+	unit := 1 / (1 + p.first)
+	worth, _ := portable.Powers(unit, unit, uint(l.Months))
+	p.instalment = annuity(p.balance, p.first, worth, uint(l.Months))
 	growth := e.IncomeGrowth - float64(float64(0.5*e.IncomeVol)*e.IncomeVol) // of the median
 	out := 0.0
 	for t := range q.Horizon {

@@ -148,31 +148,33 @@ static inline void philox(uint64_t seed, uint64_t stream, uint64_t c0, uint64_t 
     out[0] = c0; out[1] = c1; out[2] = c2; out[3] = c3;
 }
 
-static double power(double x, unsigned n) {
-    double y = 1;
+static inline void powers(double *x, double *y, unsigned n) {
+    double a = 1, b = 1;
     for (; n > 0; n >>= 1) {
-        if (n & 1) y *= x;
-        x *= x;
+        if (n & 1) {
+            a *= *x;
+            b *= *y;
+        }
+        *x *= *x;
+        *y *= *y;
     }
-    return y;
+    *x = a;
+    *y = b;
 }
 
-static double annuity(double balance, double rate, unsigned n) {
+static inline double monthly(double rate) { return (rate > 0 ? rate : 0) / 12; }
+
+static double annuity(double balance, double rate, double discounted, unsigned n) {
     if (rate < 1e-7) return balance * (1 + 0.5 * rate * (double)(n + 1)) / (double)n;
-    return balance * rate / (1 - power(1 / (1 + rate), n));
+    return balance * rate / (1 - discounted);
 }
 
-static inline void live(twin *w, const plan *p, const quarter *q, double rate, double income, double work) {
+static inline void live(twin *w, const plan *p, const quarter *q, double income, double work) {
     if (w->working) w->working = !(work < p->lose);
     else w->working = work > p->find;
     if (!w->working) {
         income *= p->benefit;
         w->idle++;
-    }
-    if (q->free) {
-        double yearly = q->rate + rate;
-        w->monthly = (yearly > 0 ? yearly : 0) / 12;
-        w->instalment = annuity(w->balance, w->monthly, q->months);
     }
     double g = 1 + w->monthly;
     double paid = w->instalment * (1 + g + g * g);
@@ -211,8 +213,9 @@ static void add(const plan *p, sums *s, uint64_t *bins, uint64_t seed, uint64_t 
         for (int i = 0; i < 3 * p->quarters; i += 4) {
             uint64_t u[4];
             philox(seed, STREAM, pair, (uint64_t)i, u);
-            for (int j = 0; j < 4; j++) z[i + j] = quantile(uniform(u[j]));
+            for (int j = 0; j < 4; j++) z[i + j] = uniform(u[j]);
         }
+        for (int i = 0; i < 3 * p->quarters; i++) z[i] = quantile(z[i]);
         twin a = start, b = start;
         double rate = 0, wage = 0;
         for (int t = 0; t < p->quarters; t++) {
@@ -222,8 +225,16 @@ static void add(const plan *p, sums *s, uint64_t *bins, uint64_t seed, uint64_t 
             rate = rate * p->keep + p->rate_shock * z[3 * t];
             wage += p->wage_shock * income;
             double up = portable_exp(wage);
-            live(&a, p, q, rate, q->income * up, work);
-            live(&b, p, q, -rate, q->income / up, -work);
+            if (q->free) {
+                a.monthly = monthly(q->rate + rate);
+                b.monthly = monthly(q->rate - rate);
+                double x = 1 / (1 + a.monthly), y = 1 / (1 + b.monthly);
+                powers(&x, &y, q->months);
+                a.instalment = annuity(a.balance, a.monthly, x, q->months);
+                b.instalment = annuity(b.balance, b.monthly, y, q->months);
+            }
+            live(&a, p, q, q->income * up, work);
+            live(&b, p, q, q->income / up, -work);
         }
         include(s, &a, &b);
         bins[bin(p, a.lowest)]++;
