@@ -3,7 +3,7 @@ package ibm
 import (
 	"cmp"
 	"context"
-	"crypto/sha1" //nolint:gosec // it makes names of version 5, as RFC 9562 says
+	"crypto/sha1" // it makes names of version 5, as RFC 9562 says
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -84,7 +84,7 @@ func sumOf(ctx context.Context, c connector.Content) (string, error) {
 
 // named is the GUID that follows from what a document is.
 func named(parts ...string) string {
-	sum := sha1.Sum([]byte("patchbay document\x00" + strings.Join(parts, "\x00"))) //nolint:gosec // as above
+	sum := sha1.Sum([]byte("patchbay document\x00" + strings.Join(parts, "\x00")))
 	b := sum[:16]
 	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
 	return fmt.Sprintf("{%X-%X-%X-%X-%X}", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
