@@ -145,6 +145,7 @@ func hopeless(ctx context.Context, err error) *fault.Fault {
 // pending says on the task what it waits for. One whose connection is not set up right is
 // tried until a person has put that right, or cancels.
 func (d *doing) pending(ctx context.Context, err error) error {
+	err = asleep(ctx, err)
 	if f := fault.Of(err); configured(f) && ctx.Err() == nil {
 		err = fault.New(fault.Unavailable, f.Code, f.Text, err)
 	}

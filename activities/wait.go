@@ -5,6 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -29,6 +32,24 @@ func configured(f *fault.Fault) bool {
 // asking again does not change.
 func refused(f *fault.Fault) bool {
 	return f != nil && !f.Retryable() && f.Class != fault.InDoubt && !configured(f)
+}
+
+// asleep gives the fault of a call on a connection that rests or is held such a pause
+// that Temporal does not try in vain: whoever knows that the connection is in use again,
+// or that this run may try, wakes the activity. One that has to end before keeps the
+// pause that the connection named. Any other error is left as it is.
+func asleep(ctx context.Context, err error) error {
+	f := fault.Of(err)
+	if err == nil || f.Code != "connector.resting" && f.Code != "connector.held" || !activity.IsActivity(ctx) {
+		return err
+	}
+	info := activity.GetInfo(ctx)
+	if info.ScheduleToCloseTimeout-time.Since(info.ScheduledTime) < 2*flow.Asleep {
+		return err
+	}
+	sleeps := fault.New(f.Class, f.Code, f.Text, err)
+	sleeps.After = flow.Asleep
+	return sleeps
 }
 
 // waiter is where a run keeps what it waits for.

@@ -222,6 +222,7 @@ func committed(ctx context.Context) (context.Context, context.CancelFunc) {
 // set up right parks the run: an accepted effect waits until a person has put it
 // right, or cancels.
 func (a *Writer) pending(ctx context.Context, item run.Item, connection string, err error) error {
+	err = asleep(ctx, err)
 	f := fault.Of(err)
 	if errors.Is(err, context.Canceled) && !errors.As(err, new(*fault.Fault)) || !configured(f) {
 		tell(ctx, a.Runs, item, flow.Running, connection, err)

@@ -35,6 +35,7 @@ import (
 	"patchbay/internal/run"
 	"patchbay/internal/slot"
 	"patchbay/internal/stage"
+	"patchbay/internal/stop"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
 	"patchbay/internal/topic"
@@ -69,6 +70,7 @@ type (
 		mappers  *mappers
 		systems  *systems
 		quotas   *quota.Quotas
+		stops    *stop.Stops
 		stage    *stage.Stage
 		slots    *slot.Ledger
 		reviews  *review.Reviews
@@ -105,9 +107,11 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	plans := run.NewPlans(db)
 	expressions := &mappers{}
 	systems := newSystems(plans, expressions, registry(), s.Resolve, s.Speed)
-	systems.resting, systems.region = s.resting, s.Region
+	systems.region = s.Region
 	quotas := quota.New(db, quota.Options{Speed: s.Speed})
 	systems.quotas = quotas
+	stops := stop.New(db, stop.Options{Speed: s.Speed, Say: s.resting})
+	systems.stops = stops
 	border := egress.New(db)
 	known := replica.New(db, border)
 	return &core{
@@ -121,13 +125,14 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		mappers:  expressions,
 		systems:  systems,
 		quotas:   quotas,
+		stops:    stops,
 		stage:    stage.New(db),
 		slots:    slot.New(db),
 		reviews:  review.New(db),
 		giveBack: func() { quotas.Close(context.WithoutCancel(ctx)) },
 		store:    db,
 		plans:    plans,
-		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots}),
+		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots, Stops: stops}),
 		journal:  journal.New(db),
 		temporal: temporal,
 	}, nil
@@ -175,9 +180,9 @@ func (s Settings) located(err error) error {
 }
 
 // resting says in the log that a system is left in peace, and that it is back.
-func (s Settings) resting(connection string, resting bool) {
+func (s Settings) resting(connection string, resting bool, why string) {
 	if resting {
-		s.Log.Warn("a connection rests: its system does not answer", zap.String("connection", connection))
+		s.Log.Warn("a connection rests: its system does not answer", zap.String("connection", connection), zap.String("why", why))
 		return
 	}
 	s.Log.Info("a connection is in use again", zap.String("connection", connection))
@@ -202,6 +207,7 @@ func (c *core) withBook(ctx context.Context, f func(context.Context) error) erro
 	defer end()
 	parts, base := errgroup.WithContext(base)
 	parts.Go(func() error { return c.book.Run(base) })
+	parts.Go(func() error { return c.stops.Run(base, c.book.Look) })
 	parts.Go(func() error {
 		defer end()
 		ctx, cancel := context.WithCancel(ctx)

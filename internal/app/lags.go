@@ -34,8 +34,8 @@ type (
 	// way is one table on its way from one region to another.
 	way struct{ flow, from, to, table string }
 
-	// stop is one trouble of a part of a flow, however many tables have it.
-	stop struct{ part, peer, code string }
+	// ailing is one trouble of a part of a flow, however many tables have it.
+	ailing struct{ part, peer, code string }
 )
 
 func (l *lags) brief(d time.Duration) time.Duration {
@@ -107,10 +107,10 @@ func tablesOf(links []flow.SyncLink) []string {
 // stopped are the troubles that last, one a cause: a region that does not answer stops all
 // tables.
 func (l *lags) stopped(s flow.SyncStanding) []alert.Finding {
-	by := map[stop][]flow.SyncTrouble{}
+	by := map[ailing][]flow.SyncTrouble{}
 	for _, t := range s.Trouble {
 		if time.Since(t.Since) >= l.brief(noise) {
-			k := stop{t.Part, t.Peer, t.Code}
+			k := ailing{t.Part, t.Peer, t.Code}
 			by[k] = append(by[k], t)
 		}
 	}

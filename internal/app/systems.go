@@ -30,6 +30,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/quota"
+	"patchbay/internal/stop"
 )
 
 type (
@@ -49,8 +50,8 @@ type (
 		speed       float64
 		region      string // of this process; connections of another are not dialled
 		client      *http.Client
-		resting     func(connection string, resting bool) // may be nil
-		quotas      *quota.Quotas                         // nil: nothing is shared
+		quotas      *quota.Quotas // nil: nothing is shared
+		stops       *stop.Stops   // nil: as quotas
 
 		mu     sync.Mutex
 		built  map[string]opened // by connection
@@ -256,7 +257,10 @@ func (s *systems) shared(c flow.Connection) (opened, error) {
 }
 
 func (s *systems) build(c flow.Connection) (opened, error) {
-	deps := connector.Deps{Resolve: naming(c.Name, s.resolve), Client: s.client, Resting: s.resting}
+	deps := connector.Deps{Resolve: naming(c.Name, s.resolve), Client: s.client}
+	if s.stops != nil {
+		deps.Resting, deps.Rested = s.rests, s.rested
+	}
 	if s.quotas != nil && len(c.Quotas) > 0 {
 		deps.Quota = meter{s.quotas.Meter(c)}
 	}
@@ -269,6 +273,20 @@ func (s *systems) build(c flow.Connection) (opened, error) {
 		o.urgent = e.Urgent()
 	}
 	return o, nil
+}
+
+// rests tells all processes of a rest.
+func (s *systems) rests(connection string, r connector.Rest) {
+	s.stops.Resting(connection, stop.Rest{Since: r.Since, Until: r.Until, Times: r.Times, Why: r.Why})
+}
+
+// rested is what they know of one, and whether a person holds the connection.
+func (s *systems) rested(connection string) connector.Rest {
+	r, held := s.stops.Rested(connection)
+	if held != "" {
+		return connector.Rest{Held: true, Why: held}
+	}
+	return connector.Rest{Since: r.Since, Until: r.Until, Times: r.Times, Why: r.Why}
 }
 
 // Enter implements connector.Quota.

@@ -121,61 +121,6 @@ func badTime(name, text string) error {
 	return usage("--%s %s: give a time such as 2026-01-31T10:00:00Z, or how long ago, such as 15m, 24h, 7d", name, text)
 }
 
-func holdCommand() *cli.Command {
-	return &cli.Command{
-		Name: "hold", ArgsUsage: "FLOW", Usage: "pause the schedule of a flow, or a table or region of a synchronization",
-		Description: "No slot starts from then on; what is open goes on. The slots of the pause are kept with its reason.",
-		Flags: slices.Concat(serverFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "reason", Usage: "`WHY` it is held, in a sentence; required", Required: true},
-		}, leaving()),
-		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.IsSet("table") || c.IsSet("region") {
-				return leave(ctx, c, "hold")
-			}
-			return changeSchedule(ctx, c, "hold", map[string]any{"reason": c.String("reason")})
-		},
-	}
-}
-
-func resumeCommand() *cli.Command {
-	return &cli.Command{
-		Name: "resume", ArgsUsage: "FLOW", Usage: "have the schedule of a flow go on, or a table or region of a synchronization",
-		Description: "The slots of the pause stay paused; patchbay backfill FLOW --paused runs them.",
-		Flags:       slices.Concat(serverFlags(), leaving()),
-		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.IsSet("table") || c.IsSet("region") {
-				return leave(ctx, c, "resume")
-			}
-			return changeSchedule(ctx, c, "resume", nil)
-		},
-	}
-}
-
-func changeSchedule(ctx context.Context, c *cli.Command, what string, body any) error {
-	name := c.Args().First()
-	if c.Args().Len() != 1 || name == "" {
-		return usage("name one flow: patchbay %s FLOW", what)
-	}
-	r, err := dial(c)
-	if err != nil {
-		return err
-	}
-	var got flow.Rhythm
-	if err := r.call(ctx, http.MethodPost, "/v1/flows/"+url.PathEscape(name)+"/"+what, nil, body, &got); err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c.Root().Writer, got)
-	}
-	switch {
-	case got.Paused != nil:
-		fmt.Fprintf(c.Root().Writer, "%s starts nothing: %s\n", name, plain(got.Paused.Reason))
-	case len(got.Next) > 0:
-		fmt.Fprintf(c.Root().Writer, "%s starts next at %s\n", name, got.Next[0].Format(time.RFC3339))
-	}
-	return nil
-}
-
 func backfillCommand() *cli.Command {
 	return &cli.Command{
 		Name: "backfill", ArgsUsage: "FLOW --from TIME [--to TIME]", Usage: "run the slots of a schedule that are missing, and no others",

@@ -70,3 +70,42 @@ func TestAScheduleIsHeldForAReasonAndResumed(t *testing.T) {
 	require.Equal(t, exitOK, status, stderr)
 	require.Equal(t, "customer-360 starts next at 2026-11-30T11:00:00Z\n", stdout)
 }
+
+func TestAFlowWithoutAScheduleOrAConnectionIsHeldAndStopsAreListed(t *testing.T) {
+	t.Parallel()
+	var sent []map[string]any
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		var body map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		switch r.URL.Path {
+		case "/v1/flows/product-specs/hold", "/v1/flows/product-specs/resume":
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"status":404,"code":"schedule.not_found","detail":"the flow product-specs has no schedule in force"}`)
+			return
+		case "/v1/stops/hold":
+			sent = append(sent, body)
+		case "/v1/stops/resume":
+			fmt.Fprint(w, `{"stops":[]}`)
+			return
+		}
+		fmt.Fprint(w, `{"stops":[
+			{"kind":"connection","name":"sap","cause":"resting","since":"2026-11-30T10:00:00Z","until":"2026-11-30T10:01:00Z","reason":"sap is not available (503)","flows":["orders"],"runs":1000,"drains":95.5},
+			{"kind":"flow","name":"product-specs","cause":"held","since":"2026-11-30T10:00:00Z","by":"anna","reason":"wrong prices","flows":["product-specs"],"runs":2}]}`)
+	}
+	stdout, stderr, status := patchbay(t.Context(), t, answer, "hold", "product-specs", "--reason", "wrong prices")
+	require.Equal(t, exitOK, status, stderr)
+	require.Equal(t, "the flow product-specs is stopped: held by anna: wrong prices\n", stdout)
+	_, stderr, status = patchbay(t.Context(), t, answer, "hold", "--connection", "sap", "--reason", "moves")
+	require.Equal(t, exitOK, status, stderr)
+	require.Equal(t, []map[string]any{{"kind": "flow", "name": "product-specs", "reason": "wrong prices"}, {"kind": "connection", "name": "sap", "reason": "moves"}}, sent)
+	stdout, stderr, status = patchbay(t.Context(), t, answer, "resume", "product-specs")
+	require.Equal(t, exitOK, status, stderr)
+	require.Equal(t, "the flow product-specs is in use again\n", stdout)
+	stdout, stderr, status = patchbay(t.Context(), t, answer, "stops")
+	require.Equal(t, exitOK, status, stderr)
+	require.Regexp(t, `connection sap +2026-11-30T10:00:00Z +1000 +1 min 35 s +it answers nobody: sap is not available \(503\)`, stdout)
+	for _, args := range [][]string{{"hold", "--reason", "x"}, {"hold", "product-specs", "--connection", "sap", "--reason", "x"}, {"stops", "sap"}} {
+		_, _, status = patchbay(t.Context(), t, answer, args...)
+		require.Equal(t, exitUsage, status, args)
+	}
+}

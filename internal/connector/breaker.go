@@ -49,6 +49,21 @@ type breaker struct {
 	failing int                 // rests in a row
 	until   time.Time           // of the rest; zero: none
 	probing bool
+	shared  bool // others know of the rest
+}
+
+// hear takes what others found: their rest is ours, and so is its end.
+func (b *breaker) hear(others Rest) {
+	if others.Until.IsZero() {
+		if b.shared {
+			*b = breaker{seed: b.seed, heard: b.heard}
+		}
+		return
+	}
+	b.shared = true
+	if others.Until.After(b.until) {
+		b.since, b.until, b.last, b.failing = others.Since, others.Until, others.Why, others.Times
+	}
 }
 
 // admit says whether the request may go, and whether as the probe.
@@ -94,7 +109,7 @@ func (b *breaker) answered(l *limits) {
 	resting := !b.until.IsZero()
 	*b = breaker{seed: b.seed, heard: b.heard}
 	if resting {
-		l.changed(false)
+		l.changed(Rest{})
 	}
 }
 
@@ -123,9 +138,8 @@ func (b *breaker) failed(l *limits, p pass, r *Request, f *fault.Fault) {
 	b.failing++
 	// Processes that found it dead together do not all come back together.
 	b.until = now.Add(l.scaled(rest - rand.N(rest/4))) //nolint:gosec // nobody gains by guessing it
-	if !resting {
-		l.changed(true)
-	}
+	b.shared = false
+	l.changed(Rest{Since: b.since, Until: b.until, Times: b.failing, Why: b.last})
 	l.tellAll()
 }
 

@@ -23,6 +23,7 @@ type fragile struct {
 	skew      atomic.Int64
 	serve     atomic.Pointer[http.HandlerFunc]
 	rests     atomic.Value // what the watcher was told last
+	others    atomic.Pointer[Rest]
 	number    int
 }
 
@@ -36,7 +37,13 @@ func newFragile(t *testing.T, adjust ...func(*Config, *Deps)) *fragile {
 	})
 	clock := func(_ *Config, d *Deps) {
 		d.Now = func() time.Time { return time.Now().Add(time.Duration(p.skew.Load())) }
-		d.Resting = func(name string, resting bool) { p.rests.Store(fmt.Sprint(name, " ", resting)) }
+		d.Resting = func(name string, r Rest) { p.rests.Store(fmt.Sprint(name, " ", !r.Until.IsZero())) }
+		d.Rested = func(string) Rest {
+			if r := p.others.Load(); r != nil {
+				return *r
+			}
+			return Rest{}
+		}
 	}
 	p.transport = newTestTransport(t, Vendor{}, append([]func(*Config, *Deps){at, clock}, adjust...)...)
 	return p
@@ -370,4 +377,52 @@ func TestARequestThatPanicsGivesItsSlotBack(t *testing.T) {
 		require.Panics(t, func() { _ = p.next(t.Context()) })
 	}
 	require.Zero(t, p.transport.limits.slots.held.Len())
+}
+
+func TestARestThatOthersFoundIsKeptAndEndsWithTheirs(t *testing.T) {
+	t.Parallel()
+	p := newFragile(t)
+	require.NoError(t, p.next(t.Context()))
+	now := time.Now()
+	p.others.Store(&Rest{Since: now, Until: now.Add(time.Minute), Times: 3, Why: "plant-7 cut the connection"})
+	require.True(t, p.resting(t))
+	require.Contains(t, fault.Of(p.next(t.Context())).Text, "plant-7 cut the connection")
+	p.others.Store(nil)
+	require.NoError(t, p.next(t.Context()), "somebody was answered")
+
+	p.others.Store(&Rest{Since: now, Until: now.Add(time.Minute), Times: 3, Why: "cut"})
+	require.True(t, p.resting(t))
+	p.later(2 * time.Minute)
+	require.NoError(t, p.next(t.Context()), "one request tries")
+	require.Equal(t, "plant-7 false", p.rests.Load(), "and tells the others that it was answered")
+}
+
+func TestARestThatOneFoundEndsForItWhenOthersAreAnswered(t *testing.T) {
+	t.Parallel()
+	p := newFragile(t)
+	p.does(away)
+	for !p.resting(t) {
+		_ = p.next(t.Context())
+	}
+	p.does(func(http.ResponseWriter, *http.Request) {})
+	require.True(t, p.resting(t), "nobody was answered")
+	now := time.Now()
+	p.others.Store(&Rest{Since: now, Until: now.Add(time.Second), Times: 1, Why: "cut"})
+	require.True(t, p.resting(t))
+	p.others.Store(nil)
+	require.NoError(t, p.next(t.Context()))
+}
+
+func TestNothingIsSentToAConnectionThatAPersonHolds(t *testing.T) {
+	t.Parallel()
+	p := newFragile(t)
+	p.others.Store(&Rest{Since: time.Now(), Held: true, Why: "moves to another host tonight (anna)"})
+	f := fault.Of(p.next(t.Context()))
+	require.Equal(t, "connector.held", f.Code)
+	require.Equal(t, fault.Unavailable, f.Class)
+	require.Positive(t, f.After)
+	require.Equal(t, "plant-7 is held: moves to another host tonight (anna)", f.Text)
+	require.Zero(t, p.calls.Load())
+	p.others.Store(nil)
+	require.NoError(t, p.next(t.Context()))
 }

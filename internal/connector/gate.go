@@ -30,9 +30,7 @@ func NewGate(c Config, d Deps) *Gate {
 	}
 	g.limits = newLimits(c, g.now)
 	g.limits.quota = d.Quota
-	if d.Resting != nil {
-		g.limits.changed = func(resting bool) { d.Resting(c.Name, resting) }
-	}
+	g.limits.share(c.Name, d)
 	return g
 }
 

@@ -34,8 +34,10 @@ type (
 		slots *slots
 		rate  *rate.Limiter // nil: no limit of our own
 		quota Quota         // nil: none
-		// changed is told when a rest begins and ends, with mu held.
-		changed func(resting bool)
+		// changed is told of rests and of their end, and rested knows those of others; both
+		// with mu held.
+		changed func(Rest)
+		rested  func() Rest
 
 		mu        sync.Mutex
 		throttled int           // throttlings in a row that named no time
@@ -53,7 +55,7 @@ type (
 )
 
 func newLimits(c Config, now func() time.Time) *limits {
-	l := &limits{name: c.Name, now: now, speed: c.Speed, shut: make(chan struct{}), changed: func(bool) {}}
+	l := &limits{name: c.Name, now: now, speed: c.Speed, shut: make(chan struct{}), changed: func(Rest) {}, rested: func() Rest { return Rest{} }}
 	l.breaker.seed = maphash.MakeSeed()
 	if l.speed <= 0 {
 		l.speed = 1
@@ -72,6 +74,16 @@ func newLimits(c Config, now func() time.Time) *limits {
 		l.rate = rate.NewLimiter(rate.Limit(perSecond), burst)
 	}
 	return l
+}
+
+// share tells of rests, and hears of those of others.
+func (l *limits) share(name string, d Deps) {
+	if d.Resting != nil {
+		l.changed = func(r Rest) { d.Resting(name, r) }
+	}
+	if d.Rested != nil {
+		l.rested = func() Rest { return d.Rested(name) }
+	}
 }
 
 // enter waits for a slot and the rate; leave must follow when it returns no error.
@@ -140,8 +152,20 @@ func (l *limits) admit(r *Request) (probe bool, shut <-chan struct{}, err error)
 	if err := l.silent(now); err != nil {
 		return false, nil, err
 	}
+	others := l.rested()
+	if others.Held {
+		return false, nil, l.held(others)
+	}
+	l.breaker.hear(others)
 	probe, err = l.breaker.admit(l, r, now)
 	return probe, l.shut, err
+}
+
+// held is the fault of a connection that a person holds.
+func (l *limits) held(r Rest) error {
+	f := fault.New(fault.Unavailable, "connector.held", l.name+" is held: "+r.Why, nil)
+	f.After = roundUp(l.scaled(longestRest))
+	return f
 }
 
 func (l *limits) silent(now time.Time) error {

@@ -77,7 +77,7 @@ func TestARequestThatTheQuotaHoldsBackIsNotSentAndSaysNothingAboutTheSystem(t *t
 	defer s.Close()
 	q := &counting{empty: true}
 	rests := false
-	d := Deps{Quota: q, Resting: func(string, bool) { rests = true }}
+	d := Deps{Quota: q, Resting: func(string, Rest) { rests = true }}
 	transport, err := NewTransport(Config{Name: "c", URL: s.URL, Limits: Limits{Concurrent: 2}}, d, Vendor{System: "acme"})
 	require.NoError(t, err)
 	gate := NewGate(Config{Name: "c", Limits: Limits{Concurrent: 2}}, d)

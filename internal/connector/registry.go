@@ -28,12 +28,23 @@ type (
 		Client *http.Client
 		// Now is the clock; nil means time.Now.
 		Now func() time.Time
-		// Resting is told when the connection begins to rest, because its system
-		// answers nothing, and when that is over; nil means nobody. It must return
+		// Resting is told of each rest of the connection, because its system answers
+		// nothing, and with a zero Rest when that is over; nil means nobody. Rested is
+		// what others found, or a person decided; nil means nothing. Both must return
 		// at once and not use the connection.
-		Resting func(connection string, resting bool)
+		Resting func(connection string, r Rest)
+		Rested  func(connection string) Rest
 		// Quota is asked before each request leaves; nil: the provider states no limits.
 		Quota Quota
+	}
+
+	// Rest is that a system is left alone. The zero value: it is not.
+	Rest struct {
+		Since time.Time
+		Until time.Time // then one request tries
+		Times int       // rests in a row without an answer between them
+		Why   string    // what the last failure was, or why it is held; safe to show
+		Held  bool      // a person wants it so, for as long as that stands
 	}
 
 	// Quota is what the provider of the connection's system states as its limits, and

@@ -125,9 +125,7 @@ func NewTransport(c Config, d Deps, v Vendor) (*Transport, error) {
 	}
 	t.limits = newLimits(c, t.now)
 	t.limits.quota = d.Quota
-	if d.Resting != nil {
-		t.limits.changed = func(resting bool) { d.Resting(c.Name, resting) }
-	}
+	t.limits.share(c.Name, d)
 	t.tokens = &tokens{t: t}
 	return t, nil
 }

@@ -247,16 +247,16 @@ func (i *installation) sandboxRows(query string, into ...any) {
 }
 
 // products lists item numbers of the sandbox, all different.
-func (i *installation) products(n int) []string {
-	i.t.Helper()
+func (p *patchbay) products(n int) []string {
+	p.t.Helper()
 	var all []string
 	for offset := 0; len(all) < n; offset += 499 {
 		var page struct {
 			Items []struct{ ItemNumber string } `json:"items"`
 		}
-		header := http.Header{"Authorization": {"Bearer " + i.token()}, "Rest-Framework-Version": {"4"}}
-		i.do(http.MethodGet, fmt.Sprintf("%s/oracle/fscmRestApi/resources/11.13.18.05/itemsV2?onlyData=true&fields=ItemNumber&orderBy=ItemNumber&limit=499&offset=%d", i.Sandbox, offset), header, "", &page)
-		require.NotEmpty(i.t, page.Items, "the catalogue has %d products, not %d", len(all), n)
+		header := http.Header{"Authorization": {"Bearer " + p.token()}, "Rest-Framework-Version": {"4"}}
+		p.do(http.MethodGet, fmt.Sprintf("%s/oracle/fscmRestApi/resources/11.13.18.05/itemsV2?onlyData=true&fields=ItemNumber&orderBy=ItemNumber&limit=499&offset=%d", p.Sandbox, offset), header, "", &page)
+		require.NotEmpty(p.t, page.Items, "the catalogue has %d products, not %d", len(all), n)
 		for _, item := range page.Items {
 			all = append(all, item.ItemNumber)
 		}
@@ -265,18 +265,18 @@ func (i *installation) products(n int) []string {
 }
 
 // token is a client's of the sandbox's systems.
-func (i *installation) token() string {
-	i.t.Helper()
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"patchbay"}, "client_secret": {"sandbox-secret"}, "scope": {i.Sandbox + "/dataverse/.default"}}
+func (p *patchbay) token() string {
+	p.t.Helper()
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"patchbay"}, "client_secret": {"sandbox-secret"}, "scope": {p.Sandbox + "/dataverse/.default"}}
 	var token struct {
 		AccessToken string `json:"access_token"`
 	}
-	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.Sandbox+"/login/contoso/oauth2/v2.0/token", strings.NewReader(form.Encode()))
-	require.NoError(i.t, err)
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.Sandbox+"/login/contoso/oauth2/v2.0/token", strings.NewReader(form.Encode()))
+	require.NoError(p.t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := http.DefaultClient.Do(req)
-	require.NoError(i.t, err)
+	require.NoError(p.t, err)
 	defer resp.Body.Close()
-	require.NoError(i.t, json.NewDecoder(resp.Body).Decode(&token))
+	require.NoError(p.t, json.NewDecoder(resp.Body).Decode(&token))
 	return token.AccessToken
 }

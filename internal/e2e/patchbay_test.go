@@ -272,7 +272,7 @@ func (p *patchbay) calls(system, method, path string) []call {
 	p.do(http.MethodGet, p.Sandbox+"/_sandbox/calls/"+system+"?since=0&limit=10000", nil, "", &all)
 	var found []call
 	for _, c := range all {
-		if c.Method == method && strings.Contains(c.Path, path) {
+		if (method == "" || c.Method == method) && strings.Contains(c.Path, path) {
 			found = append(found, c)
 		}
 	}

@@ -20,6 +20,8 @@ func (o Obstacle) String() string {
 	switch {
 	case o.Connection == "":
 		return anotherTry + o.Why
+	case o.After == Asleep:
+		return SleepsFor + o.Connection + ": " + o.Why
 	case o.After > 0:
 		return "waiting " + o.After.String() + " for " + o.Connection + ": " + o.Why
 	default:
@@ -38,6 +40,8 @@ func ObstacleOf(waiting string) Obstacle {
 	case !found || len(words) < 3 || words[0] != "waiting" || words[len(words)-2] != "for":
 	case len(words) == 3:
 		return Obstacle{Connection: words[2], Why: why}
+	case len(words) == 4 && strings.HasPrefix(waiting, SleepsFor):
+		return Obstacle{Connection: words[3], After: Asleep, Why: why}
 	case len(words) == 4:
 		if after, err := time.ParseDuration(words[1]); err == nil {
 			return Obstacle{Connection: words[3], After: after, Why: why}
@@ -45,3 +49,10 @@ func ObstacleOf(waiting string) Obstacle {
 	}
 	return Obstacle{Why: waiting}
 }
+
+// Asleep is how long an open run waits for a connection that rests or is held, unless it
+// is woken before: the pause of its obstacle, whose text begins with SleepsFor.
+const (
+	Asleep    = time.Hour
+	SleepsFor = "waiting patiently for "
+)

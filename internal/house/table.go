@@ -123,6 +123,7 @@ var Table = []Rule{
 	owner("internal/journal", "one final reason for everything (promise 4)"),
 	owner("internal/inbox", "events, dedupe and change windows, committed before the 202 (promise 1)", "store/group", "journal"),
 	owner("internal/quota", "what of the stated limits of providers is used, by all processes together", "store/group"),
+	owner("internal/stop", "what is not to be used now, because a person holds it or its system answers nobody"),
 	owner("internal/alert", "what is wrong and who is told; it looks at nothing itself, and what it sends by is given to it"),
 	owner("internal/slot", "every time of a schedule has one outcome (promise 4), and a flow one open run", "calendar"),
 	owner("internal/review", "what models proposed and people decided; a plan is kept before it is written (promise 2)"),
@@ -178,7 +179,7 @@ var Table = []Rule{
 
 	{Room: "internal/app",
 		Rooms: slices.Concat(wire, []string{"flows", "workers", "workflows", "activities", "starters", "internal/connector/..."},
-			rooms("advice", "alert", "calendar", "expr", "flowfile", "join", "message", "check", "store", "run", "ledger", "journal", "inbox", "topic", "quota", "stage", "sandbox", "durable", "devenv",
+			rooms("advice", "alert", "calendar", "expr", "flowfile", "join", "message", "check", "store", "run", "ledger", "journal", "inbox", "topic", "quota", "stage", "stop", "sandbox", "durable", "devenv",
 				"telemetry", "config", "httpapi", "web", "risk", "slot", "forecast", "review", "egress", "replica", "mirror")),
 		Libraries: []string{sdk, api, pgx, zap, xsync, otel, promet}, Why: "the composition root"},
 	{Room: "internal/cli", Rooms: slices.Concat(vocabulary, rooms("app", "check", "flowfile", "config")),

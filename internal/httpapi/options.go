@@ -98,6 +98,7 @@ type (
 		Pictures  Pictures  // of consolidations; nil: no flow is one
 		Plans     ActionPlans
 		Regions   Synchronizations // nil: no flow is one
+		Stops     Stops            // nil: nothing is ever stopped
 		Readiness Readiness
 		Doctor    Doctor
 

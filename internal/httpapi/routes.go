@@ -58,6 +58,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.topicRoutes()
 	a.pictureRoutes()
 	a.regionRoutes()
+	a.stopRoutes()
 	a.scheduleRoutes()
 	a.hookRoute(mux)
 

@@ -25,6 +25,7 @@ type (
 		orderKey string
 		share    string        // what identical presses have in common; "" for a press that shares with none
 		lead     time.Duration // how far ahead its place in the queue lies
+		waits    bool          // what it needs is stopped: it does not claim itself
 	}
 
 	// door is where presses come in and their callers ask how they stand.
@@ -121,6 +122,8 @@ func (b *Book) accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 		return flow.Run{}, Start{}, err
 	}
 	who, perUser := turn{e.press.Flow, e.press.Principal}, e.perUser()
+	stop, _ := b.stops.Of(e.press.Flow, e.plan.Needs(false))
+	e.waits = stop != nil
 	e.lead = b.turns.take(who, perUser, time.Now())
 	got, err := b.accepts.Do(ctx, e)
 	if err != nil || !got.made || got.batchID != "" && !got.others || got.run.Shared != "" {

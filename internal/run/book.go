@@ -25,12 +25,15 @@ type (
 		// Closed is told of every run that this process closed, once it is committed:
 		// its flow, how it ended and how long after it was accepted. It may be nil.
 		Closed func(flow string, status flow.Status, took time.Duration)
+		// Stops knows what is not to be started now; nil: nothing is stopped.
+		Stops Stops
 	}
 
 	// Book is the book of runs. It is safe for concurrent use.
 	Book struct {
 		store *store.Store
 		plans *Plans
+		stops Stops
 		lease time.Duration
 		solo  bool
 		hub   *hub
@@ -102,10 +105,13 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Closed == nil {
 		o.Closed = func(string, flow.Status, time.Duration) {}
 	}
+	if o.Stops == nil {
+		o.Stops = nothing{}
+	}
 	if o.Slots <= 0 {
 		o.Slots = defaultSlots
 	}
-	b := &Book{store: s, plans: plans, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed, slots: o.Slots}
+	b := &Book{store: s, plans: plans, stops: o.Stops, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed, slots: o.Slots}
 	b.desk = newDesk(b)
 	b.door = newDoor(b)
 	return b

@@ -68,11 +68,13 @@ func (b *Book) flowsWaiting(ctx context.Context) ([]string, error) {
 // candidates are the first rows of a flow that may be claimed, in the order of
 // their index, see hold. A row whose order key is held by a batch, or by one that was
 // accepted before it, has to wait; the flow of those is written so that no index of all
-// that is open in a flow seems as good as that of the key.
+// that is open in a flow seems as good as that of the key. Rows without an answer, or
+// with one, may be left out.
 const candidates = `
-	select run_id, digest, class, tries, coalesce(order_key, ''), deadline_at <= now() and answered_at is null, order_at > now()
+	select run_id, digest, class, tries, coalesce(order_key, ''), answered_at is not null, deadline_at <= now() and answered_at is null, order_at > now()
 	from work w
 	where flow = $1 and ` + waits + ` and (due_at is null or due_at <= now())
+	  and not (answered_at is null and $3 or answered_at is not null and $4)
 	  and (order_key is null or not exists (
 		select from work o where o.order_key = w.order_key and o.flow || '' = w.flow and o.closed_at is null
 		and o.leader is null and (o.batch_id is not null or (o.accepted_at, o.run_id) < (w.accepted_at, w.run_id))))
@@ -92,8 +94,11 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 		}
 		var rows []waitingRow
 		var early bool
-		rows, early, late, err = waitingRows(ctx, tx, name, max(r.free, 1)*capOf(r.pattern, untroubled)+r.alone)
-		if err != nil || len(rows) == 0 {
+		rows, early, late, err = b.waitingRows(ctx, tx, name, max(r.free, 1)*capOf(r.pattern, untroubled)+r.alone)
+		if err != nil {
+			return err
+		}
+		if rows, err = b.allowed(ctx, name, rows); err != nil || len(rows) == 0 {
 			return err
 		}
 		if early && r.express {
@@ -171,14 +176,15 @@ func pacing(ctx context.Context, tx pgx.Tx, name string) (p pace, err error) {
 
 // waitingRows reads candidates. early reports that the first has no right to a place
 // yet, but to what others leave; late are those whose time is over.
-func waitingRows(ctx context.Context, tx pgx.Tx, name string, limit int) (list []waitingRow, early bool, late []string, err error) {
-	rows, err := tx.Query(ctx, candidates, name, limit)
+func (b *Book) waitingRows(ctx context.Context, tx pgx.Tx, name string, limit int) (list []waitingRow, early bool, late []string, err error) {
+	unanswered, answered := b.stopped(ctx, name)
+	rows, err := tx.Query(ctx, candidates, name, limit, unanswered, answered)
 	if err != nil {
 		return nil, false, nil, err
 	}
 	var row waitingRow
 	var over, beyond bool
-	_, err = pgx.ForEachRow(rows, []any{&row.runID, &row.digest, &row.class, &row.tries, &row.orderKey, &over, &beyond}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&row.runID, &row.digest, &row.class, &row.tries, &row.orderKey, &row.answered, &over, &beyond}, func() error {
 		switch {
 		case over:
 			late = append(late, row.runID)

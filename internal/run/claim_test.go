@@ -274,7 +274,7 @@ func TestTheClaimWalksItsIndexWithoutASort(t *testing.T) {
 	owner := b.store.Pool()
 	_, err := owner.Exec(t.Context(), `vacuum analyze work`)
 	require.NoError(t, err)
-	rows, err := owner.Query(t.Context(), `explain `+run.Candidates, pgx.QueryExecModeSimpleProtocol, "product-specs", 272)
+	rows, err := owner.Query(t.Context(), `explain `+run.Candidates, pgx.QueryExecModeSimpleProtocol, "product-specs", 272, false, false)
 	require.NoError(t, err)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)

@@ -53,13 +53,13 @@ func (b *Book) standings(ctx context.Context, runIDs []string) (map[string]stand
 // order key. wait keeps all from claiming themselves; doubtful reports that some of
 // those left out may have been made.
 func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies []group.Reply[accepted], doubtful bool, err error) {
-	rows, err := b.rowsOf(entries)
+	rows, err := b.rowsOf(entries, wait)
 	if err != nil {
 		return nil, false, err
 	}
 	err = b.store.Write(ctx, func(c *pgxpool.Conn) error {
 		replies = make([]group.Reply[accepted], len(entries))
-		r, err := c.Query(ctx, enter, rows.args(b.lease, wait)...)
+		r, err := c.Query(ctx, enter, rows.args(b.lease)...)
 		if err != nil {
 			return err
 		}
@@ -91,8 +91,8 @@ func (b *Book) insert(ctx context.Context, entries []*entry, wait bool) (replies
 const enter = `
 	with p as materialized (
 		select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::smallint[], $9::bigint[],
-		                     $10::text[], $11::text[], $12::bigint[], $13::int[], $14::text[], $15::text[]) with ordinality
-		as p (run_id, flow, pattern, principal, sum, params, digest, class, timeout, share, keys, lead, queue, order_key, workflow_id, ord)
+		                     $10::text[], $11::text[], $12::bigint[], $13::int[], $14::text[], $15::text[], $17::bool[]) with ordinality
+		as p (run_id, flow, pattern, principal, sum, params, digest, class, timeout, share, keys, lead, queue, order_key, workflow_id, waits, ord)
 	), fresh as materialized (
 		select *, row_number() over (partition by flow, workflow_id = '' order by ord) as nth,
 			row_number() over ahead = 1 and coalesce((lead(class) over ahead, lead(lead) over ahead) > (class, lead), true) as first
@@ -115,7 +115,7 @@ const enter = `
 	), entered as materialized (
 		select *, workflow_id = '' and waiting + nth > queue as crowded, case
 			when workflow_id <> '' then workflow_id
-			when first and not $17 and flying < case when class > 0 then 1 when others then 6 else 4 end and (not others or not exists (
+			when first and not waits and flying < case when class > 0 then 1 when others then 6 else 4 end and (not others or not exists (
 				select from work w where w.flow = fresh.flow and w.batch_id is null and w.leader is null and w.closed_at is null
 				and (w.class, w.order_at) <= (fresh.class, now() + fresh.lead * interval '1 microsecond')))
 			and (order_key = '' or not exists (
@@ -151,9 +151,10 @@ type pressRows struct {
 	classes                                                                                 []int16
 	timeouts, leads                                                                         []int64 // microseconds
 	queues                                                                                  []int32
+	waits                                                                                   []bool
 }
 
-func (b *Book) rowsOf(entries []*entry) (pressRows, error) {
+func (b *Book) rowsOf(entries []*entry, wait bool) (pressRows, error) {
 	var r pressRows
 	for _, e := range entries {
 		keys, err := json.Marshal(journal.Keys(append(keysOf(e.params), e.runID)...))
@@ -167,7 +168,7 @@ func (b *Book) rowsOf(entries []*entry) (pressRows, error) {
 		r.timeouts, r.leads = append(r.timeouts, e.timeout().Microseconds()), append(r.leads, e.lead.Microseconds())
 		r.share, r.keys = append(r.share, e.share), append(r.keys, string(keys))
 		r.queues, r.orderKeys = append(r.queues, e.queue()), append(r.orderKeys, e.orderKey)
-		r.workflows = append(r.workflows, e.press.Workflow)
+		r.workflows, r.waits = append(r.workflows, e.press.Workflow), append(r.waits, e.waits || wait)
 	}
 	return r, nil
 }
@@ -177,8 +178,8 @@ func (r *pressRows) followers() []any {
 	return []any{r.runIDs, r.flows, r.patterns, r.principals, r.sums, r.params, r.digests, r.classes, r.timeouts, r.share, r.keys, r.leads}
 }
 
-func (r *pressRows) args(lease time.Duration, wait bool) []any {
-	return append(r.followers(), r.queues, r.orderKeys, r.workflows, lease, wait)
+func (r *pressRows) args(lease time.Duration) []any {
+	return append(r.followers(), r.queues, r.orderKeys, r.workflows, lease, r.waits)
 }
 
 func (e *entry) timeout() time.Duration {
@@ -253,7 +254,7 @@ func (b *Book) join(ctx context.Context, entries []*entry, replies []group.Reply
 		return false
 	}
 	sharing := pick(entries, places)
-	rows, err := b.rowsOf(sharing)
+	rows, err := b.rowsOf(sharing, false)
 	joined := make([]group.Reply[accepted], len(sharing))
 	if err == nil {
 		err = b.store.Write(ctx, func(c *pgxpool.Conn) error {

@@ -8,6 +8,7 @@ type (
 		runID, digest, orderKey string
 		class                   flow.Class
 		tries                   int
+		answered                bool // what it still has to do is to write
 	}
 
 	// room is how much of a flow may be claimed now.

@@ -39,7 +39,22 @@ func (b *Book) Waits(ctx context.Context, principal string) ([]flow.Wait, error)
 		})
 		return err
 	})
+	for i := range all {
+		if w := &all[i]; w.Queued && w.Why == "" && w.DueAt == nil { // others say what they left their batch for
+			if plan, _, err := b.plans.Current(ctx, w.Flow); err == nil {
+				w.Why = b.hindrance(plan, false)
+			}
+		}
+	}
 	return all, err
+}
+
+// Unclaimed counts the runs of flows that wait to be claimed.
+func (b *Book) Unclaimed(ctx context.Context, flows []string) (n int64, err error) {
+	err = b.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select count(*) from work where flow = any ($1) and `+waits, flows).Scan(&n)
+	})
+	return n, err
 }
 
 // Ahead counts, for each of the runs that waits to be claimed now, those of its

@@ -151,7 +151,9 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.
 	replies := make([]group.Reply[flow.Run], len(runIDs))
 	for i, id := range runIDs {
 		if r, found := records[id]; found {
-			replies[i].Out, replies[i].Err = r.show()
+			if replies[i].Out, replies[i].Err = r.show(); replies[i].Err == nil {
+				b.hindered(ctx, &replies[i].Out)
+			}
 		} else {
 			replies[i].Err = notFound()
 		}
@@ -212,6 +214,7 @@ func (b *Book) List(ctx context.Context, f flow.RunFilter) ([]flow.Run, string, 
 		if runs[i], err = r.show(); err != nil {
 			return nil, "", err
 		}
+		b.hindered(ctx, &runs[i])
 	}
 	return runs, next, nil
 }

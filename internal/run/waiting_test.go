@@ -39,7 +39,7 @@ func (b *bundle) candidates(limit int) scan {
 	b.Helper()
 	var text []byte
 	require.NoError(b, b.store.Pool().QueryRow(b.Context(), `explain (analyze, buffers, format json) `+run.Candidates,
-		pgx.QueryExecModeSimpleProtocol, b.plan.Flow, limit).Scan(&text))
+		pgx.QueryExecModeSimpleProtocol, b.plan.Flow, limit, false, false).Scan(&text))
 	var got []struct{ Plan scan }
 	require.NoError(b, json.Unmarshal(text, &got))
 	return got[0].Plan

@@ -49,6 +49,7 @@ var grants = map[string]string{
 	"throttle":         "select, insert, update, delete",
 	"spike":            "select, insert, update, delete",
 	"quota":            "select, insert, update",
+	"stop":             "select, insert, update, delete",
 	"event_fate":       "select",
 	"alert":            "select, insert, update, delete", // what is over is kept for 30 days
 	"notice":           "select, insert, update, delete",

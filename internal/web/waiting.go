@@ -67,6 +67,8 @@ func obstacle(why string, status flow.Status, due *time.Time, plan *flow.Plan) s
 		return what + "; asked again once the connection is put right"
 	case due != nil:
 		return "waiting until " + clock(*due) + ": " + what
+	case after == flow.Asleep:
+		return what + "; it goes on once the system is in use again"
 	case after > 0:
 		return what + "; asked again after " + duration(after)
 	}
