@@ -17,8 +17,10 @@ type (
 		Reason string     `json:"reason"`
 	}
 
-	// StopKind is what is stopped, and StopCause why.
-	StopKind  string
+	// StopKind is what is stopped.
+	StopKind string
+
+	// StopCause is why.
 	StopCause string
 
 	// Stopped is a stop and what waits for its end.

@@ -3,7 +3,6 @@ package ibm
 import (
 	"cmp"
 	"context"
-	"crypto/sha1" // it makes names of version 5, as RFC 9562 says
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -82,11 +81,11 @@ func sumOf(ctx context.Context, c connector.Content) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// named is the GUID that follows from what a document is.
+// named is the GUID (version 8 of RFC 9562) that follows from what a document is.
 func named(parts ...string) string {
-	sum := sha1.Sum([]byte("patchbay document\x00" + strings.Join(parts, "\x00")))
+	sum := sha256.Sum256([]byte("patchbay document\x00" + strings.Join(parts, "\x00")))
 	b := sum[:16]
-	b[6], b[8] = b[6]&0x0f|0x50, b[8]&0x3f|0x80
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80
 	return fmt.Sprintf("{%X-%X-%X-%X-%X}", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
