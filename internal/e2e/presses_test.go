@@ -25,10 +25,10 @@ import (
 // connection, not of a product, so all that still has to read waits as long with
 // it: a longer Retry-After would be the wait of others, too.
 //
-// The others are answered within two seconds. On a machine that is busy with other
-// packages' tests fifty presses without any trouble may take longer: then within
-// twice what those took, and the second of the Retry-After. Not parallel, so that
-// the two are measured side by side.
+// The others are answered within two seconds, which it logs beside what fifty presses
+// without any trouble take. Beside other packages' tests that is no judge: it is half
+// of what the hanging one hangs, or, if that is more, twice what those took and the
+// second of the Retry-After. Not parallel, so that the two are measured side by side.
 func TestFortySixOfFiftyDoNotFeelTheOtherFour(t *testing.T) { //nolint:paralleltest // see above
 	i, _ := install(t)
 	path, err := binary()
@@ -43,14 +43,15 @@ func TestFortySixOfFiftyDoNotFeelTheOtherFour(t *testing.T) { //nolint:parallelt
 	for _, o := range untroubled {
 		usual = max(usual, o.took)
 	}
-	limit := max(2*time.Second, 2*usual+time.Second)
+	const hangs = 10 * time.Second
+	limit := max(hangs/2, 2*usual+time.Second)
 
 	hanging, refused, throttled, cancelled := products[7], products[17], products[27], products[37]
 	i.fault("oracle", fmt.Sprintf(`[
-		{"match":%q,"latency_ms":10000,"count":2},
+		{"match":%q,"latency_ms":%d,"count":2},
 		{"match":%q,"status":400},
 		{"match":%q,"status":429,"retry_after":1,"count":1},
-		{"match":%q,"latency_ms":10000}]`, hanging, refused, throttled, cancelled))
+		{"match":%q,"latency_ms":%[2]d}]`, hanging, hangs.Milliseconds(), refused, throttled, cancelled))
 	others := slices.DeleteFunc(slices.Clone(products), func(p string) bool {
 		return slices.Contains([]string{hanging, refused, throttled, cancelled}, p)
 	})

@@ -208,6 +208,9 @@ func TestRangesBesideAStreamMissNothingAndOverwriteNothingNewer(t *testing.T) {
 	close(stop)
 	writers.Wait()
 	require.NoError(t, err)
+	// Where commits do not wait for the log, one that does brings those before it along.
+	f.exec(`set synchronous_commit = on`)
+	f.exec(`select txid_current()`)
 	var end string
 	require.NoError(t, f.sql.QueryRow(t.Context(), `select pg_current_wal_lsn()::text`).Scan(&end))
 	for !f.pg.Reached(position, end) {

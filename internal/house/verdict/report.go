@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -144,6 +145,20 @@ func (r *Report) take(e event, said map[string][]string, out io.Writer) {
 		r.sure = r.sure || slices.ContainsFunc(said[name], aBug)
 		show(out, said[name])
 		delete(said, name)
+		if e.Test == "" {
+			unended(e.Package, said, out)
+		}
+	}
+}
+
+// unended shows what the tests of a package said that were under way when its process ended.
+func unended(pkg string, said map[string][]string, out io.Writer) {
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		if strings.HasPrefix(name, pkg+".Test") {
+			fmt.Fprintf(out, "UNENDED %s\n", name)
+			show(out, said[name])
+			delete(said, name)
+		}
 	}
 }
 

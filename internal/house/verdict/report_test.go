@@ -40,6 +40,19 @@ func TestFailingTestsShowWhatTheySaidAndPassingOnesDoNot(t *testing.T) {
 	require.Equal(t, "loud\nFAIL\tp\t0.1s\nFAIL\n", printed)
 }
 
+func TestAProcessThatEndsShowsWhatItsTestsWereDoing(t *testing.T) {
+	t.Parallel()
+	report, printed := read(t,
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}`,
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"goroutine 1 waits\n"}`,
+		`{"Action":"output","Package":"q","Test":"TestC","Output":"another package's\n"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\tp\t30.1s\n"}`,
+		`{"Action":"fail","Package":"p"}`,
+	)
+	require.Equal(t, []string{"p"}, report.Failed)
+	require.Equal(t, "FAIL\tp\t30.1s\nUNENDED p.TestA\ngoroutine 1 waits\n", printed)
+}
+
 func TestBuildThatBreaksIsAFailureWithItsReason(t *testing.T) {
 	t.Parallel()
 	report, printed := read(t,
