@@ -54,9 +54,9 @@ func TestAClaimReadsWhatItTakesHoweverManyRowsWait(t *testing.T) {
 		name  string
 		order []string
 		key   string // of the n-th row
-		most  int    // buffers for each row: its index entry and itself, and the steps to its key
+		most  int    // buffers for each row: its index entry, itself and what deleted entries are on the way, and the steps to its key
 	}{
-		{"without an order", nil, `null`, 3},
+		{"without an order", nil, `null`, 4},
 		{"each of a key of its own", []string{"product_id"}, `'["K' || n || '"]'`, 8},
 	} {
 		t.Run(c.name, func(t *testing.T) {
