@@ -109,7 +109,7 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 	}
 	found, err := readRecord(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(err, held.Close()) // nothing was begun, and the file stays for a person to read
+		return nil, errors.Join(err, release(held)) // nothing was begun, and the file stays for a person to read
 	}
 	e := &Env{options: o, dir: dir, ours: ours, lock: held, specs: map[string]spec{}, doubted: make(chan string, 1)}
 	if err := e.start(ctx, found); err != nil {
@@ -119,7 +119,7 @@ func Start(ctx context.Context, o Options) (*Env, error) {
 		if ended == nil {
 			ended = e.unmake()
 		}
-		return nil, errors.Join(err, ended, held.Close())
+		return nil, errors.Join(err, ended, release(held))
 	}
 	return e, nil
 }
@@ -213,7 +213,7 @@ func (e *Env) Announce(httpURL string) error {
 
 // Close stops the children, the last first, and gives up the directory. Children
 // that have not stopped when ctx ends are killed.
-func (e *Env) Close(ctx context.Context) error { return errors.Join(e.end(ctx), e.lock.Close()) }
+func (e *Env) Close(ctx context.Context) error { return errors.Join(e.end(ctx), release(e.lock)) }
 
 func (e *Env) end(ctx context.Context) error {
 	err := e.endAll(ctx)

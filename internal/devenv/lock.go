@@ -14,8 +14,8 @@ import (
 
 const lockFile = "dev.lock"
 
-// lock keeps a second Patchbay out of dir until the file is closed, which the
-// kernel does for a process that was killed.
+// lock keeps a second Patchbay out of dir until release, which the kernel does for a
+// process that was killed.
 func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -40,6 +40,12 @@ func lock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("locking %s: %w", dir, err)
 	}
 	return f, nil
+}
+
+// release lets go of a lock. A child that was forked at this moment has the file, too,
+// until it executes its program: to close ours alone would leave the lock with it.
+func release(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 func writeAt(f *os.File, s string) error {
