@@ -230,8 +230,7 @@ func TestActionsCountWhatARunCosts(t *testing.T) {
 	require.NoError(t, b.start("call", "hello", client.StartWorkflowOptions{}).Get(t.Context(), nil))
 	require.Eventually(t, func() bool { // the server publishes once a second
 		after, err := durable.Actions(t.Context(), b.metricsURL, client.DefaultNamespace)
-		require.NoError(t, err)
-		return after-before >= 2
+		return err == nil && after-before >= 2 // a busy server may break off
 	}, time.Minute, 100*time.Millisecond, "a start and an activity are an action each")
 	none, err := durable.Actions(t.Context(), b.metricsURL, "no-such-namespace")
 	require.NoError(t, err)
