@@ -118,7 +118,7 @@ func TestFewFailuresBesideOthersMayBeTriedAloneAndBugsMayNot(t *testing.T) {
 	require.Empty(t, alone(ends), "outside its tests")
 	require.Empty(t, alone(append(late, ends, `{"Action":"fail","Package":"q"}`)...), "another did not build")
 	var many []string
-	for _, test := range []string{"TestA", "TestB", "TestC", "TestD"} {
+	for _, test := range []string{"TestA", "TestB", "TestC", "TestD", "TestE", "TestF"} {
 		many = append(many, fails(test)...)
 	}
 	require.Empty(t, alone(append(many, ends)...))
