@@ -118,6 +118,24 @@ func (c Config) Table(name string) (Table, error) {
 	return t, nil
 }
 
+// ByKey gives what is asked for of rows that are read by key: its columns and the others,
+// each once. No key, and columns that Check refuses, are Invalid.
+func (t Table) ByKey(key, columns []string) ([]string, error) {
+	selected := slices.Clone(key)
+	for _, c := range columns {
+		if !slices.Contains(selected, c) {
+			selected = append(selected, c)
+		}
+	}
+	if err := t.Check(selected...); err != nil {
+		return nil, err
+	}
+	if len(key) == 0 {
+		return nil, fault.Invalidf("connector.key", "a row of %s is asked for by no key column", t.Name)
+	}
+	return selected, nil
+}
+
 // Check refuses columns that the table does not have and, where its columns are
 // unknown, whatever cannot be a column's name, so that no name can change what a
 // request means.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"patchbay/internal/connector"
-	"patchbay/internal/fault"
 )
 
 // keysPerRead bounds the conditions of one search.
@@ -19,17 +18,9 @@ func (o *Oracle) ReadByKey(ctx context.Context, table string, key []string, keys
 	if err != nil {
 		return nil, err
 	}
-	selected := slices.Clone(key)
-	for _, c := range columns {
-		if !slices.Contains(selected, c) {
-			selected = append(selected, c)
-		}
-	}
-	if err := t.Check(selected...); err != nil {
+	selected, err := t.ByKey(key, columns)
+	if err != nil {
 		return nil, err
-	}
-	if len(key) == 0 {
-		return nil, fault.Invalidf("connector.key", "a row of %s is asked for by no key column", table)
 	}
 	found := make([]connector.Row, 0, len(keys))
 	for chunk := range slices.Chunk(keys, keysPerRead) {

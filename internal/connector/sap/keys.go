@@ -24,17 +24,9 @@ func (s *SAP) ReadByKey(ctx context.Context, table string, key []string, keys []
 	if err != nil {
 		return nil, err
 	}
-	selected := slices.Clone(key)
-	for _, c := range columns {
-		if !slices.Contains(selected, c) {
-			selected = append(selected, c)
-		}
-	}
-	if err := t.Check(selected...); err != nil {
+	selected, err := t.ByKey(key, columns)
+	if err != nil {
 		return nil, err
-	}
-	if len(key) == 0 {
-		return nil, fault.Invalidf("connector.key", "a row of %s is asked for by no key column", table)
 	}
 	at, err := s.target(ctx, table, key...)
 	if err != nil {
