@@ -62,9 +62,8 @@ func fateOf(ctx context.Context, temporal client.Client, workflowID string) (*fa
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	d, err := temporal.DescribeWorkflowExecution(ctx, workflowID, "")
-	var gone *serviceerror.NotFound
 	switch {
-	case errors.As(err, &gone):
+	case gone(err):
 		return &fate{why: fault.New(fault.Unavailable, "run.lost", "Temporal does not have the workflow of this run any more", nil)}, nil
 	case err != nil:
 		return nil, fault.New(fault.Unavailable, unavailable, "Temporal did not say how a run stands", err)
@@ -95,8 +94,7 @@ func cancelBatch(ctx context.Context, book ender, temporal client.Client, h run.
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	err = temporal.CancelWorkflow(ctx, h.WorkflowID, "")
-	var gone *serviceerror.NotFound
-	if err == nil || errors.As(err, &gone) { // gone since: the relay looks again
+	if err == nil || gone(err) { // gone since: the relay looks again
 		return nil
 	}
 	return fault.New(fault.Unavailable, unavailable, "Temporal did not take the cancel", err)
@@ -105,3 +103,6 @@ func cancelBatch(ctx context.Context, book ender, temporal client.Client, h run.
 // away reports whether err is that Temporal did not answer, as opposed to
 // something about one run.
 func away(err error) bool { return err != nil && fault.Of(err).Code == unavailable }
+
+// gone reports that Temporal does not have what it was asked about, or not any more.
+func gone(err error) bool { return errors.As(err, new(*serviceerror.NotFound)) }

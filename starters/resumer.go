@@ -2,12 +2,10 @@ package starters
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enums "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
@@ -78,7 +76,7 @@ func (r *Resumer) round(ctx context.Context) error {
 	if !r.busy && !r.stops.Any() && now.Sub(r.looked) < sweepEvery {
 		return nil
 	}
-	const most = 1000
+	const most = 1000 // of a connection
 	list, err := r.runs.Asleep(ctx, most)
 	if err != nil {
 		return err
@@ -116,6 +114,8 @@ func (r *Resumer) round(ctx context.Context) error {
 
 // wake has the activities of a workflow begin that wait for their next attempt for long.
 func (r *Resumer) wake(ctx context.Context, s run.Sleeper) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	d, err := r.temporal.DescribeWorkflowExecution(ctx, s.WorkflowID, "")
 	if gone(err) {
 		return nil
@@ -138,6 +138,3 @@ func (r *Resumer) wake(ctx context.Context, s run.Sleeper) error {
 	}
 	return nil
 }
-
-// gone reports that a workflow, or its activity, has ended.
-func gone(err error) bool { return errors.As(err, new(*serviceerror.NotFound)) }

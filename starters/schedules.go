@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
@@ -172,7 +171,7 @@ func (s *Schedules) describe(ctx context.Context, name string) (*workflowservice
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
 	defer cancel()
 	d, err := s.temporal.WorkflowService().DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: s.namespace, ScheduleId: ScheduleID(name)})
-	if gone := (*serviceerror.NotFound)(nil); errors.As(err, &gone) {
+	if gone(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -297,7 +296,7 @@ func (s *Schedules) remove(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	err := s.handle(ctx, name).Delete(ctx)
-	if gone := (*serviceerror.NotFound)(nil); err == nil || errors.As(err, &gone) {
+	if err == nil || gone(err) {
 		return nil
 	}
 	return refused(err, "remove a schedule")

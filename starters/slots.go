@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
@@ -209,7 +208,7 @@ func (s *Schedules) find(ctx context.Context, workflowID string) (*found, error)
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	d, err := s.temporal.DescribeWorkflowExecution(ctx, workflowID, "")
-	if gone := (*serviceerror.NotFound)(nil); errors.As(err, &gone) {
+	if gone(err) {
 		return nil, nil
 	}
 	if err != nil {

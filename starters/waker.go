@@ -2,10 +2,8 @@ package starters
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.uber.org/zap"
 
@@ -115,8 +113,7 @@ func (w *Waker) tell(ctx context.Context, d topic.Due) error {
 		limited, cancel := context.WithTimeout(ctx, askTimeout)
 		err := w.temporal.SignalWorkflow(limited, s.Workflow, "", contract.Came(s.Task), nil)
 		cancel()
-		var gone *serviceerror.NotFound
-		if errors.As(err, &gone) {
+		if gone(err) {
 			err = w.events.Gone(ctx, s)
 		}
 		if err != nil {
