@@ -12,7 +12,9 @@ func TestRunsThatSleepForOneConnectionHideNoneOfAnother(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	first, _ := b.accept("")
-	asleep := func(connection string) string { return flow.Obstacle{Connection: connection, After: flow.Asleep, Why: "x: y"}.String() }
+	asleep := func(connection string) string {
+		return flow.Obstacle{Connection: connection, After: flow.Asleep, Why: "x: y"}.String()
+	}
 	b.exec(`update work set waiting = $1, batch_id = 'b0'`, asleep("sap"))
 	b.exec(`insert into work (run_id, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, accepted_at, waiting, batch_id)
 		select 'r' || n, flow, pattern, principal, body_sha256, params, digest, timeout, deadline_at, accepted_at + n * interval '1 s',
