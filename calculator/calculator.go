@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"time"
 
 	"patchbay/internal/fault"
 	"patchbay/internal/strictjson"
@@ -18,6 +19,9 @@ type (
 		Seed uint64
 		// Progress tells how much is done, of how much. It is never nil inside a calculator.
 		Progress func(done, total int)
+		// Ended, for those who host calculators, is called when the function has ended: of
+		// one that was left behind (calculator.runaway) late, or never. It may be nil.
+		Ended func()
 	}
 
 	// Calculator is a registered computation. Make it with New; the zero value is none.
@@ -85,13 +89,26 @@ func (c Calculator) Model() string { return c.model }
 // Contract is the shape of what goes in and comes out.
 func (c Calculator) Contract() Contract { return c.contract }
 
+// Codes of functions that did not end in their time: because they were told to stop, and at all.
+const (
+	OverdueCode = "calculator.overdue"
+	RunawayCode = "calculator.runaway"
+)
+
+// patience is how long a function may take to hear that its context has ended.
+const patience = time.Second
+
 // Compute runs the calculator on JSON and gives canonical JSON. Its errors are faults: those
 // of the calculator and of its input as they are, calculator.panicked, calculator.not-finite
-// when the output is no JSON, calculator.overdue when ctx ended first. The function is then left to
-// itself: only the process's end ends one that does not look at its context.
+// when the output is no JSON, calculator.overdue when ctx ended first, calculator.runaway when
+// the function did not hear of that within a second. It is then left to itself: only the end of
+// its process ends a function that does not look at its context.
 func (c Calculator) Compute(ctx context.Context, input []byte, run Run) ([]byte, error) {
 	if run.Progress == nil {
 		run.Progress = func(int, int) {}
+	}
+	if run.Ended == nil {
+		run.Ended = func() {}
 	}
 	type answer struct {
 		output []byte
@@ -104,6 +121,7 @@ func (c Calculator) Compute(ctx context.Context, input []byte, run Run) ([]byte,
 			if recover() != nil { // its text may be anybody's data
 				a = answer{err: c.fault("calculator.panicked", "panicked")}
 			}
+			run.Ended()
 			done <- a
 		}()
 		out, err := c.compute(ctx, input, run)
@@ -114,23 +132,24 @@ func (c Calculator) Compute(ctx context.Context, input []byte, run Run) ([]byte,
 		}
 		a.err = err
 	}()
+	var a answer
 	select {
-	case a := <-done:
-		var f *fault.Fault
-		switch {
-		case a.err == nil, errors.As(a.err, &f):
-			return a.output, a.err
-		case ctx.Err() != nil:
-			return nil, c.overdue(ctx)
-		}
-		return nil, fault.New(fault.Bug, "calculator.failed", c.name+" "+c.version+" failed", a.err)
+	case a = <-done:
 	case <-ctx.Done():
-		return nil, c.overdue(ctx)
+		select {
+		case a = <-done:
+		case <-time.After(patience):
+			return nil, fault.New(fault.Bug, RunawayCode, c.name+" "+c.version+" did not end in its time and does not stop", context.Cause(ctx))
+		}
 	}
-}
-
-func (c Calculator) overdue(ctx context.Context) error {
-	return fault.New(fault.Unavailable, "calculator.overdue", c.name+" "+c.version+" did not end in its time", context.Cause(ctx))
+	var f *fault.Fault
+	switch {
+	case a.err == nil, errors.As(a.err, &f):
+		return a.output, a.err
+	case ctx.Err() != nil:
+		return nil, fault.New(fault.Unavailable, OverdueCode, c.name+" "+c.version+" did not end in its time", context.Cause(ctx))
+	}
+	return nil, fault.New(fault.Bug, "calculator.failed", c.name+" "+c.version+" failed", a.err)
 }
 
 func (c Calculator) fault(code, what string) error {

@@ -120,8 +120,13 @@ func TestWhatACalculatorDoesWrongHasAName(t *testing.T) {
 	never := make(chan struct{})
 	t.Cleanup(func() { close(never) })
 	_, err := of("v1", func(context.Context, ask, calculator.Run) (reply, error) { cancel(); <-never; return reply{}, nil }).Compute(ctx, []byte(whole), calculator.Run{})
-	require.Equal(t, "calculator.overdue", code(t, err))
+	require.Equal(t, "calculator.runaway", code(t, err))
 	require.ErrorIs(t, err, context.Canceled)
+	ended := false
+	_, err = of("v1", func(ctx context.Context, _ ask, _ calculator.Run) (reply, error) { return reply{}, ctx.Err() }).
+		Compute(ctx, []byte(whole), calculator.Run{Ended: func() { ended = true }})
+	require.Equal(t, "calculator.overdue", code(t, err), "it has heard that its time is over")
+	require.True(t, ended)
 }
 
 func TestAShadowIsComparedAndHasNoEffect(t *testing.T) {

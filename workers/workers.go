@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"patchbay/activities"
+	"patchbay/fleet"
 	"patchbay/internal/contract"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
@@ -62,7 +63,7 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // Build is the build ID of this process.
-func Build() string { return durable.BuildID(workflows.Sources, contract.Sources) }
+func Build() string { return fleet.Build() }
 
 // Promote makes this build the one that new runs begin on. It waits for the
 // first poll of a worker of the build, which is what makes it known to the server.

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"patchbay/fleet"
 	"patchbay/internal/config"
 	"patchbay/internal/devenv"
 	"patchbay/internal/durable"
@@ -202,12 +203,17 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 // is, and may go on until ctx ends. It owns ln.
 func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, ready func(context.Context) error) error {
 	worker := workers.New(a.temporal, a.set(), a.Log)
+	host, err := a.computing(Computes(nil), fleet.Tuning{Runaways: -1})
+	if err != nil {
+		return err
+	}
 	return a.withBook(ctx, func(ctx context.Context) error {
 		parts, ctx := errgroup.WithContext(ctx)
 		parts.Go(func() error {
 			defer working.Store(false)
 			return worker.Run(ctx)
 		})
+		parts.Go(func() error { return host.Run(ctx) })
 		parts.Go(func() error { a.present(ctx); return nil })
 		parts.Go(func() error { return a.run(ctx, ln) })
 		parts.Go(func() error { a.core.sweeper().Run(ctx); return nil })

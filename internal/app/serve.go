@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"patchbay/fleet"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
 	"patchbay/internal/httpapi"
@@ -39,9 +40,9 @@ func Serve(ctx context.Context, s Settings, f Face, address string) error {
 	return c.withBook(ctx, func(ctx context.Context) error { return newAPI(c, f).run(ctx, ln) })
 }
 
-// Work runs a worker of the main queue until ctx ends, and its probes on address
-// unless that is empty. Apply makes its build current.
-func Work(ctx context.Context, s Settings, address string) error {
+// Work runs a worker of the main queue, and of compute queues if there are any, until ctx
+// ends, and its probes on address unless that is empty. Apply makes its build current.
+func Work(ctx context.Context, s Settings, compute []string, t fleet.Tuning, address string) error {
 	var ln net.Listener
 	if address != "" {
 		var err error
@@ -55,7 +56,11 @@ func Work(ctx context.Context, s Settings, address string) error {
 		return err
 	}
 	defer c.close()
-	w := &work{core: c, worker: workers.New(c.temporal, c.set(), c.Log)}
+	host, err := c.computing(compute, t)
+	if err != nil {
+		return err
+	}
+	w := &work{core: c, worker: workers.New(c.temporal, c.set(), c.Log), host: host}
 	return w.run(ctx, ln)
 }
 
@@ -68,6 +73,7 @@ const drainWithin = 20 * time.Second
 type work struct {
 	*core
 	worker *workers.Worker
+	host   *fleet.Host
 	found  atomic.Pointer[workers.Estate] // by the latest look at runs of earlier builds
 }
 
@@ -102,7 +108,10 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		})
 		parts.Go(func() error {
 			defer end()
-			return w.worker.Run(polling)
+			working, polling := errgroup.WithContext(polling)
+			working.Go(func() error { return w.worker.Run(polling) })
+			working.Go(func() error { return w.host.Run(polling) })
+			return working.Wait()
 		})
 		return parts.Wait()
 	})

@@ -6,11 +6,14 @@ import (
 	"net/netip"
 	"os"
 	"os/user"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"patchbay/fleet"
 	"patchbay/internal/app"
 	"patchbay/internal/config"
 )
@@ -82,24 +85,57 @@ func serveCommand() *cli.Command {
 }
 
 func workerCommand() *cli.Command {
+	flags := productionFlags()
+	for _, f := range flags {
+		if database, is := f.(*cli.StringFlag); is && database.Name == "database" {
+			database.Required = false
+			database.Usage = strings.Replace(database.Usage, "required", "required unless --queues names compute queues alone", 1)
+		}
+	}
 	return &cli.Command{
 		Name:  "worker",
 		Usage: "run a worker of a production installation",
-		Flags: append(productionFlags(),
+		Description: "Without --queues it takes tasks of every queue. `patchbay worker --queues risk` only computes: it opens no database, reads no " +
+			"connections and resolves no reference, and needs Temporal's address alone (docs/fleet.md).",
+		Flags: append(flags,
+			&cli.StringSliceFlag{Name: "queues", Usage: "`NAMES` of the task queues to take tasks from: " + app.MainQueue + ", and any others, which are compute queues such as risk", Sources: cli.EnvVars("PATCHBAY_QUEUES")},
+			&cli.IntFlag{Name: "slots", Usage: "`NUMBER` of computations at a time in a compute queue (default: as many as processors)"},
+			&cli.IntFlag{Name: "batch-slots", Usage: "`NUMBER` of those that nobody waits for, besides (default: half as many, at least one)"},
 			&cli.StringFlag{Name: "http", Value: "127.0.0.1:8081", Usage: "`HOST:PORT` of /metrics, /healthz and /readyz, which ask for no key; empty: none"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
+			queues := c.StringSlice("queues")
+			for _, q := range queues {
+				if !queueName.MatchString(q) {
+					return usage("--queues %q: a queue is named by small letters, digits and dashes, as in --queues risk", q)
+				}
+			}
+			tuning := fleet.Tuning{Slots: c.Int("slots"), Batch: c.Int("batch-slots")}
+			if tuning.Slots < 0 || tuning.Batch < 0 {
+				return usage("--slots and --batch-slots are numbers from 1")
+			}
+			if len(queues) > 0 && !slices.Contains(queues, app.MainQueue) {
+				return app.Compute(ctx, fleet.Options{
+					Temporal: c.String("temporal"), Namespace: c.String("namespace"), Queues: queues, HTTP: c.String("http"), Tuning: tuning,
+					Log: app.Logger(c.Root().ErrWriter, true, true),
+				})
+			}
+			if c.String("database") == "" {
+				return usage("--database is required by a worker of the queue %s; one that only computes, as with --queues risk, needs none", app.MainQueue)
+			}
 			s, err := settings(c)
 			if err != nil {
 				return err
 			}
-			return app.Work(ctx, s, c.String("http"))
+			return app.Work(ctx, s, app.Computes(queues), tuning, c.String("http"))
 		},
 	}
 }
+
+var queueName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
 func applyCommand() *cli.Command {
 	return &cli.Command{

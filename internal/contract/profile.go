@@ -36,6 +36,9 @@ var (
 	Extraction = Profile{Attempt: 12 * time.Hour, Total: 24 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: 30 * time.Second}
 	// Crunching: our own database and processors only; what was lost is done again.
 	Crunching = Profile{Attempt: 2 * time.Hour, Total: 12 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: time.Minute}
+	// Computing: processors only, on a queue that may have no worker for a while. What was
+	// lost with a worker is computed again; Deaths bounds how often.
+	Computing = Profile{Attempt: 15 * time.Minute, Total: 24 * time.Hour, Heartbeat: 5 * time.Second, Initial: 500 * time.Millisecond, MaxWait: 10 * time.Second}
 	// Bulk: accepted effects, chunk by chunk, each known to the ledger.
 	Bulk = Profile{Attempt: 12 * time.Hour, Total: 76 * time.Hour, Heartbeat: 15 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
 	// Standing: work that goes on as long as its flow is in force. An activity of it ends

@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
@@ -17,6 +18,7 @@ type (
 		name    string
 		profile Profile
 		queue   Queue
+		rank    temporal.Priority
 	}
 
 	// Workflow is the typed stub of one workflow type.
@@ -47,7 +49,9 @@ func (a Activity[In, Out]) Run(ctx workflow.Context, in In, summary string) (Out
 
 // Begin executes the activity; the future gives its Out. Summary is as of Run.
 func (a Activity[In, Out]) Begin(ctx workflow.Context, in In, summary string) workflow.Future {
-	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, a.profile.options(a.queue, summary)), a.name, in)
+	options := a.profile.options(a.queue, summary)
+	options.Priority = a.rank
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), a.name, in)
 }
 
 // Register makes fn the implementation of the activity.

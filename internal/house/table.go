@@ -65,6 +65,8 @@ var Table = []Rule{
 	{Room: "flows", Why: "the example flows are files; Go only embeds them", Pure: true},
 
 	{Room: "calculator", Rooms: []string{"internal/fault"}, Never: []string{pgx, sdk}, Pure: true, Why: "what users write calculators with: no more than they need"},
+	{Room: "fleet", Rooms: slices.Concat(wire, rooms("durable", "httpapi", "telemetry"), []string{"calculator", "workflows"}), Libraries: []string{sdk, zap, xsync},
+		Never: []string{pgx, ourStore, ourConn, Module + "/internal/config"}, Why: "what computes holds no credentials: it has nothing that could use them"},
 	{Room: "examples/calculator", Rooms: []string{"calculator", "examples/calculator/rent"}, Why: "what a user writes"},
 	{Room: "examples/calculator/rent", Rooms: []string{"calculator"}, Pure: true, Why: "what a user writes"},
 	{Room: "internal/capsule", Rooms: []string{"calculator", "internal/fault"}, Never: []string{pgx, sdk}, Pure: true,
@@ -94,7 +96,7 @@ var Table = []Rule{
 		Why: "a workflow reads only recorded data (promise 7); nothing that does I/O, directly or below"},
 	{Room: "activities", Rooms: slices.Concat(wire, rooms("run", "ledger", "topic", "stage", "slot", "review", "replica", "strictjson")), Libraries: []string{sdk + "/activity", sdk + "/temporal", sdk + "/worker", xsync}, Never: []string{ourBox, ourConn},
 		Why: "what an activity needs are interfaces of its own, filled by app; run, ledger, topic, stage, slot, review and replica lend their types only"},
-	{Room: "workers", Rooms: slices.Concat(wire, []string{"workflows", "activities", "internal/durable"}),
+	{Room: "workers", Rooms: slices.Concat(wire, []string{"workflows", "activities", "fleet", "internal/durable"}),
 		Libraries: []string{sdk, api, zap}, Why: "task queues, registrations and tuning; no work of its own"},
 	{Room: "starters",
 		Rooms:     slices.Concat(wire, rooms("run", "ledger", "inbox", "topic", "quota", "journal", "durable", "calendar", "slot", "forecast")),
@@ -178,11 +180,11 @@ var Table = []Rule{
 	{Room: "internal/web/browser", Libraries: []string{"github.com/chromedp", testify}, Why: "a real browser, for tests"},
 
 	{Room: "internal/app",
-		Rooms: slices.Concat(wire, []string{"flows", "workers", "workflows", "activities", "starters", "internal/connector/..."},
+		Rooms: slices.Concat(wire, []string{"flows", "workers", "workflows", "activities", "starters", "fleet", "calculator", "internal/connector/..."},
 			rooms("advice", "alert", "calendar", "expr", "flowfile", "join", "message", "check", "store", "run", "ledger", "journal", "inbox", "topic", "quota", "stage", "stop", "sandbox", "durable", "devenv",
-				"telemetry", "config", "httpapi", "web", "risk", "slot", "forecast", "review", "egress", "replica", "mirror")),
+				"telemetry", "config", "httpapi", "web", "risk/calculators", "slot", "forecast", "review", "egress", "replica", "mirror")),
 		Libraries: []string{sdk, api, pgx, zap, xsync, otel, promet}, Why: "the composition root"},
-	{Room: "internal/cli", Rooms: slices.Concat(vocabulary, rooms("app", "check", "flowfile", "config")),
+	{Room: "internal/cli", Rooms: slices.Concat(vocabulary, rooms("app", "check", "flowfile", "config"), []string{"fleet"}),
 		Libraries: []string{"github.com/urfave/cli/v3", zap},
 		Why:       "arguments in, lines out; app does the work"},
 

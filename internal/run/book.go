@@ -152,6 +152,17 @@ func (b *Book) runID(ctx context.Context, press flow.Press) (string, error) {
 	if press.Key == "" {
 		return lowerBase32.EncodeToString(randomBytes(16)), nil
 	}
+	return b.pseudonym(ctx, press.Principal+"\x00"+press.Flow+"\x00"+press.Key)
+}
+
+// Pseudonym stands for a principal where no name may be, as in a key of Temporal's
+// fairness (promise 5): the same for all that one asks for.
+func (b *Book) Pseudonym(ctx context.Context, principal string) (string, error) {
+	return b.pseudonym(ctx, "principal\x00"+principal)
+}
+
+// pseudonym is 26 characters: an HMAC of text under a key of this installation.
+func (b *Book) pseudonym(ctx context.Context, text string) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.key == nil {
@@ -162,7 +173,7 @@ func (b *Book) runID(ctx context.Context, press flow.Press) (string, error) {
 		b.key = key
 	}
 	mac := hmac.New(sha256.New, b.key)
-	mac.Write([]byte(press.Principal + "\x00" + press.Flow + "\x00" + press.Key))
+	mac.Write([]byte(text))
 	return lowerBase32.EncodeToString(mac.Sum(nil))[:26], nil
 }
 

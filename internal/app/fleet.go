@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"slices"
+
+	"patchbay/fleet"
+	"patchbay/internal/contract"
+	"patchbay/internal/risk/calculators"
+
+	"patchbay/calculator"
+)
+
+// Compute runs a process that hosts the calculators of this program and nothing else, until
+// ctx ends. It opens no database and resolves no reference.
+func Compute(ctx context.Context, o fleet.Options) error {
+	all, err := calculators.All()
+	if err != nil {
+		return err
+	}
+	return fleet.Run(ctx, o, all...)
+}
+
+// MainQueue is the queue of all that is not computed.
+const MainQueue = string(contract.Main)
+
+// Computes gives the queues among names whose tasks are computations; of none, those of
+// the example flows.
+func Computes(names []string) []string {
+	if len(names) == 0 {
+		return []string{string(contract.Risk)}
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == MainQueue })
+}
+
+// computing is the Host of a process that does more than compute.
+func (c *core) computing(queues []string, t fleet.Tuning) (*fleet.Host, error) {
+	all, err := calculators.All()
+	if err != nil {
+		return nil, err
+	}
+	registry, err := calculator.Register(all...)
+	if err != nil {
+		return nil, err
+	}
+	named := make([]contract.Queue, len(queues))
+	for i, q := range queues {
+		named[i] = contract.Queue(q)
+	}
+	return fleet.NewHost(c.temporal, named, registry, t, c.Log), nil
+}
