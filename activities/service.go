@@ -155,12 +155,16 @@ func (d *doing) pending(ctx context.Context, err error) error {
 
 // ofTask is what the workflow hears of a task that has ended.
 func ofTask(t run.Task) (contract.TaskResult, error) {
-	if t.State == flow.TaskFailed {
+	switch t.State {
+	case flow.TaskFailed:
 		p := t.Problem
 		if p == nil {
 			p = &flow.Problem{Code: "service.failed", Detail: "the task failed"}
 		}
 		return contract.TaskResult{}, fault.New(fault.Rejected, p.Code, p.Detail, nil)
+	case flow.TaskUndoing, flow.TaskUndone, flow.TaskStands: // its workflow was lost on the way back
+		return contract.TaskResult{}, fault.New(fault.Rejected, "service.undone", "what the run did is being taken back", nil)
+	case flow.TaskRunning, flow.TaskDone, flow.TaskSkipped:
 	}
 	return contract.TaskResult{Rows: len(t.Gave), Skipped: t.State == flow.TaskSkipped}, nil
 }

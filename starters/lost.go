@@ -70,7 +70,7 @@ func fateOf(ctx context.Context, temporal client.Client, workflowID string) (*fa
 	}
 	switch d.GetWorkflowExecutionInfo().GetStatus() {
 	case enums.WORKFLOW_EXECUTION_STATUS_TERMINATED:
-		return &fate{why: fault.New(fault.Unavailable, "run.terminated", "the workflow of this run was terminated in Temporal", nil), final: true}, nil
+		return &fate{why: fault.New(fault.Unavailable, flow.TerminatedCode, "the workflow of this run was terminated in Temporal", nil), final: true}, nil
 	case enums.WORKFLOW_EXECUTION_STATUS_CANCELED:
 		return &fate{final: true}, nil
 	case enums.WORKFLOW_EXECUTION_STATUS_TIMED_OUT:

@@ -28,7 +28,7 @@ type (
 		Due(ctx context.Context, after int64, most int) ([]topic.Due, error)
 		Dispatched(ctx context.Context, ids []int64) error
 		Gone(ctx context.Context, s topic.Sleeper) error
-		Starters(ctx context.Context, topic string) ([]*flow.Plan, error)
+		Starters(ctx context.Context, d topic.Due) ([]*flow.Plan, error)
 		Started(ctx context.Context, id int64, s flow.TopicStart) error
 		Expire(ctx context.Context) (int, error)
 	}
@@ -120,7 +120,7 @@ func (w *Waker) tell(ctx context.Context, d topic.Due) error {
 			return fault.New(fault.Unavailable, unavailable, "Temporal did not take the signal", err)
 		}
 	}
-	plans, err := w.events.Starters(ctx, d.Topic)
+	plans, err := w.events.Starters(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,8 @@ type (
 const (
 	Events   Kind = "events"   // events that were rejected or are dead
 	Letters  Kind = "letters"  // dead letters
+	Repairs  Kind = "repairs"  // what services wrote and nobody took back
+	Topics   Kind = "topics"   // business events that expired or are dead
 	Spike    Kind = "spike"    // a flow past what it expects
 	Sweeps   Kind = "sweeps"   // a sweep that does not come to its end
 	Conflict Kind = "conflict" // hook.id_conflict

@@ -15,6 +15,7 @@ import (
 	"patchbay/internal/connector"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/topic"
 )
 
 // watchEvery is how often it is looked for what is wrong.
@@ -42,7 +43,7 @@ func (a *api) look(ctx context.Context) error {
 	for _, one := range []struct {
 		kind alert.Kind
 		find func(context.Context) ([]alert.Finding, error)
-	}{{alert.Events, a.troubled}, {alert.Letters, a.buried}, {alert.Spike, a.spiking}, {alert.Sweeps, a.unswept}, {alert.Canary, a.silent}, {alert.Schedules, a.slipping}, {alert.Regions, a.lags.find}} {
+	}{{alert.Events, a.troubled}, {alert.Letters, a.buried}, {alert.Repairs, a.unrepaired}, {alert.Topics, a.unheard}, {alert.Spike, a.spiking}, {alert.Sweeps, a.unswept}, {alert.Canary, a.silent}, {alert.Schedules, a.slipping}, {alert.Regions, a.lags.find}} {
 		list, err := one.find(ctx)
 		if err == nil {
 			err = a.board.Found(ctx, one.kind, list)
@@ -102,6 +103,36 @@ func (a *api) buried(ctx context.Context) ([]alert.Finding, error) {
 			Link: "/dead?flow=" + url.QueryEscape(l.Flow), Count: 1, First: l.DiedAt, Last: l.DiedAt})
 	}
 	return found, nil
+}
+
+// unrepaired are steps of services that a person has to put right, by flow and step.
+func (a *api) unrepaired(ctx context.Context) ([]alert.Finding, error) {
+	list, err := a.book.Repairs(ctx, flow.RepairFilter{})
+	if err != nil {
+		return nil, err
+	}
+	var found merged
+	for _, r := range list {
+		found.add(alert.Finding{Flow: r.Flow, Code: "undo.stands:" + r.Step, Text: "the step " + r.Step + " could not be taken back, and a person has to: " + r.Problem.Detail,
+			Sample: strings.TrimSpace("run " + r.RunID + ", " + r.Target + " " + strings.Join(r.Keys[:min(len(r.Keys), 1)], "")),
+			Link:   "/repairs?flow=" + url.QueryEscape(r.Flow), Count: 1, First: r.Since, Last: r.Since})
+	}
+	return found, nil
+}
+
+// unheard are business events that expired, or that a flow could not be started by.
+func (a *api) unheard(ctx context.Context) ([]alert.Finding, error) {
+	list, err := a.topics.Troubles(ctx)
+	var found []alert.Finding
+	for _, t := range list {
+		text := "nobody came for business events " + t.Topic + " in time: " + topic.Words(t.Sample)
+		if t.State == flow.TopicDead {
+			text = "a flow could not be started by business events " + t.Topic + ": " + topic.Words(t.Sample)
+		}
+		found = append(found, alert.Finding{Code: "event." + string(t.State) + ":" + t.Topic, Text: text, Sample: t.Sample.ID, Link: "/dead/events#business",
+			Count: t.Count, First: t.First, Last: t.Last, Once: t.State == flow.TopicExpired})
+	}
+	return found, err
 }
 
 // spiking are flows past what they expect; each mode is an alert of its own, so that a

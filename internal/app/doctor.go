@@ -65,7 +65,7 @@ func (a *api) Examine(ctx context.Context) []httpapi.Check {
 		look func(context.Context) verdictOf
 	}{
 		{"build", a.examineBuild}, {"store", a.examineStore}, {"schema", a.examineSchema}, {"temporal", a.examineTemporal},
-		{"attributes", a.examineAttributes}, {"canary", a.examineCanary}, {"relay", a.examineRelay}, {"clock", a.examineClock}, {"drift", a.examineDrift},
+		{"attributes", a.examineAttributes}, {"canary", a.examineCanary}, {"relay", a.examineRelay}, {"clock", a.examineClock}, {"drift", a.examineDrift}, {"repairs", a.examineRepairs},
 	}
 	if a.face.Data != "" {
 		checks = append(checks, struct {
@@ -116,6 +116,19 @@ func examineRegion(ctx context.Context, r web.Region) verdictOf {
 		return failed("not ready; patchbay doctor --server %s says why", r.Address)
 	}
 	return okay("ready at %s", r.Address)
+}
+
+// examineRepairs counts what people have to put right.
+func (a *api) examineRepairs(ctx context.Context) verdictOf {
+	list, err := a.book.Repairs(ctx, flow.RepairFilter{})
+	switch {
+	case err != nil:
+		return broken(err)
+	case len(list) == 0:
+		return okay("nothing that services wrote has to be taken back by a person")
+	}
+	return warn("%d steps of services could not be taken back and have to be put right by a person, the oldest since %s: patchbay repairs",
+		len(list), list[0].Since.Format(time.RFC3339))
 }
 
 func (a *api) examineBuild(ctx context.Context) verdictOf {

@@ -55,7 +55,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Commands: []*cli.Command{
 			devCommand(), regionCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
 			checkCommand(), schemaCommand(), mapCommand(), impactCommand(),
-			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(),
+			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(), repairsCommand(),
 			estimateCommand(), drillCommand(),
 			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), stopsCommand(), regionsCommand(), conflictsCommand(), decideCommand(),
 		},

@@ -54,7 +54,8 @@ func deadCommand() *cli.Command {
 		Usage:     "list dead letters, look at one, or put some aside",
 		ArgsUsage: "[RUN]",
 		Description: "A run that failed for good is a dead letter until it is redriven (patchbay redrive) or dismissed. " +
-			"One that asked for what does not exist is none. Events that could not become runs are listed by cause with --events.",
+			"One that asked for what does not exist is none. Business events that expired, or that a flow could not be started by, are listed below. " +
+			"Events of systems that could not become runs are listed by cause with --events.",
 		Flags: slices.Concat(serverFlags(), choosing(), []cli.Flag{
 			&cli.StringFlag{Name: "state", Value: string(flow.LetterDead), Usage: "letters in this `STATE`: " + strings.Join(letterStates, ", ")},
 			&cli.BoolFlag{Name: "oldest", Usage: "the oldest first"},
@@ -62,6 +63,8 @@ func deadCommand() *cli.Command {
 			&cli.StringFlag{Name: "before", Usage: "the page after the one that ended with this `CURSOR`"},
 			&cli.StringFlag{Name: "dismiss", Usage: "put RUN… aside, because of `REASON`"},
 			&cli.BoolFlag{Name: "events", Usage: "events that were rejected or are dead, by cause; with --dismiss and --redrive, CAUSE…"},
+			&cli.StringFlag{Name: "event", Usage: "with --dismiss: of the business events `TOPIC`, those with the IDs that are named, of --about, or since --since"},
+			keyOf(),
 			&cli.BoolFlag{Name: "redrive", Usage: "with --events: have the events of CAUSE… judged again, under the plan in force"},
 		}),
 		Action: dead,
@@ -77,6 +80,11 @@ func dead(ctx context.Context, c *cli.Command) error {
 	switch {
 	case c.Bool("events"):
 		return r.events(ctx, c, ids)
+	case c.IsSet("event"):
+		if strings.TrimSpace(c.String("dismiss")) == "" {
+			return usage("--event goes with --dismiss REASON; patchbay redrive --event TOPIC offers events again")
+		}
+		return r.putAside(ctx, c, ids)
 	case c.Bool("redrive"):
 		return usage("--redrive is of events: patchbay dead --events --redrive CAUSE…; runs are redriven by patchbay redrive RUN…")
 	case c.IsSet("dismiss") && len(ids) == 0:
@@ -96,6 +104,13 @@ func dead(ctx context.Context, c *cli.Command) error {
 type letterPage struct {
 	Letters []flow.Letter `json:"letters"`
 	Next    string        `json:"next"`
+	// Events are business events that wait for a person; of the whole list alone.
+	Events []flow.TopicEvent `json:"business_events,omitempty"`
+}
+
+// keyOf chooses business events.
+func keyOf() cli.Flag {
+	return &cli.StringFlag{Name: "about", Usage: "with --event: of the business key `KEY`"}
 }
 
 func (r *remote) listDead(ctx context.Context, c *cli.Command) error {
@@ -121,8 +136,27 @@ func (r *remote) listDead(ctx context.Context, c *cli.Command) error {
 	if err := r.call(ctx, http.MethodGet, "/v1/dead?"+q.Encode(), nil, nil, &page); err != nil {
 		return err
 	}
+	if q.Get("flow") == "" && q.Get("reason") == "" && q.Get("before") == "" && q.Get("state") == string(flow.LetterDead) {
+		of := url.Values{}
+		for _, name := range []string{"since", "until"} {
+			if q.Has(name) {
+				of.Set(name, q.Get(name))
+			}
+		}
+		if page.Events, err = r.undecided(ctx, of); err != nil {
+			return err
+		}
+	}
 	if c.Bool("json") {
 		return printJSON(c.Root().Writer, page)
+	}
+	if len(page.Events) > 0 {
+		defer func() {
+			fmt.Fprintln(c.Root().Writer)
+			_ = printUndecided(c, page.Events) // as the list before
+			fmt.Fprintln(c.Root().ErrWriter, "\nWhat you can do with business events:\n  patchbay redrive --event TOPIC ID…\n      they are kept once more, wake who awaits them and start the flows that they have not started\n"+
+				"  patchbay dead --event TOPIC --dismiss REASON ID…\n      nothing more has to be done")
+		}()
 	}
 	if len(page.Letters) == 0 {
 		fmt.Fprintln(c.Root().ErrWriter, "No dead letter matches. A run that fails for good is one.")

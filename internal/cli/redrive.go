@@ -31,6 +31,8 @@ func redriveCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "unset", Usage: "give up the parameter `NAME`"},
 			&cli.BoolFlag{Name: "current", Usage: "a new run under the plan in force"},
 			&cli.BoolFlag{Name: "plan", Usage: "say what would be done and do nothing"},
+			&cli.StringFlag{Name: "event", Usage: "instead of runs the business events `TOPIC` that expired or are dead: those whose IDs are named, of --about, or since --since"},
+			keyOf(),
 			&cli.IntFlag{Name: "rate", Value: 20, Usage: "at most `N` letters a second, 1 to 1000"},
 		}),
 		Action: redrive,
@@ -46,6 +48,15 @@ func redrive(ctx context.Context, c *cli.Command) error {
 	switch {
 	case c.Int("rate") < 1 || c.Int("rate") > 1000:
 		return usage("--rate %d: give a whole number from 1 to 1000", c.Int("rate"))
+	case c.IsSet("event"):
+		if c.String("event") == "" || len(ids) == 0 && len(filter) == 0 && c.String("about") == "" {
+			return usage("name the events: patchbay redrive --event TOPIC ID…, or --event TOPIC --about KEY, or --event TOPIC --since 2h")
+		}
+		r, err := dial(c)
+		if err != nil {
+			return err
+		}
+		return r.offer(ctx, c, ids)
 	case len(ids) > 0 && (len(filter) > 0 || c.Bool("all")):
 		return usage("name runs or choose them by --flow, --reason, --since and --until, not both")
 	case len(ids) == 0 && len(filter) == 0 && !c.Bool("all"):

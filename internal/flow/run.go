@@ -142,6 +142,9 @@ const (
 // allows.
 const DeadlineCode = "run.deadline"
 
+// TerminatedCode is the code of a run whose workflow a person terminated in Temporal.
+const TerminatedCode = "run.terminated"
+
 // MissingCode is the code of a run whose caller asked for what the source does not
 // have: the caller has been told, and nobody else can do anything about it.
 const MissingCode = "source.not_found"

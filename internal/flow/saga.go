@@ -86,6 +86,8 @@ type (
 		Run     string     `json:"run,omitempty"` // run_id of the flow that it called
 		BegunAt time.Time  `json:"begun_at"`
 		EndedAt *time.Time `json:"ended_at,omitempty"`
+		// Settled, of one that stands: a person has put it right.
+		Settled *Settlement `json:"settled,omitempty"`
 	}
 )
 

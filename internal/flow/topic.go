@@ -47,6 +47,11 @@ type (
 		// Started are the runs that it started, by the flow, or why it started none.
 		Started   []TopicStart `json:"started,omitempty"`
 		Duplicate bool         `json:"duplicate,omitempty"` // of an answer: it was known
+		// Redriven is how often it was offered again after it had expired or was dead.
+		Redriven  int        `json:"redriven,omitempty"`
+		DecidedAt *time.Time `json:"decided_at,omitempty"` // when it was put aside
+		DecidedBy string     `json:"decided_by,omitempty"` // who did that, or offered it again last
+		Note      string     `json:"note,omitempty"`       // why it was put aside
 	}
 
 	// TopicStart is a run that an event started, or what kept it from that.
@@ -61,7 +66,22 @@ type (
 		Topic string
 		Key   string
 		State TopicState
-		Limit int
+		IDs   []string // the senders'
+		// Undecided are those that a person has to decide on: that expired, that a flow could
+		// not be started by, and that nobody has put aside.
+		Undecided    bool
+		Since, Until time.Time // received then or later, and before
+		Oldest       bool      // the oldest first, else the newest
+		Limit        int
+	}
+
+	// TopicTrouble is how many events of a topic a person has to decide on, of one state.
+	TopicTrouble struct {
+		Topic       string
+		State       TopicState // expired or dead
+		Count       int64
+		Sample      TopicEvent // the newest
+		First, Last time.Time
 	}
 
 	// TopicState is where a business event is.

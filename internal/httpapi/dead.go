@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -201,10 +200,9 @@ func (a *api) dismiss(ctx context.Context, in *struct{ Call }) (*decidedOutput, 
 	if err := letterBody(in.Call, &body); err != nil {
 		return nil, err
 	}
-	why := strings.TrimSpace(body.Reason)
-	if why == "" || len(why) > 500 {
-		return nil, fault.Invalidf("params.invalid", "say in reason why nothing more has to be done, in 1 to 500 bytes").
-			With(fault.Field{Path: "/reason", Code: "field.required", Detail: "reason is missing or too long", Fix: "give a sentence"})
+	why, err := because(body.Reason)
+	if err != nil {
+		return nil, err
 	}
 	by := in.principal().Name
 	return eachLetter(body.Runs, func(id string) (Decided, error) {

@@ -93,6 +93,7 @@ type (
 		Hooks     Hooks     // nil: no flow reacts to events
 		Topics    Topics    // nil: no flow accepts business events
 		Troubles  Troubles  // the events that wait for a person; nil as Hooks
+		Repairs   Repairs   // nil: no flow is a service
 		Schedules Schedules // nil: no flow has a schedule
 		Keeper    Keeper    // nil as Schedules
 		Pictures  Pictures  // of consolidations; nil: no flow is one

@@ -55,6 +55,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.doctorRoute()
 	a.deadRoutes()
 	a.troubleRoutes()
+	a.repairRoutes()
 	a.topicRoutes()
 	a.pictureRoutes()
 	a.regionRoutes()

@@ -112,12 +112,21 @@ func (a *api) dismissEvents(ctx context.Context, in *struct{ Call }) (*dismissed
 	if err != nil {
 		return nil, err
 	}
-	why := strings.TrimSpace(body.Reason)
-	if why == "" || len(why) > 500 {
-		return nil, fault.Invalidf("params.invalid", "say in reason why nothing more has to be done, in 1 to 500 bytes").
-			With(fault.Field{Path: "/reason", Code: "field.required", Detail: "reason is missing or too long", Fix: "give a sentence"})
+	why, err := because(body.Reason)
+	if err != nil {
+		return nil, err
 	}
 	out := &dismissedOutput{}
 	out.Body.Dismissed, err = a.o.Troubles.Dismiss(ctx, in.principal().Name, why, choose)
 	return out, err
+}
+
+// because is why something is put aside.
+func because(reason string) (string, error) {
+	why := strings.TrimSpace(reason)
+	if why == "" || len(why) > 500 {
+		return "", fault.Invalidf("params.invalid", "say in reason why nothing more has to be done, in 1 to 500 bytes").
+			With(fault.Field{Path: "/reason", Code: "field.required", Detail: "reason is missing or too long", Fix: "give a sentence"})
+	}
+	return why, nil
 }

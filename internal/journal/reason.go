@@ -13,6 +13,8 @@ const (
 	Refused     Reason = "refused"      // the target said no
 	InDoubt     Reason = "in_doubt"     // sent, outcome unknown
 	Undone      Reason = "undone"       // intended, never sent
+	Stands      Reason = "stands"       // written, and nothing took it back
+	Repaired    Reason = "put_right"    // by a person, who took it back or did what it needs
 	Parked      Reason = "parked"       // waits for a person
 	Redriven    Reason = "redriven"     // a dead letter, accepted again
 	Dismissed   Reason = "dismissed"    // a dead letter that a person has put aside

@@ -22,6 +22,8 @@ type (
 		problem *flow.Problem
 		note    string
 		keys    []string // business keys besides those among the parameters
+		// abandoned: its workflow did not end it, so nobody took back what its tasks did.
+		abandoned bool
 
 		row     locked
 		effects []ledger.Tally

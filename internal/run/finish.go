@@ -34,10 +34,13 @@ func finishAll(ctx context.Context, tx pgx.Tx, ends []ending) (shared []string, 
 	if err != nil {
 		return nil, err
 	}
+	entries, err := stand(ctx, tx, ends)
+	if err != nil {
+		return nil, err
+	}
 	n := len(ends)
 	ids, states, notes, batches := make([]string, n), make([]string, n), make([]string, n), make([]string, 0, n)
 	problems, certificates := make([]*string, n), make([]*string, n)
-	var entries []journal.Entry
 	for i, end := range ends {
 		ids[i], states[i], notes[i] = end.row.runID, string(end.status), end.note
 		if end.row.batchID != "" {

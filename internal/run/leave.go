@@ -113,7 +113,7 @@ func (l *leaving) asked(ctx context.Context, row locked) error {
 
 func (l *leaving) end(ctx context.Context, row locked, note string) error {
 	l.changed, l.ended = true, append(l.ended, row)
-	return finish(ctx, l.tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: note})
+	return finish(ctx, l.tx, row, ending{status: flow.Cancelled, reason: journal.Cancelled, note: note, abandoned: true})
 }
 
 // leaveLeader detaches a follower. When its leader has been detached and no other

@@ -200,16 +200,20 @@ func (c conclusion) allowed(row locked, found bool) error {
 func (c conclusion) verdict(row locked, sealed bool, effects []ledger.Tally) (ending, *back, error) {
 	switch {
 	case sealed, c.wish == fail && c.why == nil:
-		return ending{status: flow.Cancelled, reason: journal.Cancelled, note: c.note, keys: c.keys}, nil, nil
+		return ending{status: flow.Cancelled, reason: journal.Cancelled, note: c.note, keys: c.keys, abandoned: c.wish == putBack || c.terminated()}, nil, nil
 	case c.wish == complete:
 		end, err := outcome(effects)
 		end.note, end.keys = c.note, c.keys
 		return end, nil, err
 	case c.queued:
 		waited := row.at.Sub(row.acceptedAt).Round(time.Second)
-		return failed(row, fault.New(c.why.Class, c.why.Code, fmt.Sprintf("it waited %d s in the queue", int(waited.Seconds())), nil)), nil, nil
+		end := failed(row, fault.New(c.why.Class, c.why.Code, fmt.Sprintf("it waited %d s in the queue", int(waited.Seconds())), nil))
+		end.abandoned = true
+		return end, nil, nil
 	case c.wish == fail:
-		return failed(row, c.why), nil, nil
+		end := failed(row, c.why)
+		end.abandoned = c.terminated()
+		return end, nil, nil
 	}
 	again := &back{row: row, tries: row.tries, after: c.why.After, lost: c.whole, why: c.why.Text}
 	if again.after <= 0 && c.why.Class == fault.Throttled {
@@ -219,11 +223,17 @@ func (c conclusion) verdict(row locked, sealed bool, effects []ledger.Tally) (en
 		return ending{}, again, nil
 	}
 	if again.tries++; again.tries >= triesShared+triesAlone {
-		return failed(row, fault.New(fault.Unavailable, "run.tries",
-			fmt.Sprintf("it was tried %d times and never came to an end; the last time: %s", again.tries, c.why.Text), c.why)), nil, nil
+		end := failed(row, fault.New(fault.Unavailable, "run.tries",
+			fmt.Sprintf("it was tried %d times and never came to an end; the last time: %s", again.tries, c.why.Text), c.why))
+		end.abandoned = true
+		return end, nil, nil
 	}
 	return ending{}, again, nil
 }
+
+// terminated reports whether somebody ended the workflow in Temporal before it could end
+// its runs.
+func (c conclusion) terminated() bool { return c.why != nil && c.why.Code == flow.TerminatedCode }
 
 func failed(row locked, f *fault.Fault) ending {
 	return ending{

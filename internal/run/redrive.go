@@ -25,9 +25,11 @@ import (
 // what was refused is sent again (promise 2). It has a new deadline, a new place in
 // the queue and a new round of tries. With other parameters, when Current asks for
 // it, and always of a consolidation or a service, a new run is made under the plan in force and
-// linked to the letter; its cause is its own. That one is its owner's, too.
+// linked to the letter. Of a service that was ended from outside, while what it had written
+// stands, none is needed: it goes on; its cause is its own. That one is its owner's, too.
 //
-// NotFound as for Letter; Conflict "dead.redriven" when that has been done;
+// NotFound as for Letter; Conflict "dead.redriven" when that has been done, "dead.stands" where a new
+// run would write beside what the old one left standing;
 // Invalid "params.invalid" when the plan in force does not take the parameters;
 // Throttled "queue.full" when so much of the flow waits that presses would be
 // turned away.
@@ -48,13 +50,21 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 	// What a consolidation has read, or why it held its rows, is of the time when it read,
 	// and later runs have written since: its letter is read anew. What a service had done was
 	// taken back: it begins anew.
-	r.Current = r.Current || plan != nil && (plan.Pattern == flow.Consolidation || plan.Pattern == flow.Service)
+	// One that was ended from outside was not, and goes on where it was.
+	left, err := b.leftovers(ctx, r.RunID)
+	if err != nil {
+		return flow.Redriven{}, err
+	}
+	r.Current = r.Current || plan != nil && (plan.Pattern == flow.Consolidation || plan.Pattern == flow.Service && !left.goes)
 	out := flow.Redriven{RunID: r.RunID, Into: r.RunID, Digest: letter.Digest, Changed: digest != letter.Digest, Effects: letter.Effects}
 	anew, err := b.anew(ctx, r, letter, plan, digest)
 	if err != nil {
 		return flow.Redriven{}, err
 	}
 	if anew != nil {
+		if err := left.refuse(r.RunID); err != nil && letter.State != flow.LetterRedriven {
+			return flow.Redriven{}, err
+		}
 		out.New, out.Digest, out.Into = true, digest, anew.runID
 	}
 	if r.Plan {
@@ -89,6 +99,11 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 		if anew != nil {
 			touched = []string{r.RunID, anew.runID}
 			return d.remake(ctx, tx, anew, r.By)
+		}
+		if now, err := leftovers(ctx, tx, r.RunID); err != nil {
+			return err
+		} else if now != left {
+			return fault.New(fault.Conflict, "dead.stands", "somebody has just put right what run "+r.RunID+" had written; ask again", nil)
 		}
 		touched, err = d.revive(ctx, tx, r.By)
 		return err
@@ -154,6 +169,10 @@ func (d exhumed) revive(ctx context.Context, tx pgx.Tx, by string) ([]string, er
 		return nil, err
 	}
 	var batch pgx.Batch
+	batch.Queue(`
+		update task set state = was, was = null, stands_at = null, problem = case when was = 'failed' then problem end,
+		       ended_at = case when was in ('done', 'failed') then ended_at end
+		where run_id = $1 and state = 'stands' and was is not null`, id)
 	var others []string
 	batch.Queue(`
 		select run_id from work where leader = $1 and state = 'failed' order by run_id `+exclusively, id).Query(func(rows pgx.Rows) (err error) {

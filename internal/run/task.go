@@ -166,11 +166,13 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `
+		if _, err = tx.Exec(ctx, `
 			update task set state = $3, gave = coalesce($4::json, gave), child = coalesce(nullif($5, ''), child), note = $6, problem = $7::jsonb, waiting = null,
-				ended_at = case when $3 in ('running', 'undoing') then null else now() end
-			where run_id = $1 and name = $2`, item.RunID, item.Task, string(n.State), gave, n.Child, n.Note, problem)
-		return err
+				ended_at = case when $3 in ('running', 'undoing') then null else now() end, stands_at = case when $3 = 'stands' then now() end
+			where run_id = $1 and name = $2`, item.RunID, item.Task, string(n.State), gave, n.Child, n.Note, problem); err != nil || n.State != flow.TaskStands {
+			return err
+		}
+		return told(ctx, tx, item.RunID, item.Task, n.Problem)
 	})
 	if err == nil {
 		b.hub.publish(item.RunID)
@@ -220,7 +222,8 @@ func (b *Book) States(ctx context.Context, runID, step string) (states map[strin
 // views reads the tasks of runs as they are shown, in the order in which they were begun.
 func views(ctx context.Context, q ledger.Querier, runIDs []string) (map[string][]flow.TaskView, error) {
 	rows, err := q.Query(ctx, `
-		select run_id, name, state, note, coalesce(waiting, ''), problem, coalesce(child, ''), begun_at, ended_at from task
+		select run_id, name, state, note, coalesce(waiting, ''), problem, coalesce(child, ''), begun_at, ended_at,
+			coalesce(settled_by, ''), settled_at, coalesce(settled_note, '') from task
 		where run_id = any ($1) order by run_id, ordinal, name`, runIDs)
 	if err != nil {
 		return nil, err
@@ -230,8 +233,14 @@ func views(ctx context.Context, q ledger.Querier, runIDs []string) (map[string][
 	var v flow.TaskView
 	var problem []byte
 	var begun time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &v.Name, &v.State, &v.Note, &v.Waiting, &problem, &v.Run, &begun, &v.EndedAt}, func() error {
+	var settled flow.Settlement
+	var settledAt *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &v.Name, &v.State, &v.Note, &v.Waiting, &problem, &v.Run, &begun, &v.EndedAt,
+		&settled.By, &settledAt, &settled.Note}, func() error {
 		one := v
+		if settledAt != nil {
+			one.Settled = &flow.Settlement{By: settled.By, At: settledAt.UTC(), Note: settled.Note}
+		}
 		one.BegunAt, one.EndedAt = begun.UTC(), utc(v.EndedAt)
 		one.Problem = nil
 		if problem != nil {

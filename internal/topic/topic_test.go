@@ -224,3 +224,68 @@ func TestNoEventIsOverlookedOrTakenTwice(t *testing.T) {
 	require.Empty(t, due)
 	require.Len(t, taken, keys*each, "as many runs as events: each has one")
 }
+
+func TestAnEventThatIsOverIsOfferedAgainOrPutAside(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Nanosecond))
+	for i, id := range []string{"dead", "alone", "aside"} {
+		b.post(id, event(fmt.Sprint(i), "arrived"))
+	}
+	due, err := b.topics.Due(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.NoError(t, b.topics.Started(t.Context(), due[0].ID, flow.TopicStart{Flow: "bill", Run: "r1"}))
+	require.NoError(t, b.topics.Started(t.Context(), due[0].ID, flow.TopicStart{Flow: "pack", Problem: &flow.Problem{Code: "params.invalid", Detail: "port is missing"}}))
+	require.NoError(t, b.topics.Dispatched(t.Context(), []int64{due[0].ID, due[1].ID, due[2].ID}))
+	found, err := b.topics.Troubles(t.Context())
+	require.NoError(t, err)
+	require.Len(t, found, 1, "a flow that could not be started is told before the event expires")
+	require.Equal(t, []any{flow.TopicDead, int64(1), "dead"}, []any{found[0].State, found[0].Count, found[0].Sample.ID})
+	_, err = b.topics.Expire(t.Context())
+	require.NoError(t, err)
+	found, err = b.topics.Troubles(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []any{2, flow.TopicExpired, int64(2)}, []any{len(found), found[1].State, found[1].Count})
+
+	n, err := b.topics.Dismiss(t.Context(), "ann", "of a test", flow.TopicFilter{IDs: []string{"aside"}})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	offered, err := b.topics.Redrive(t.Context(), "ann", flow.TopicFilter{Topic: "shipped.v1", Since: time.Now().Add(-time.Hour)})
+	require.NoError(t, err)
+	require.Len(t, offered, 2, "what was put aside is not")
+	found, err = b.topics.Troubles(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, found)
+	again, err := b.topics.Redrive(t.Context(), "ann", flow.TopicFilter{Topic: "shipped.v1"})
+	require.NoError(t, err)
+	require.Empty(t, again, "once")
+	due, err = b.topics.Due(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	require.NoError(t, b.topics.Started(t.Context(), due[0].ID, flow.TopicStart{Flow: "pack", Run: "r2"}))
+	list, err := b.topics.List(t.Context(), flow.TopicFilter{IDs: []string{"dead"}})
+	require.NoError(t, err)
+	require.Equal(t, []flow.TopicStart{{Flow: "bill", Run: "r1"}, {Flow: "pack", Run: "r2"}}, list[0].Started, "what it had started stays")
+	require.Equal(t, []any{flow.TopicKept, 1, "ann"}, []any{list[0].State, list[0].Redriven, list[0].DecidedBy})
+	entries, err := b.topics.Explain(t.Context(), "aside")
+	require.NoError(t, err)
+	require.Contains(t, entries[0].Detail["why"], "put aside by ann: of a test")
+}
+
+func TestWhoBeginsToAwaitAnEventThatIsOfferedAgainHasIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, shipped(time.Hour))
+	b.post("late", event("1", "arrived"))
+	require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `update topic_event set expires_at = now()`)
+		return err
+	}))
+	_, err := b.topics.Expire(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, b.take(wait("r1", "1", "arrived", time.Hour)).Event)
+	_, err = b.topics.Redrive(t.Context(), "ann", flow.TopicFilter{IDs: []string{"late"}})
+	require.NoError(t, err)
+	due, err := b.topics.Due(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Equal(t, "r1", due[0].Waits[0].RunID)
+	require.Equal(t, "late", b.take(wait("r1", "1", "arrived", time.Hour)).ID)
+}

@@ -202,10 +202,12 @@ func Put(ctx context.Context, tx pgx.Tx, p *Prepared) (e flow.TopicEvent, err er
 // shown are the columns of an event e as it is shown, and fields what they are read into.
 const shown = `e.topic, e.event_id, e.key, e.source, e.state, e.why, coalesce(e.run_id, ''), coalesce(e.task, ''), e.received_at, e.expires_at, e.ended_at,
 	(select json_agg(json_strip_nulls(json_build_object('flow', r.flow, 'run', r.run_id,
-		'problem', case when r.code is not null then json_build_object('code', r.code, 'detail', r.detail) end)) order by r.flow) from topic_run r where r.event = e.id)`
+		'problem', case when r.code is not null then json_build_object('code', r.code, 'detail', r.detail) end)) order by r.flow) from topic_run r where r.event = e.id),
+	e.redriven, e.decided_at, coalesce(e.decided_by, ''), coalesce(e.note, '')`
 
 func fields(e *flow.TopicEvent) []any {
-	return []any{&e.Topic, &e.ID, &e.Key, &e.From, &e.State, &e.Why, &e.Run, &e.Task, &e.ReceivedAt, &e.ExpiresAt, &e.EndedAt, &e.Started}
+	return []any{&e.Topic, &e.ID, &e.Key, &e.From, &e.State, &e.Why, &e.Run, &e.Task, &e.ReceivedAt, &e.ExpiresAt, &e.EndedAt, &e.Started,
+		&e.Redriven, &e.DecidedAt, &e.DecidedBy, &e.Note}
 }
 
 func inUTC(e flow.TopicEvent) flow.TopicEvent {
@@ -213,6 +215,10 @@ func inUTC(e flow.TopicEvent) flow.TopicEvent {
 	if e.EndedAt != nil {
 		at := e.EndedAt.UTC()
 		e.EndedAt = &at
+	}
+	if e.DecidedAt != nil {
+		at := e.DecidedAt.UTC()
+		e.DecidedAt = &at
 	}
 	return e
 }
@@ -224,7 +230,25 @@ func collect(rows pgx.Rows) ([]flow.TopicEvent, error) {
 	})
 }
 
-// List gives events, the newest first.
+// choose is what a filter says of an event e, with the arguments that chosen gives.
+const choose = `($1 = '' or e.topic = $1) and ($2 = '' or e.key = $2) and ($3 = '' or e.state = $3) and ($4::text[] is null or e.event_id = any ($4))
+	and ($5::timestamptz is null or e.received_at >= $5) and ($6::timestamptz is null or e.received_at < $6) and (not $7 or ` + undecided + `)`
+
+// undecided is true of an event e that a person has to decide on.
+const undecided = `(e.decided_at is null and (e.state in ('expired', 'dead')
+	or e.id in (select r.event from topic_run r where r.code is not null)))`
+
+func chosen(f flow.TopicFilter) []any {
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	return []any{store.Text(f.Topic), store.Text(f.Key), string(f.State), f.IDs, at(f.Since), at(f.Until), f.Undecided}
+}
+
+// List gives events, the newest first unless the filter says otherwise.
 func (t *Topics) List(ctx context.Context, f flow.TopicFilter) (list []flow.TopicEvent, err error) {
 	limit := mostListed
 	if f.Limit > 0 {
@@ -233,8 +257,7 @@ func (t *Topics) List(ctx context.Context, f flow.TopicFilter) (list []flow.Topi
 	err = t.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			select `+shown+` from topic_event e
-			where ($1 = '' or topic = $1) and ($2 = '' or key = $2) and ($3 = '' or state = $3) order by id desc limit $4`,
-			store.Text(f.Topic), store.Text(f.Key), string(f.State), limit)
+			where `+choose+` order by case when $8 then id else -id end limit $9`, append(chosen(f), f.Oldest, limit)...)
 		if err == nil {
 			list, err = collect(rows)
 		}
@@ -295,13 +318,20 @@ func (t *Topics) Explain(ctx context.Context, about string) ([]flow.Entry, error
 
 // Words say what became of an event.
 func Words(e flow.TopicEvent) string {
+	again := ""
+	switch {
+	case e.DecidedAt != nil:
+		again = "; put aside by " + e.DecidedBy + ": " + e.Note
+	case e.Redriven > 0:
+		again = "; offered again by " + e.DecidedBy
+	}
 	switch e.State {
 	case flow.TopicTaken:
-		return fmt.Sprintf("taken by the step %s of run %s", e.Task, e.Run)
+		return fmt.Sprintf("taken by the step %s of run %s%s", e.Task, e.Run, again)
 	case flow.TopicExpired:
-		return "expired: " + e.Why
+		return "expired: " + e.Why + again
 	case flow.TopicDelivered, flow.TopicDead:
-		return e.Why
+		return e.Why + again
 	case flow.TopicKept:
 	}
 	var started strings.Builder
@@ -312,5 +342,5 @@ func Words(e flow.TopicEvent) string {
 			fmt.Fprintf(&started, "could not start %s: %s; ", s.Flow, s.Problem.Detail)
 		}
 	}
-	return started.String() + "kept for whoever awaits it, until " + e.ExpiresAt.Format(time.DateTime) + " UTC"
+	return started.String() + "kept for whoever awaits it, until " + e.ExpiresAt.Format(time.DateTime) + " UTC" + again
 }

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -68,15 +69,27 @@ func (t *Topics) Dispatched(ctx context.Context, ids []int64) error {
 	})
 }
 
-// Starters gives the flows in force that an event of a topic starts.
-func (t *Topics) Starters(ctx context.Context, topic string) ([]*flow.Plan, error) {
+// Starters gives the flows in force that an event starts and is not known to have started.
+func (t *Topics) Starters(ctx context.Context, d Due) ([]*flow.Plan, error) {
 	plans, err := t.plans.List(ctx)
 	var out []*flow.Plan
 	for _, p := range plans {
-		if p.Plan.Starts == topic {
+		if p.Plan.Starts == d.Topic {
 			out = append(out, p.Plan)
 		}
 	}
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	err = t.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `select flow from topic_run where event = $1`, d.ID)
+		if err != nil {
+			return err
+		}
+		known, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		out = slices.DeleteFunc(out, func(p *flow.Plan) bool { return slices.Contains(known, p.Flow) })
+		return err
+	})
 	return out, err
 }
 
