@@ -74,6 +74,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 	}
 	many.trouble(rows)
 	many.storm()
+	many.broken()
 	one := newWorld(t)
 	one.calm()
 	empty.plans = append(empty.plans, cases())
@@ -90,7 +91,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 	pages := []page{
 		{many, "home", "/"}, {many, "flows", "/flows"}, {many, "form", form}, {many, "runs", "/runs"}, {many, "runs-none", "/runs?key=none"},
 		{many, "run-refused", "/runs/refused"}, {many, "run-doubt", "/runs/doubt"}, {many, "run-parked", "/runs/parked"}, {many, "run-open", "/runs/open"},
-		{many, "dead", "/dead"}, {many, "dead-letter", "/dead/refused"}, {many, "explain", "/explain?key=AS54888"}, {many, "explain-case", "/explain?key=CAS-1"}, {many, "pulse", "/flows/case-notifications"}, {many, "dead-events", "/dead/events"}, {many, "run-event", "/runs/told"}, {many, "run-event-doubt", "/runs/perhaps"},
+		{many, "dead", "/dead"}, {many, "dead-letter", "/dead/refused"}, {many, "explain", "/explain?key=AS54888"}, {many, "explain-case", "/explain?key=CAS-1"}, {many, "pulse", "/flows/case-notifications"}, {many, "dead-events", "/dead/events"}, {many, "stops", "/stops"}, {many, "repairs", "/repairs"}, {many, "run-stands", "/runs/stands"}, {empty, "empty-stops", "/stops"}, {empty, "empty-repairs", "/repairs"}, {many, "run-event", "/runs/told"}, {many, "run-event-doubt", "/runs/perhaps"},
 		{one, "one-pulse", "/flows/case-notifications"}, {empty, "empty-pulse", "/flows/case-notifications"}, {empty, "empty-events", "/dead/events"}, {many, "error", "/nothing"},
 		{painting, "run-rows", "/runs/" + painted.RunID}, {painting, "rows", "/flows/customer-360/rows"}, {painting, "schedules", "/schedules"}, {painting, "plans", "/plans"},
 		{sharing, "regions", "/regions"}, {sharing, "conflicts", "/regions/account-sync/conflicts"},

@@ -66,6 +66,21 @@ type (
 		Troubles(ctx context.Context, choose flow.TroubleFilter) ([]flow.Trouble, error)
 	}
 
+	// Repairs knows what services wrote and nothing took back.
+	Repairs interface {
+		Repairs(ctx context.Context, f flow.RepairFilter) ([]flow.Repair, error)
+	}
+
+	// Topics knows business events.
+	Topics interface {
+		List(ctx context.Context, f flow.TopicFilter) ([]flow.TopicEvent, error)
+	}
+
+	// Stops knows what is not to be started now, and what waits for that.
+	Stops interface {
+		Stopped(ctx context.Context) ([]flow.Stopped, error)
+	}
+
 	// Alerts knows what is wrong now.
 	Alerts interface {
 		Open(ctx context.Context) ([]flow.Alert, error)
@@ -118,6 +133,9 @@ type (
 		Overview     Overview         // nil: nothing is told of either
 		Events       Events           // nil: no flow reacts to events
 		Alerts       Alerts           // nil: there are none
+		Repairs      Repairs          // nil: no flow is a service
+		Topics       Topics           // nil: as Repairs
+		Stops        Stops            // nil: nothing is ever stopped
 		Pictures     Pictures         // nil: no flow is a consolidation
 		Plans        Plans            // nil: as Pictures
 		Schedules    Schedules        // nil: no flow has a schedule

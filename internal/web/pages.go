@@ -112,7 +112,8 @@ func (c *console) flows(w http.ResponseWriter, r *http.Request) error {
 	c.render(w, r, http.StatusOK, "flows", frame{Title: "Flows", Nav: "flows", Page: struct {
 		Plans []flow.Applied
 		Now   time.Time
-	}{plans, c.Now()}})
+		Stops bool // there is a page of them that the viewer may see
+	}{plans, c.Now(), c.Stops != nil && c.operates(r)}})
 	return nil
 }
 

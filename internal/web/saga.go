@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func taskState(s flow.TaskState) state {
 	case flow.TaskUndone:
 		return state{"taken back", "cancelled", icon("again")}
 	case flow.TaskStands:
-		return state{"could not be taken back", "doubt", icon("doubt")}
+		return state{"could not be taken back", "failed", icon("cross")}
 	}
 	return state{string(s), "cancelled", icon("dot")}
 }
@@ -45,7 +46,9 @@ func (s *story) tasks(end time.Time, plan *flow.Plan) []step {
 		case t.State == flow.TaskRunning && t.Waiting != "":
 			st.State = held
 		}
-		if t.Problem != nil {
+		if t.Settled != nil {
+			st.State, notes = state{"put right", "completed", icon("tick")}, []string{"put right by " + t.Settled.By + ": " + t.Settled.Note}
+		} else if t.Problem != nil {
 			notes = append(notes, named(t.Problem.Detail, plan))
 		} else if text := t.Waiting; text != "" && t.EndedAt == nil {
 			notes = append(notes, named(text, plan))
@@ -77,7 +80,9 @@ func (s *story) saga() string {
 	counts := map[flow.TaskState]int{}
 	var open, failed []string
 	for _, t := range s.Run.Tasks {
-		counts[t.State]++
+		if t.Settled == nil {
+			counts[t.State]++
+		}
 		switch t.State {
 		case flow.TaskRunning, flow.TaskUndoing:
 			open = append(open, t.Name)
@@ -133,4 +138,13 @@ func sagaSystems(p *flow.Plan) (reads, writes []string) {
 		}
 	})
 	return reads, writes
+}
+
+// toRepair is the page on which what the run left standing is put right; "" where nothing
+// waits for that.
+func toRepair(run flow.Run) string {
+	if slices.ContainsFunc(run.Tasks, func(t flow.TaskView) bool { return t.State == flow.TaskStands && t.Settled == nil }) {
+		return "/repairs?run=" + url.QueryEscape(run.RunID)
+	}
+	return ""
 }

@@ -56,6 +56,7 @@ type (
 		News     *news    // of a run of an event flow
 		Figures  *figures // of a run of a consolidation
 		Heard    []heard  // business events that a service awaits or took
+		Repairs  string   // address of what it left standing and a person has to put right
 		// Consolidates: it has no answer of its own.
 		Consolidates bool
 	}
@@ -165,7 +166,7 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Steps = s.line(end, plan)
 	if len(run.Tasks) > 0 {
 		s.Steps = s.tasks(end, plan)
-		s.Heard = hears(run, in.now)
+		s.Heard, s.Repairs = hears(run, in.now), toRepair(run)
 	}
 	s.Doing = s.doing()
 	s.Now = s.Doing

@@ -20,6 +20,14 @@ type (
 		At, Clock time.Time
 	}
 
+	// business is a business event that a person has to decide on.
+	business struct {
+		flow.TopicEvent
+		State     state
+		What      string
+		At, Clock time.Time
+	}
+
 	// alert is something that is wrong, for the home page.
 	alert struct {
 		flow.Alert
@@ -53,6 +61,27 @@ func (c *console) troubles(r *http.Request, choose flow.TroubleFilter) ([]troubl
 		}
 	}
 	return all, nil
+}
+
+// businessShown bounds the business events of a page.
+const businessShown = 100
+
+// business are the business events that expired or are dead, the newest first.
+func (c *console) business(r *http.Request) ([]business, error) {
+	if c.Topics == nil {
+		return nil, nil
+	}
+	list, err := c.Topics.List(r.Context(), flow.TopicFilter{Undecided: true, Limit: businessShown})
+	all := make([]business, len(list))
+	for i, e := range list {
+		all[i] = business{TopicEvent: e, State: state{"Expired", "late", icon("clock")}, What: sentence(e.Why), At: e.ReceivedAt, Clock: c.Now()}
+		for _, s := range e.Started {
+			if s.Problem != nil {
+				all[i].State, all[i].What = state{"Dead", "failed", icon("dead")}, "It could not start "+s.Flow+": "+s.Problem.Detail+"."
+			}
+		}
+	}
+	return all, err
 }
 
 // alerts are what is wrong and nobody can see elsewhere on the home page, the oldest
@@ -103,15 +132,20 @@ func (c *console) deadEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	events, err := c.business(r)
+	if err != nil {
+		return err
+	}
 	plans, err := c.Flows.Flows(r.Context())
 	if err != nil {
 		return err
 	}
 	plans = slices.DeleteFunc(slices.Clone(plans), func(a flow.Applied) bool { return a.Plan.Reaction == nil })
 	c.render(w, r, http.StatusOK, "events", frame{Title: "Events that wait for a person", Nav: "dead", Page: struct {
-		List  []trouble
-		Plans []flow.Applied
-		Flow  string
-	}{list, plans, name}})
+		List     []trouble
+		Business []business
+		Plans    []flow.Applied
+		Flow     string
+	}{list, events, plans, name}})
 	return nil
 }

@@ -21,7 +21,7 @@ var (
 	//go:embed templates static
 	files embed.FS
 
-	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "map", "error")
+	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "map", "stops", "repairs", "error")
 	assets = load("app.css", "app.js", "letters.js", "icon.svg")
 )
 
@@ -82,6 +82,8 @@ func New(o Options) http.Handler {
 	c.handle("GET /dead/live", c.deadLive)
 	c.handle("GET /dead/events", c.deadEvents)
 	c.handle("GET /dead/{id}", c.letter)
+	c.handle("GET /repairs", c.repairs)
+	c.handle("GET /stops", c.stops)
 	c.handle("GET /explain", c.explain)
 	c.handle("GET /flows/{flow}/rows", c.rowsOf)
 	c.handle("GET /plans", c.plans)
@@ -152,7 +154,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, status int, pag
 	f.Scheduled, f.Advised = c.Schedules != nil && f.Operates, c.Plans != nil && f.Operates
 	f.Drawn = c.Landscape != nil && f.Operates
 	f.Shares = f.Nav == "regions" || c.shared(r)
-	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || page == "rows" {
+	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || page == "rows" || page == "stops" {
 		f.Letters = assets["letters.js"].path
 	}
 	if theme, err := r.Cookie("theme"); err == nil && (theme.Value == "light" || theme.Value == "dark") {

@@ -256,4 +256,41 @@
     });
   }
   for (const button of all("[data-hold]")) hold(button);
+
+  // repair says that what stands has been put right.
+  for (const row of all("[data-repair]")) $("[data-settle]", row).addEventListener("submit", event => {
+    event.preventDefault();
+    const note = event.target.elements.note, said = $("[data-repairs-said]");
+    if (!note.value.trim()) { said.textContent = "Say what was done: whoever finds it later wants to know."; note.focus(); return; }
+    decided(row, said, "/v1/repairs/settle", JSON.stringify({ run: row.dataset.repair, step: row.dataset.step, note: note.value }), () => {
+      said.textContent = `${row.dataset.step} has been put right.`;
+      row.remove();
+      $("main").focus({ preventScroll: true });
+    });
+  });
+
+  // A business event is offered again, or put aside.
+  for (const row of all("[data-business]")) {
+    const said = $("[data-business-said]"), url = `/v1/events/${encodeURIComponent(row.dataset.business)}/`, ids = [row.dataset.id];
+    const gone = text => () => { said.textContent = text; row.remove(); $("main").focus({ preventScroll: true }); };
+    $("[data-redrive-business]", row).addEventListener("click", () => decided(row, said, url + "redrive", JSON.stringify({ ids }), gone("Offered again.")));
+    $("[data-dismiss-business]", row).addEventListener("click", async () => {
+      const reason = await ask("Dismiss this event", "Nothing more has to be done about it. It stays to be found, with your reason.", "Dismiss", true);
+      if (reason !== null) decided(row, said, url + "dismiss", JSON.stringify({ ids, reason }), gone("Dismissed."));
+    });
+  }
+
+  // stop holds or resumes a flow, a connection or a schedule.
+  function stop(row, what, kind, name, reason) {
+    const scheduled = kind === "schedule";
+    decided(row, $("[data-stops-said]"), scheduled ? `/v1/flows/${encodeURIComponent(name)}/${what}` : `/v1/stops/${what}`,
+      scheduled ? (what === "hold" ? JSON.stringify({ reason }) : undefined) : JSON.stringify({ kind, name, reason }), () => location.assign("/stops"));
+  }
+  for (const row of all("[data-stop]")) $("[data-stop-resume]", row)?.addEventListener("click", () => stop(row, "resume", row.dataset.stop, row.dataset.name));
+  $("[data-stop-hold]")?.addEventListener("submit", event => {
+    event.preventDefault();
+    const { what, reason } = event.target.elements, [kind, name] = what.value.split(" ");
+    if (!reason.value.trim()) { $("[data-stops-said]").textContent = "Give a reason: whoever finds it held wants to know."; reason.focus(); return; }
+    stop(event.target, "hold", kind, name, reason.value);
+  });
 })();
