@@ -104,6 +104,8 @@ var points = []point{
 	// What is done about those that failed for good.
 	{name: "run.Redrive", at: serving, by: redriven},
 	{name: "run.Dismiss", at: serving, by: dismissed},
+	{name: "run.Repaired", at: serving, without: "one statement and its entry in the journal, which a person repeats; it starts nothing"},
+	{name: "topic.Redrive", at: serving, without: "one transaction an event, which a person repeats; what it puts back is looked for as any event"},
 
 	// What becomes of events until a run has them.
 	{name: "inbox.acceptAll", at: serving, by: told},

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"patchbay/internal/flow"
@@ -56,8 +57,9 @@ func (c *console) repairs(w http.ResponseWriter, r *http.Request) error {
 
 func (c *console) repairOf(r flow.Repair) repair {
 	const most = 5
+	connection, _, _ := strings.Cut(r.Target, ".")
 	keys := r.Keys[:min(len(r.Keys), most)]
-	out := repair{Repair: r, State: state{"Stands", "failed", icon("cross")}, What: sentence(r.Problem.Detail), System: system(r.Target),
+	out := repair{Repair: r, State: state{"Stands", "failed", icon("cross")}, What: sentence(r.Problem.Detail), System: system(connection),
 		Keys: keys, More: len(r.Keys) - len(keys), At: r.Since, Clock: c.Now()}
 	switch {
 	case r.Settled != nil:
