@@ -48,7 +48,9 @@ func TestWhatStandsIsATaskForAPerson(t *testing.T) {
 	require.Equal(t, []string{"stock", "erp.stock", "stuck-1"}, []string{list[0].Step, list[0].Target, list[0].Keys[0]})
 	require.Equal(t, "write.refused", list[0].Problem.Code)
 	require.False(t, list[0].Goes)
-	alerts := func() int { return e.count(`select count(*) from alert where kind = 'repairs' and resolved_at is null`) }
+	alerts := func() int {
+		return e.count(`select count(*) from alert where kind = 'repairs' and resolved_at is null`)
+	}
 	e.await("the alert", time.Minute, func() bool { return alerts() == 1 })
 	status, detail := e.checked("repairs")
 	require.Equal(t, "warn", status, detail)
