@@ -113,6 +113,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	stops := stop.New(db, stop.Options{Speed: s.Speed, Say: s.resting})
 	systems.stops = stops
 	border := egress.New(db)
+	border.Keep = time.Minute
 	known := replica.New(db, border)
 	return &core{
 		Settings: s,

@@ -14,9 +14,11 @@ import (
 
 	"patchbay/internal/connector"
 	"patchbay/internal/egress"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/mirror"
 	"patchbay/internal/replica"
+	"patchbay/internal/store"
 	"patchbay/internal/store/storetest"
 )
 
@@ -28,11 +30,12 @@ type shared struct {
 	sides map[string]*mirror.Side
 	bords map[string]*egress.Egress
 	peers map[string]map[string]*egress.Peer // by region, and by the one that it reads
+	dbs   map[string]*store.Store
 }
 
 func newShared(t *testing.T, names ...string) *shared {
 	t.Helper()
-	s := &shared{company: newCompany(t), sides: map[string]*mirror.Side{}, bords: map[string]*egress.Egress{}, peers: map[string]map[string]*egress.Peer{}}
+	s := &shared{company: newCompany(t), sides: map[string]*mirror.Side{}, bords: map[string]*egress.Egress{}, peers: map[string]map[string]*egress.Peer{}, dbs: map[string]*store.Store{}}
 	s.plan = &flow.Plan{Flow: "account-sync", Pattern: flow.Synchronization, Sync: &flow.Sync{
 		Tables: []flow.SyncTable{
 			{Name: "account", Key: byAccount, Columns: []flow.SyncColumn{{Name: "name", Type: flow.String}, {Name: "telephone1", Type: flow.String}}},
@@ -62,7 +65,7 @@ func newShared(t *testing.T, names ...string) *shared {
 		}
 		require.NoError(t, egress.Prepare(t.Context(), database.Owner, name, s.plan, roles))
 		db := storetest.Open(t, database.App)
-		s.bords[name] = egress.New(db)
+		s.dbs[name], s.bords[name] = db, egress.New(db)
 		known := replica.New(db, s.bords[name])
 		s.sides[name] = &mirror.Side{Place: replica.Place{Flow: s.plan.Flow, Region: name, Sync: s.plan.Sync}, System: s.regions[name], Replica: known, Poll: 200 * time.Millisecond}
 	}
@@ -100,10 +103,17 @@ func (s *shared) work() {
 	var working sync.WaitGroup
 	end := time.Now().Add(time.Hour)
 	for name, side := range s.sides {
-		working.Go(func() { side.Export(ctx, end) })
+		reporting := func(part, peer string) *mirror.Side {
+			of := *side
+			of.Told = func(trouble map[string]*fault.Fault) { _ = of.Replica.Report(ctx, of.Place, part, peer, trouble) }
+			return &of
+		}
+		exporting := reporting(replica.PartExport, "")
+		working.Go(func() { exporting.Export(ctx, end) })
 		working.Go(func() { side.Publish(ctx, s.bords[name]) })
 		for from, peer := range s.peers[name] {
-			working.Go(func() { side.Import(ctx, from, peer, end) })
+			importing := reporting(replica.PartImport, from)
+			working.Go(func() { importing.Import(ctx, from, peer, end) })
 		}
 	}
 	s.t.Cleanup(func() { stop(); working.Wait() })

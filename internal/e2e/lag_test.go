@@ -270,7 +270,7 @@ func heldForDays(t *testing.T, s *sharing) {
 	s.await("the other table", 60*time.Second, func() bool { return contact("fr", "DE-C1001") == "Goes on" && contact("de", "FR-C1001") == "Comes on" })
 	s.await("the held edit at the border", 60*time.Second, func() bool {
 		var n int
-		require.NoError(t, s.db(s.Regions["de"].Database).QueryRow(t.Context(), `select count(*) from egress.batch where "table" = 'account'`).Scan(&n))
+		require.NoError(t, s.db(s.Regions["de"].Database).QueryRow(t.Context(), `select count(*) from egress.batch b where "table" = 'account' and batch > (select min(batch) from egress.acknowledged a where a."table" = b."table")`).Scan(&n))
 		return n > 0
 	})
 	age()
@@ -289,8 +289,8 @@ func heldForDays(t *testing.T, s *sharing) {
 	called("fr", "FR-C1002", "From a held region")
 	s.await("what waits on both sides", 60*time.Second, func() bool {
 		var out, in int
-		require.NoError(t, s.db(s.Regions["de"].Database).QueryRow(t.Context(), `select count(*) from egress.batch where "table" = 'account'`).Scan(&out))
-		require.NoError(t, s.db(s.Regions["fr"].Database).QueryRow(t.Context(), `select count(*) from egress.batch where "table" = 'contact'`).Scan(&in))
+		require.NoError(t, s.db(s.Regions["de"].Database).QueryRow(t.Context(), `select count(*) from egress.batch b where "table" = 'account' and batch > (select min(batch) from egress.acknowledged a where a."table" = b."table")`).Scan(&out))
+		require.NoError(t, s.db(s.Regions["fr"].Database).QueryRow(t.Context(), `select count(*) from egress.batch b where "table" = 'contact' and batch > (select min(batch) from egress.acknowledged a where a."table" = b."table")`).Scan(&in))
 		return out > 0 && in > 0
 	})
 	age()

@@ -52,13 +52,14 @@ func TestAPeerReadsItsColumnsAndNothingElse(t *testing.T) {
 
 	for _, sql := range []string{
 		// What it is for.
-		`select ":batch", ":n", accountnumber, name, telephone1, emailaddress1, ":stamp", ":region", ":seen", ":cells", ":gone", ":was" from ` + account,
+		`select ":batch", ":n", accountnumber, name, telephone1, emailaddress1, ":stamp", ":region", ":seen", ":cells", ":gone", ":was", ":over" from ` + account,
 		`select flow, "table", batch, key, rows, bytes, made_at, oldest from egress.batch`,
 		`select egress.acknowledge('account-sync', 'account', 0)`,
 		`select egress.acknowledged('account-sync', 'account')`,
 		`select egress.ask('account-sync', 'account')`,
 		`select * from egress.answer('account-sync', 'account')`,
 		`select * from egress.digests('account-sync', 'account', null)`,
+		`select egress.resent('account-sync', 'account', egress.resend('account-sync', 'account'))`,
 	} {
 		_, err := fr.Exec(ctx, sql)
 		require.NoError(t, err, sql)
@@ -294,7 +295,7 @@ func TestARoleHasExactlyTheseRights(t *testing.T) {
 		objects, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err)
 		want := []string{"database " + b.databaseName(), "function egress.acknowledge(text,text,bigint)", "function egress.acknowledged(text,text)",
-			"function egress.answer(text,text)", "function egress.ask(text,text)", "function egress.digests(text,text,integer[])", "function egress.held()", "schema egress", "table egress.batch"}
+			"function egress.answer(text,text)", "function egress.ask(text,text)", "function egress.digests(text,text,integer[])", "function egress.held()", "function egress.resend(text,text)", "function egress.resent(text,text,timestamp with time zone)", "schema egress", "table egress.batch"}
 		columns := map[string]string{}
 		for _, table := range []string{"account", "contact"} {
 			want = append(want, "table "+b.relation(table))

@@ -2,12 +2,15 @@ package egress
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/fault"
+	"patchbay/internal/flow"
 	"patchbay/internal/store"
 )
 
@@ -16,6 +19,10 @@ type (
 	// concurrent use.
 	Egress struct {
 		store *store.Store
+		// Keep is how much of what all regions have stays, before the last time that any of
+		// them said so: one that is restored looks in the last of what it had for what was on
+		// its way to its system. Set it before use.
+		Keep time.Duration
 	}
 
 	// Waiting is what one region has not acknowledged of one table.
@@ -87,11 +94,12 @@ func (e *Egress) prune(ctx context.Context, flowName string, b border) (rows int
 						select batch, rows from egress.batch
 						where flow = $1 and "table" = $2
 						  and batch <= (select min(batch) from egress.acknowledged where flow = $1 and "table" = $2)
+						  and ($4::interval = interval '0' or made_at < (select min(at) from egress.acknowledged where flow = $1 and "table" = $2) - $4::interval)
 						order by batch limit 1000) b) p
 				where before < $3),
 			emptied as (delete from `+qualified(b.relation)+` where ":batch" <= (select upto from due)),
 			gone as (delete from egress.batch where flow = $1 and "table" = $2 and batch <= (select upto from due) returning rows)
-			select coalesce(sum(rows), 0)::bigint from gone`, flowName, b.table, portion).Scan(&rows)
+			select coalesce(sum(rows), 0)::bigint from gone`, flowName, b.table, portion, e.Keep).Scan(&rows)
 	})
 	if f := fault.Of(err); f != nil && f.Code == "store.schema" {
 		return 0, nil // apply has just dropped it, and its batches
@@ -123,5 +131,31 @@ func (e *Egress) Backlog(ctx context.Context, flowName string) (out []Waiting, e
 		})
 		return err
 	})
+	return out, err
+}
+
+// Underway tells which regions have still to fetch a record, and since when.
+func (e *Egress) Underway(ctx context.Context, flowName string, t *flow.SyncTable, key []string) (out []Waiting, err error) {
+	where := make([]string, len(t.Key))
+	args := []any{flowName, t.Name}
+	for i, name := range t.Key {
+		args = append(args, key[i])
+		where[i] = pgx.Identifier{columnOf(name)}.Sanitize() + " = $" + strconv.Itoa(len(args))
+	}
+	err = e.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			select a.peer, a."table", min(b.made_at) from egress.acknowledged a join egress.batch b using (flow, "table")
+			where a.flow = $1 and a."table" = $2 and b.batch > a.batch
+				and b.batch in (select ":batch" from `+qualified(relationOf(flowName, t.Name))+` where `+strings.Join(where, " and ")+`)
+			group by 1, 2 order by 1`, args...)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (w Waiting, err error) { return w, r.Scan(&w.Peer, &w.Table, &w.Since) })
+		return err
+	})
+	if f := fault.Of(err); f != nil && f.Code == "store.schema" {
+		return nil, nil // it is not applied, and nothing is there
+	}
 	return out, err
 }

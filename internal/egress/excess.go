@@ -43,7 +43,7 @@ const excessive = `
 		where refclassid = 'pg_catalog.pg_authid'::regclass and deptype = 'a' and dbid = (select oid from own)
 		  and not (classid = 'pg_catalog.pg_class'::regclass and (objid = 'egress.batch'::regclass or exists (select from part p where p.oid = refobjid and p.relation = objid)))
 		  and not (classid = 'pg_catalog.pg_namespace'::regclass and objid = 'egress'::regnamespace)
-		  and not (classid = 'pg_catalog.pg_proc'::regclass and objid in ('egress.acknowledge'::regproc, 'egress.acknowledged'::regproc, 'egress.ask'::regproc, 'egress.answer'::regproc, 'egress.digests'::regproc, 'egress.held'::regproc))
+		  and not (classid = 'pg_catalog.pg_proc'::regclass and objid in ('egress.acknowledge'::regproc, 'egress.acknowledged'::regproc, 'egress.ask'::regproc, 'egress.answer'::regproc, 'egress.digests'::regproc, 'egress.held'::regproc, 'egress.resend'::regproc, 'egress.resent'::regproc))
 		union all
 		select d.refobjid, 'has rights in another database', true
 		from pg_catalog.pg_shdepend d

@@ -1,10 +1,12 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -118,9 +120,33 @@ func (d *decoder) versioned(out *flow.Delta, values, rest [][]byte) error {
 		}
 	}
 	if rest[5] != nil {
-		out.Was, out.Moved, err = d.was(rest[5])
+		if out.Was, out.Moved, err = d.was(rest[5]); err != nil {
+			return err
+		}
 	}
-	return err
+	return d.over(out, string(rest[6]))
+}
+
+// over takes what each value that is said took the place of.
+func (d *decoder) over(out *flow.Delta, text string) error {
+	if text == "" {
+		return nil
+	}
+	for i := range out.Cells {
+		if out.Cells[i].Value == nil {
+			continue
+		}
+		one, rest, more := strings.Cut(text, ",")
+		n, err := strconv.ParseUint(cmp.Or(one, "0"), 36, 64)
+		if !more || err != nil {
+			return malformed(d.table, "what a value took the place of", nil)
+		}
+		out.Cells[i].Over, text = n, rest
+	}
+	if text != "" {
+		return malformed(d.table, "what a value took the place of", nil)
+	}
+	return nil
 }
 
 // version is that of most values of a row; nil: there is none.

@@ -21,6 +21,7 @@ var (
 		":cells", // versions of values that have another one, by column
 		":gone",  // the version of the deletion
 		":was",   // the key before, as a list of JSON texts
+		":over",  // what the values took the place of, as flow.SyncCell has it, in base 36
 	}
 )
 

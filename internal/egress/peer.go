@@ -50,7 +50,7 @@ const (
 	CodeDenied      = "egress.denied"      // Unauthorized: the password or a right is missing
 	CodeMissing     = "egress.missing"     // NotFound: that region has not applied the flow, or the table
 	CodeColumns     = "egress.columns"     // Conflict: it lets other columns cross than our plan, or has another key
-	CodeForgotten   = "egress.forgotten"   // Conflict: we acknowledged what we do not know, so it is gone
+	CodeForgotten   = "egress.forgotten"   // Conflict: we acknowledged what we do not know: we were restored
 	CodeMalformed   = "egress.malformed"   // Bug: what it gave cannot be
 )
 
@@ -114,6 +114,16 @@ func (p *Peer) Close() { p.pool.Close() }
 // other region has not heard so, because the answer to Acknowledge was lost, it hears it
 // now. Its faults have the codes above.
 func (p *Peer) Pull(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int) ([]Batch, error) {
+	return p.pull(ctx, flowName, t, after, most, false)
+}
+
+// PullAgain is Pull for a region that was restored and lost what it acknowledged after a
+// batch: it gives what is still there of that, and what comes after it.
+func (p *Peer) PullAgain(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int) ([]Batch, error) {
+	return p.pull(ctx, flowName, t, after, most, true)
+}
+
+func (p *Peer) pull(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int, again bool) ([]Batch, error) {
 	if err := sound(t); err != nil {
 		return nil, err
 	}
@@ -122,6 +132,9 @@ func (p *Peer) Pull(ctx context.Context, flowName string, t *flow.SyncTable, aft
 		listed, acknowledged, err := list(ctx, c, flowName, t, after)
 		if err != nil {
 			return err
+		}
+		if acknowledged > after && !again {
+			return fault.New(fault.Conflict, CodeForgotten, "of table "+t.Name+" this region acknowledged batches that it does not know any more: its database was restored; the other region is asked to tell all again", nil)
 		}
 		heard()
 		if acknowledged < after {
@@ -177,8 +190,6 @@ func list(ctx context.Context, c *pgxpool.Conn, flowName string, t *flow.SyncTab
 		switch {
 		case acknowledged == nil, columns == nil:
 			return nil, 0, fault.New(fault.NotFound, CodeMissing, "the other region has nothing for us of table "+t.Name+"; apply the flow there", nil)
-		case *acknowledged > after:
-			return nil, 0, fault.New(fault.Conflict, CodeForgotten, "of table "+t.Name+" this region acknowledged batches that it does not know any more; compare the regions, then go on after them", nil)
 		}
 		upto = *acknowledged
 		if err := agrees(t, columns); err != nil {
@@ -259,8 +270,40 @@ func acknowledge(ctx context.Context, c *pgxpool.Conn, flowName, table string, u
 	return position(c.QueryRow(ctx, `select egress.acknowledge($1, $2, $3)`, flowName, table, upto), table, new(int64))
 }
 
-// Acknowledged tells how far this region has acknowledged a table; 0: nothing yet. It is
-// where to go on after CodeForgotten, when the regions have been compared.
+// Resend asks another region to tell all that it knows of a table. It gives when that was
+// asked, by the other region's clock.
+func (p *Peer) Resend(ctx context.Context, flowName, table string) (asked time.Time, err error) {
+	err = p.call(ctx, table, func(ctx context.Context, c *pgxpool.Conn, _ func()) error {
+		var at *time.Time
+		if err := c.QueryRow(ctx, `select egress.resend($1, $2)`, flowName, table).Scan(&at); err != nil {
+			return err
+		}
+		if at == nil {
+			return fault.New(fault.NotFound, CodeMissing, "this region has no part in table "+table+" of the other region; apply the flow there", nil)
+		}
+		asked = *at
+		return nil
+	})
+	return asked, err
+}
+
+// Resent tells in which batch what was asked for since a time ends; told is false while it
+// is not all there.
+func (p *Peer) Resent(ctx context.Context, flowName, table string, asked time.Time) (upto int64, told bool, err error) {
+	err = p.call(ctx, table, func(ctx context.Context, c *pgxpool.Conn, _ func()) error {
+		var at *int64
+		if err := c.QueryRow(ctx, `select egress.resent($1, $2, $3)`, flowName, table, asked).Scan(&at); err != nil {
+			return err
+		}
+		if told = at != nil; told {
+			upto = *at
+		}
+		return nil
+	})
+	return upto, told, err
+}
+
+// Acknowledged tells how far this region has acknowledged a table; 0: nothing yet.
 func (p *Peer) Acknowledged(ctx context.Context, flowName, table string) (upto int64, err error) {
 	err = p.call(ctx, table, func(ctx context.Context, c *pgxpool.Conn, _ func()) error {
 		return position(c.QueryRow(ctx, `select egress.acknowledged($1, $2)`, flowName, table), table, &upto)

@@ -224,7 +224,7 @@ func shapeTable(ctx context.Context, tx pgx.Tx, flowName string, t *flow.SyncTab
 	relation, columns := relationOf(flowName, t.Name), layout(t)
 	name := qualified(relation)
 	if _, err := tx.Exec(ctx, `create table if not exists `+name+` (":batch" bigint not null, ":n" int not null, ":stamp" bigint, ":region" text,
-		":seen" jsonb, ":cells" jsonb, ":gone" jsonb, ":was" jsonb, primary key (":batch", ":n"))`); err != nil {
+		":seen" jsonb, ":cells" jsonb, ":gone" jsonb, ":was" jsonb, ":over" text, primary key (":batch", ":n"))`); err != nil {
 		return err
 	}
 	rows, err := tx.Query(ctx, `select attname::text from pg_attribute where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`, name)
@@ -298,7 +298,7 @@ func forget(ctx context.Context, tx pgx.Tx, flowName, table string) error {
 	if _, err := tx.Exec(ctx, `drop table if exists `+qualified(relationOf(flowName, table))); err != nil {
 		return err
 	}
-	for _, of := range []string{"batch", "acknowledged", "published", "digest", "border"} {
+	for _, of := range []string{"batch", "acknowledged", "published", "digest", "resend", "border"} {
 		if _, err := tx.Exec(ctx, `delete from egress.`+of+` where flow = $1 and "table" = $2`, flowName, table); err != nil {
 			return err
 		}

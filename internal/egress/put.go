@@ -1,12 +1,14 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"maps"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -158,6 +160,7 @@ type encoder struct {
 	n      int
 	ended  bool
 
+	over []byte // of the row
 	seen []byte // the JSON text of seenOf
 	of   map[string]int64
 }
@@ -205,6 +208,7 @@ func (e *encoder) row(d *flow.Delta) error {
 	}
 	var version *flow.Version // of the first value that is said
 	var others map[string]flow.Version
+	e.over = e.over[:0]
 	for i := range e.table.Columns {
 		if len(d.Cells) == 0 || d.Cells[i].Value == nil {
 			e.null()
@@ -213,6 +217,7 @@ func (e *encoder) row(d *flow.Delta) error {
 		c := &d.Cells[i]
 		e.size(len(c.Value))
 		e.buffer = append(e.buffer, c.Value...)
+		e.replaced(c.Over)
 		switch {
 		case version == nil:
 			version = &c.Version
@@ -251,7 +256,24 @@ func (e *encoder) versions(d *flow.Delta, version *flow.Version, others map[stri
 	if err := e.rare(d.Gone != nil, d.Gone); err != nil {
 		return err
 	}
-	return e.rare(len(d.Was) > 0, former(d))
+	if err := e.rare(len(d.Was) > 0, former(d)); err != nil {
+		return err
+	}
+	if len(bytes.TrimLeft(e.over, ",")) == 0 {
+		e.null()
+		return nil
+	}
+	e.size(len(e.over))
+	e.buffer = append(e.buffer, e.over...)
+	return nil
+}
+
+// replaced adds what one more value took the place of; nothing stands for nobody says.
+func (e *encoder) replaced(over uint64) {
+	if over != 0 {
+		e.over = strconv.AppendUint(e.over, over, 36)
+	}
+	e.over = append(e.over, ',')
 }
 
 // former is the first key of a record and, after it, the writing that gave it another one.

@@ -204,7 +204,7 @@ func grant(ctx context.Context, tx pgx.Tx, role string) error {
 		`grant connect on database ` + pgx.Identifier{database}.Sanitize() + to,
 		`grant usage on schema egress` + to,
 		`grant select on egress.batch` + to,
-		`grant execute on function egress.acknowledge, egress.acknowledged, egress.ask, egress.answer, egress.digests, egress.held` + to,
+		`grant execute on function egress.acknowledge, egress.acknowledged, egress.ask, egress.answer, egress.digests, egress.held, egress.resend, egress.resent` + to,
 	}
 	for _, p := range parts {
 		statements = append(statements, `grant select (`+quotedList(p.Columns)+`) on `+qualified(p.Relation)+to)

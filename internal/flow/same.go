@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -49,6 +50,15 @@ func sameNumber(a, b string) bool {
 	x, okX := split(a)
 	y, okY := split(b)
 	return okX && okY && x == y
+}
+
+// NumberText gives a JSON number in a form that all equal ones have.
+func NumberText(s string) string {
+	d, ok := split(s)
+	if !ok {
+		return s
+	}
+	return fmt.Sprint(d.negative, " ", d.text, " ", d.exponent)
 }
 
 // digits are a number in its only form: 0.digits × 10^exponent, without zeros at

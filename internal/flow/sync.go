@@ -95,6 +95,9 @@ type (
 	SyncCell struct {
 		Value   []byte  `json:"v,omitempty"` // JSON text; nil: nothing is said
 		Version Version `json:"ver"`
+		// Over tells, as long as a writing is new, what it took the place of: the digests, of 32
+		// bits each, of up to two values that the others may have had until then. 0: nobody says.
+		Over uint64 `json:"-"`
 	}
 
 	// SyncOutcome is what became of a change on its way. Each has exactly one that is final.

@@ -18,6 +18,8 @@ type (
 		Asked(ctx context.Context, flowName string) (map[string]time.Time, error)
 		Last(ctx context.Context, flowName, table string) (int64, error)
 		Publish(ctx context.Context, flowName string, t *flow.SyncTable, asked time.Time, received map[string]int64, prints []egress.Print) error
+		Wanted(ctx context.Context, flowName string) (map[string]time.Time, error)
+		Retold(ctx context.Context, flowName, table string, asked time.Time) error
 	}
 
 	// Comparable is the border of another region, of which digests can be had.
@@ -59,9 +61,10 @@ const (
 	answers = time.Minute
 )
 
-// Publish answers other regions that want to compare, until ctx ends.
+// Publish answers other regions that want to compare, or to be told all again, until ctx ends.
 func (s *Side) Publish(ctx context.Context, border Border) {
 	for s.sleep(ctx, askedFor) {
+		_ = s.tellAgain(ctx, border) // who asked waits for it, and it is begun anew
 		asked, err := border.Asked(ctx, s.Place.Flow)
 		if err != nil {
 			continue // who asked waits a little longer, or asks again
@@ -78,7 +81,7 @@ func (s *Side) Publish(ctx context.Context, border Border) {
 // and what was exported after, so that they have all of the one and none beyond the other.
 func (s *Side) publish(ctx context.Context, border Border, t *flow.SyncTable, asked time.Time) error {
 	state, err := s.state(ctx, t)
-	if err != nil {
+	if err != nil || state.Restored { // nobody is told what we do not know any more
 		return err
 	}
 	parts, err := s.Replica.Digests(ctx, s.Place, t.Name, int(state.Records/perPart)+1)
@@ -118,6 +121,9 @@ func (s *Side) CompareWith(ctx context.Context, from string, peer Comparable, bo
 	for i := range s.Place.Sync.Tables {
 		c := &comparison{Side: s, table: &s.Place.Sync.Tables[i], from: from, peer: peer, border: border}
 		c.found = flow.SyncCompared{Peer: from, Table: c.table.Name}
+		if state, err := s.state(ctx, c.table); err == nil && state.Restored {
+			continue // what differs is being told again
+		}
 		err := s.guarded(ctx, c.table, func(ctx context.Context, _ *flow.SyncTable) error { return c.run(ctx) })
 		if ctx.Err() != nil {
 			return all, trouble, ctx.Err()

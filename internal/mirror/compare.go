@@ -52,7 +52,7 @@ func (s *Side) Compare(ctx context.Context) (all []flow.SyncCompared, trouble ma
 	trouble = map[string]*fault.Fault{}
 	for _, state := range states {
 		t := s.Place.Sync.Table(state.Table)
-		if state.Loading || state.Observed.IsZero() {
+		if state.Loading || state.Restored || state.Observed.IsZero() {
 			continue // what is there is not known yet
 		}
 		var found flow.SyncCompared

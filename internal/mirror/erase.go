@@ -18,6 +18,12 @@ const mostErased = 20_000
 func (s *Side) Erase(ctx context.Context, peers map[string]Comparable, border Border) (erased int64, err error) {
 	for i := range s.Place.Sync.Tables {
 		t := &s.Place.Sync.Tables[i]
+		if state, err := s.state(ctx, t); err != nil || state.Restored {
+			if err != nil {
+				return erased, err
+			}
+			continue
+		}
 		uids, err := s.Replica.Buried(ctx, s.Place, t.Name, mostErased)
 		for _, r := range s.Place.Sync.Regions {
 			if r.Name == s.Place.Region || err != nil || len(uids) == 0 {

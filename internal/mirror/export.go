@@ -28,7 +28,9 @@ type (
 		looked  time.Time
 		adopted time.Time // when records that waited for others were looked at last,
 		orphan  string    // and after which of them to go on
+		wrong   time.Time // when the clock of the system was last
 		sent    bool      // something went to the border when it was observed last
+		recover bool      // all that is read is of a table that was restored
 	}
 
 	// tailing is a system that tells of commits.
@@ -48,6 +50,8 @@ const (
 	// has come as far.
 	brisk = 10 * time.Millisecond
 	beats = 5 * time.Second
+	// clockWrong is for how long it is said that the clock of the system was wrong.
+	clockWrong = 10 * time.Minute
 )
 
 // Export follows the tables of the system until ctx ends or the time is over.
@@ -81,6 +85,9 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	if err := f.widen(was, known); err != nil {
 		return err
 	}
+	if err := f.recovering(ctx); err != nil {
+		return f.again(ctx, err)
+	}
 	switch system := s.System.(type) {
 	case tailing:
 		err = f.tail(ctx, system)
@@ -92,7 +99,13 @@ func (s *Side) follow(ctx context.Context, t *flow.SyncTable, done *tally) error
 	if err == nil {
 		return nil // its time is over
 	}
-	if why := fault.Of(err); why.Code == expired || why.Code == truncated {
+	return f.again(ctx, err)
+}
+
+// again has a table read anew where that is what an error asks for.
+func (f *follower) again(ctx context.Context, err error) error {
+	switch why := fault.Of(err); why.Code {
+	case expired, truncated, retold:
 		return f.restart(ctx, why)
 	}
 	return err
@@ -106,7 +119,7 @@ func (f *follower) restart(ctx context.Context, why *fault.Fault) error {
 			return err
 		}
 	}
-	next := f.next("", kept(load{Again: true, Emptied: why.Code == truncated, Of: f.telling(), Since: f.reading.Observed}))
+	next := f.next("", kept(load{Again: true, Emptied: why.Code == truncated, Recover: why.Code == retold || f.recover, Of: f.telling(), Since: f.reading.Observed}))
 	if err := f.Replica.Rewind(ctx, f.Place, f.reading, next, why); err != nil {
 		return fmt.Errorf("beginning to read %s anew: %w", f.table.Name, err)
 	}
@@ -115,6 +128,9 @@ func (f *follower) restart(ctx context.Context, why *fault.Fault) error {
 
 // observe has the replica take rows, with how far we are then.
 func (f *follower) observe(ctx context.Context, rows []seen, next replica.Progress) error {
+	for i := range rows {
+		rows[i].recover = f.recover
+	}
 	all, err := f.observed(ctx, rows, parentPatience)
 	if err != nil {
 		return err
@@ -125,9 +141,27 @@ func (f *follower) observe(ctx context.Context, rows []seen, next replica.Progre
 	}
 	f.reading.Progress, f.beat = next, time.Now()
 	f.sent = counts.Outcomes[flow.SyncExported] > 0
+	f.clocked(counts)
 	f.done.add(1, counts)
 	f.done.trouble(f.table.Name, nil)
 	return nil
+}
+
+// clocked says that the clock of the system is wrong, until it was right for a while.
+func (f *follower) clocked(counts replica.Counts) {
+	name := f.table.Name + " clock"
+	switch {
+	case counts.Ahead > 0:
+		f.done.trouble(name, fault.New(fault.Conflict, "sync.clock_ahead", "changes of "+f.table.Name+" claim to be of a time that is "+counts.Ahead.Round(time.Second).String()+" ahead; they count as made when they were observed", nil))
+	case counts.Behind > 0:
+		f.done.trouble(name, fault.New(fault.Conflict, "sync.clock_behind", "changes of "+f.table.Name+" claim to be "+counts.Behind.Round(time.Second).String()+" older than what they replaced; they count as the later ones", nil))
+	case time.Since(f.wrong) > f.brief(clockWrong):
+		f.done.trouble(name, nil)
+		return
+	default:
+		return
+	}
+	f.wrong = time.Now()
 }
 
 // alive tells the replica from time to time that all there is was observed.
@@ -198,6 +232,7 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 	if now.Of == nil {
 		now.Of = f.telling()
 	}
+	f.recover = now.Recover
 	fill := f.filling(now, nil)
 	for {
 		chunk, err := system.ReadChunk(ctx, f.part(), now.After, most)
@@ -241,7 +276,10 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 			}
 			f.loaded(now)
 		}
-		if err := f.observe(ctx, rows, f.next(f.reading.Progress.Cursor, rest)); err != nil || now.After == nil {
+		next := f.next(f.reading.Progress.Cursor, rest)
+		next.Recovered = now.Recover && now.After == nil
+		if err := f.observe(ctx, rows, next); err != nil || now.After == nil {
+			f.recover = f.recover && err != nil
 			return err
 		}
 	}
@@ -333,6 +371,7 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 		return err
 	}
 	first := loading || len(f.scope.Loaded) == 0 // the end of what is there has not been seen
+	f.recover = now.Recover
 	switch {
 	case !first:
 		now.Of = []string{}
@@ -376,9 +415,11 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 				}
 			}
 			f.loaded(now)
-			next, now, first = f.next(page.Cursor, nil), load{Of: []string{}}, false
+			next = f.next(page.Cursor, nil)
+			next.Recovered = now.Recover
+			now, first = load{Of: []string{}}, false
 		}
-		if len(rows) > 0 || page.More || p.Cursor == "" {
+		if len(rows) > 0 || page.More || p.Cursor == "" || next.Recovered {
 			err = f.observe(ctx, rows, next)
 		} else {
 			err = f.alive(ctx, next)
@@ -386,6 +427,7 @@ func (f *follower) poll(ctx context.Context, system connector.ChangeReader) erro
 		if err != nil {
 			return err
 		}
+		f.recover = f.recover && !next.Recovered
 		if f.sent && !rung {
 			f.bell().missed()
 		}

@@ -26,27 +26,33 @@ func (f *follower) gone(ctx context.Context, emptied bool) error {
 	if !ok {
 		return f.lacks("read records by key")
 	}
+	lists := []func(context.Context, replica.Place, string, string, int) ([][]string, string, error){f.Replica.Holds}
+	if f.recover {
+		lists = append(lists, f.Replica.Made)
+	}
 	var missing []replica.Observed
 	known := 0
-	for after := ""; ; {
-		keys, last, err := f.Replica.Holds(ctx, f.Place, f.table.Name, after, most)
-		if err != nil {
-			return fmt.Errorf("listing what is known of %s: %w", f.table.Name, err)
-		}
-		known += len(keys)
-		part, err := f.missing(ctx, reader, keys)
-		if err != nil {
-			return err
-		}
-		if missing, after = append(missing, part...), last; after == "" {
-			break
+	for _, list := range lists {
+		for after := ""; ; {
+			keys, last, err := list(ctx, f.Place, f.table.Name, after, most)
+			if err != nil {
+				return fmt.Errorf("listing what is known of %s: %w", f.table.Name, err)
+			}
+			known += len(keys)
+			part, err := f.missing(ctx, reader, keys)
+			if err != nil {
+				return err
+			}
+			if missing, after = append(missing, part...), last; after == "" {
+				break
+			}
 		}
 	}
 	name := f.table.Name + " records"
 	f.done.trouble(name, nil)
 	if !emptied && len(missing) > max(fewGone, known/fewOf) {
 		for i := range missing {
-			missing[i].Ours, missing[i].Found = true, true
+			missing[i].Ours, missing[i].Found, missing[i].Recover = true, true, false
 		}
 		f.done.trouble(name, fault.New(fault.Conflict, "sync.gone_many", fmt.Sprintf(
 			"the system lost our place in its changes, and %d of %d records are gone from it: that is taken for a loss, and they are written there again; what was deleted on purpose, delete there once more",
@@ -79,7 +85,7 @@ func (f *follower) missing(ctx context.Context, reader connector.KeyReader, keys
 	}
 	for i, row := range rows {
 		if row == nil {
-			gone = append(gone, replica.Observed{Key: keys[i], Deleted: true})
+			gone = append(gone, replica.Observed{Key: keys[i], Deleted: true, Recover: f.recover})
 		}
 	}
 	return gone, nil

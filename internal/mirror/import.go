@@ -19,6 +19,10 @@ type (
 	Peer interface {
 		Pull(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int) ([]egress.Batch, error)
 		Acknowledge(ctx context.Context, flowName, table string, upto int64) error
+		PullAgain(ctx context.Context, flowName string, t *flow.SyncTable, after int64, most int) ([]egress.Batch, error)
+		Acknowledged(ctx context.Context, flowName, table string) (int64, error)
+		Resend(ctx context.Context, flowName, table string) (time.Time, error)
+		Resent(ctx context.Context, flowName, table string, asked time.Time) (upto int64, told bool, err error)
 	}
 
 	// backlog is what has come of a table and was not written yet.
@@ -37,6 +41,9 @@ const (
 	// soon and later bound how long a border with nothing for us is left alone.
 	soon  = 150 * time.Millisecond
 	later = time.Second
+	// saysSo is how often a border is told how far we are that has nothing for us: it keeps
+	// what we had shortly before the last time, in case we are lost.
+	saysSo = time.Minute
 	// ahead is about how many records of a table may have come that are not written yet.
 	ahead = 4 * most
 )
@@ -52,6 +59,15 @@ func (s *Side) Import(ctx context.Context, from string, peer Peer, until time.Ti
 // take imports one table, as long as all goes well: what comes next is kept while what came
 // is written.
 func (s *Side) take(ctx context.Context, from string, peer Peer, t *flow.SyncTable, done *tally) error {
+	recovery, err := s.Replica.Recovering(ctx, s.Place, t.Name)
+	if err != nil {
+		return err
+	}
+	if !recovery.Since.IsZero() && !recovery.Told[from] {
+		if err := s.retell(ctx, from, peer, t, done); err != nil {
+			return err
+		}
+	}
 	b := &backlog{news: make(chan struct{}, 1), room: make(chan struct{}, 1), over: make(chan struct{})}
 	var failed error
 	var writing sync.WaitGroup
@@ -75,7 +91,7 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 		return err
 	}
 	var looked time.Time
-	for pause := soon; ctx.Err() == nil; {
+	for pause, said := soon, time.Now(); ctx.Err() == nil; {
 		if time.Since(looked) > soon {
 			paused, err := s.paused(ctx, t.Name, from, done)
 			if err != nil {
@@ -87,11 +103,17 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 		var batches []egress.Batch
 		if !b.paused.Load() {
 			if batches, err = peer.Pull(ctx, s.Place.Flow, t, after, most); err != nil {
-				return err
+				return s.forgot(ctx, t, err)
 			}
 		}
 		if len(batches) == 0 {
 			b.well.Store(true)
+			if after > 0 && !b.paused.Load() && time.Since(said) > s.brief(saysSo) {
+				if err := peer.Acknowledge(ctx, s.Place.Flow, t.Name, after); err != nil {
+					return err
+				}
+				said = time.Now()
+			}
 			s.sleep(ctx, pause)
 			pause = min(pause*5/4, later)
 			continue
@@ -100,7 +122,7 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 			return err
 		}
 		b.well.Store(true)
-		pause = soon
+		pause, said = soon, time.Now()
 		n := 0
 		for i := range batches {
 			n += len(batches[i].Deltas)

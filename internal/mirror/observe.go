@@ -33,6 +33,7 @@ type (
 		ours    bool
 		fill    []bool // as of replica.Observed
 		reread  bool
+		recover bool
 	}
 )
 
@@ -70,7 +71,7 @@ func (v *sight) all() []string { return slices.Concat(v.table.Key, v.asked) }
 func (v *sight) observed(ctx context.Context, rows []seen, patience time.Duration) ([]replica.Observed, error) {
 	all := make([]replica.Observed, 0, len(rows))
 	for _, r := range rows {
-		o := replica.Observed{ID: r.id, At: r.at, Version: r.version, Deleted: r.deleted, Ours: r.ours, Fill: r.fill, Reread: r.reread}
+		o := replica.Observed{ID: r.id, At: r.at, Version: r.version, Deleted: r.deleted, Ours: r.ours, Fill: r.fill, Reread: r.reread, Recover: r.recover}
 		if r.row != nil {
 			key, known, err := keyOf(v.table, r.row)
 			if err != nil {

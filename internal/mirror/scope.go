@@ -28,6 +28,8 @@ type (
 		Again bool `json:"again,omitempty"`
 		// Emptied: it told that all of them were removed.
 		Emptied bool `json:"emptied,omitempty"`
+		// Recover: our own database was restored, see recover.go.
+		Recover bool `json:"recover,omitempty"`
 		// Of are the columns whose values are read; nil: all that are allowed.
 		Of []string `json:"of,omitempty"`
 		// Since is when the source was followed last, before it lost its place: what is read

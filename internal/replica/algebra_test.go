@@ -66,6 +66,7 @@ func (w *world) judge(r *region, key string, want truth) {
 			continue
 		}
 		if got := string(rec.cells[i].Value); got != m.value {
+			w.written(key, i)
 			w.Fatalf("%s: %s of %s is %s, not %s", r.name, columns[i].Name, key, got, m.value)
 		}
 		if row != nil && row.values[i] != m.value {
@@ -73,18 +74,23 @@ func (w *world) judge(r *region, key string, want truth) {
 		}
 	}
 	if len(want.held) != 1 || len(rec.rest[2]) > 0 {
-		for _, m := range w.model.all {
-			if m.of.key == key && m.column == 2 {
-				w.Logf("%s by %s at %d knows %v", m.value, m.region, m.stamp, slices.Sorted(func(y func(string) bool) {
-					for k := range m.knows {
-						if !y(k.value) {
-							return
-						}
-					}
-				}))
-			}
-		}
+		w.written(key, 2)
 		w.Fatalf("%s: %s has %v after the decision, alive %v: %v %v", r.name, key, want.held, rec.alive(), rec.cells[2], rec.rest)
+	}
+}
+
+// written tells of all writings of a value, and of the deletions of the record.
+func (w *world) written(key string, column int) {
+	for _, m := range w.model.all {
+		if m.of.key == key && (m.column == column || m.column == isGone) {
+			w.Logf("%d: %s by %s at %d, its %dth, %d of a, knows %v", m.column, m.value, m.region, m.stamp, m.nth, m.ofA, slices.Sorted(func(y func(string) bool) {
+				for k := range m.knows {
+					if !y(k.value) {
+						return
+					}
+				}
+			}))
+		}
 	}
 }
 

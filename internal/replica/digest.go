@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -243,6 +246,27 @@ func (r *Replica) Settled(ctx context.Context, p Place, table, after string, mos
 		select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
 		from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`)
 }
+
+// All lists, in the same way, the first keys of all records that are known.
+func (r *Replica) All(ctx context.Context, p Place, table, after string, most int) (uids []string, last string, err error) {
+	keys, last, err := r.list(ctx, p, table, after, most, `select uid, uid, true from replica_record where tbl = $1 and uid > $2 order by uid limit $3`)
+	for _, key := range keys {
+		uids = append(uids, joinKey(key))
+	}
+	return uids, last, err
+}
+
+// Made lists in the same way the keys of records that our region wrote, that should be there
+// and of which it is not known that our system has them.
+func (r *Replica) Made(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
+	return r.list(ctx, p, table, after, most, fmt.Sprintf(`
+		select r.uid, coalesce(r.key, r.uid), not r.dead and coalesce(w.absent, false) and concat(r.ver, r.vers) ~ %s
+		from replica_record r left join lateral (select absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
+		where r.tbl = $1 and r.uid > $2 order by r.uid limit $3`, quote(`[|,]`+regexp.QuoteMeta(p.Region)+`:\d`)))
+}
+
+// quote makes a text of SQL.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // Holds lists in the same way the keys of all records that our system has, as far as is
 // known, whatever is to be written of them; but those whose key we are to change.

@@ -29,8 +29,14 @@ func (c *Counts) add(o flow.SyncOutcome) {
 func (r *Replica) Begin(ctx context.Context, p Place, table string) (*Reading, error) {
 	reading := &Reading{Table: table}
 	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
+		if err := atHome(ctx, tx); err != nil {
+			return err
+		}
 		t, err := r.open(ctx, tx, p, table)
 		if err != nil {
+			return err
+		}
+		if reading.Recovery, err = t.recovery(ctx, tx); err != nil {
 			return err
 		}
 		reading.fence = t.rev
@@ -87,8 +93,11 @@ func (r *Replica) observe(ctx context.Context, p Place, reading *Reading, name s
 		if err != nil {
 			return err
 		}
-		if reading != nil && t.fence != reading.fence {
+		switch {
+		case reading != nil && t.fence != reading.fence:
 			return fenced()
+		case reading == nil && t.restored != nil:
+			return restoring(name)
 		}
 		counts = Counts{Changes: int64(len(rows))}
 		added := int64(0)
@@ -107,6 +116,9 @@ func (r *Replica) observe(ctx context.Context, p Place, reading *Reading, name s
 		}
 		_, err = tx.Exec(ctx, `update replica_table set records = records + $2, cursor = $3, load = $4, scope = coalesce($5, scope), observed_at = clock_timestamp() where id = $1`,
 			t.id, added, next.Cursor, next.Load, next.Scope)
+		if err == nil && next.Recovered {
+			err = t.recovered(ctx, tx)
+		}
 		return err
 	})
 	return counts, err
@@ -117,6 +129,11 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 	s, err := t.take(ctx, tx, keysOf(rows), idsOf(rows))
 	if err != nil {
 		return 0, err
+	}
+	if t.restored != nil {
+		if err := t.passed(ctx, tx, s); err != nil {
+			return 0, err
+		}
 	}
 	var refusals []refusal
 	var clashes []clashed
@@ -152,6 +169,9 @@ func (r *Replica) observed(ctx context.Context, tx pgx.Tx, p Place, t *table, ro
 		if n.ahead > 0 {
 			counts.Skewed++
 			counts.Ahead = max(counts.Ahead, time.Duration(n.ahead)*time.Microsecond)
+		}
+		if n.behind > t.alg.skew && !o.Reread && !o.Recover {
+			counts.Behind = max(counts.Behind, time.Duration(n.behind)*time.Microsecond)
 		}
 		if n.outcome != flow.SyncUnchanged || rec.base != nil && !rec.waits {
 			rec.dirty, rec.closed = rec.dirty || n.outcome != flow.SyncUnchanged, true
@@ -198,7 +218,7 @@ func (t *table) news(ctx context.Context, tx pgx.Tx, rows []Observed, counts *Co
 			uids, versions, places = append(uids, joinKey(o.Key)), append(versions, o.Version), append(places, i)
 		}
 	}
-	if len(uids) < fewestEchoes || t.refuses {
+	if len(uids) < fewestEchoes || t.refuses || t.restored != nil {
 		return rows, nil
 	}
 	found, err := tx.Query(ctx, `

@@ -11,7 +11,8 @@ import (
 type noticed struct {
 	outcome flow.SyncOutcome
 	clashes []clash
-	ahead   int64 // by how much its stamp was brought back
+	ahead   int64 // by how much its stamp was brought back,
+	behind  int64 // or forward, being earlier than that of what its author knew
 }
 
 // observe brings what our system said to a record. now is our own clock, in microseconds.
@@ -20,6 +21,9 @@ type noticed struct {
 // what of the registers has not been written yet. What is equal to the registers is our
 // own write that nobody has settled.
 func (a *algebra) observe(r *record, o Observed, now int64) noticed {
+	if o.Recover {
+		return a.recover(r, o, now)
+	}
 	if a.fills(r, o) {
 		return a.fill(r, o, now)
 	}
@@ -159,6 +163,9 @@ func (a *algebra) wrote(r *record, i int, value []byte, o Observed, now int64, r
 		seen = seenBy(knew.Seen, a.region, count+1)
 	}
 	c := flow.SyncCell{Value: value, Version: flow.Version{Stamp: stamp, Region: a.region, Seen: seen}}
+	if t := a.table.Columns[i].Type; r.known {
+		c.Over = replacing(sum(t, r.base.cells[i].Value), sum(t, r.cells[i].Value))
+	}
 	_, decided := a.merge(r, i, c)
 	if decided != nil {
 		// The one that is ours here is what we had heard of; said from its side.
@@ -170,6 +177,9 @@ func (a *algebra) wrote(r *record, i int, value []byte, o Observed, now int64, r
 	}
 	r.out.cells[i] = c
 	n.outcome, n.ahead = flow.SyncExported, max(n.ahead, ahead)
+	if !o.At.IsZero() {
+		n.behind = max(n.behind, knew.Stamp-o.At.UnixMicro())
+	}
 }
 
 // knowledge is what the author of an edit knew of a column: the value that our system
@@ -287,6 +297,10 @@ func (a *algebra) decide(r *record, i int, value []byte, now int64) {
 		knew.Seen = join(knew.Seen, c.Version.Seen)
 	}
 	c := flow.SyncCell{Value: value, Version: flow.Version{Stamp: max(now, knew.Stamp+1), Region: a.region, Seen: seenBy(knew.Seen, a.region, knew.Seen[a.region]+1)}}
+	c.Over = replacing(sum(a.table.Columns[i].Type, r.cells[i].Value), 0)
+	for _, other := range r.rest[i] {
+		c.Over = replacing(uint32(c.Over), sum(a.table.Columns[i].Type, other.Value))
+	}
 	a.merge(r, i, c)
 	if r.out.cells == nil {
 		r.out.cells = make([]flow.SyncCell, len(r.cells))

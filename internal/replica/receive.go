@@ -50,6 +50,11 @@ func (r *Replica) Receive(ctx context.Context, p Place, from, table string, delt
 			return err
 		}
 		counts.Changes = int64(len(deltas))
+		if t.restored != nil {
+			if err := t.pass(ctx, tx, from, deltas, upto); err != nil {
+				return err
+			}
+		}
 		return t.receive(ctx, tx, deltas, &counts)
 	})
 	return counts, err

@@ -28,6 +28,8 @@ type (
 		// what became of the record since.
 		rev, seen int64
 
+		passed map[int][]passing // of a table that was restored, by column
+
 		out     told   // what of it is new, for the other regions,
 		past    []told // and what was before, of which that knows nothing
 		known   bool   // it is in the store,

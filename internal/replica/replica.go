@@ -77,6 +77,8 @@ type (
 		// Found is set, with Ours, where a comparison found what our system holds, and nobody
 		// told of it: it is no writing, and is written over, or removed.
 		Found bool
+		// Recover is set of all that is read of a table that was restored until it has recovered.
+		Recover bool
 	}
 
 	// Progress is how far a source was read; all parts are the caller's own. They
@@ -85,6 +87,8 @@ type (
 		Cursor string
 		Load   []byte // JSON of the initial load; nil: there is none, or it is done
 		Scope  []byte // JSON of what is read; nil: as it was kept
+		// Recovered ends the recovery of the table: all that our system has was read.
+		Recovered bool
 	}
 
 	// Reading is one attempt at following a table of our system. It is used by one goroutine.
@@ -92,6 +96,7 @@ type (
 		Table    string
 		Progress Progress  // as it was kept
 		Observed time.Time // when something was observed last; zero: never
+		Recovery Recovery
 		fence    int64
 	}
 
@@ -105,6 +110,9 @@ type (
 		// how far the worst was ahead of it.
 		Skewed int64
 		Ahead  time.Duration
+		// Behind is how far the worst change was behind what its author knew, by the source's
+		// clock and by more than clocks may differ.
+		Behind time.Duration
 	}
 
 	// Writing is one attempt at writing what is pending of a table to our target. It is

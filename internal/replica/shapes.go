@@ -68,6 +68,8 @@ type (
 		Refused int64     // records of our system that cannot be shared
 		Peers   map[string]PeerState
 		Anew    *flow.SyncAnew
+		// Restored: our database is as it was earlier, and the table has not recovered.
+		Restored bool
 	}
 
 	// PeerState is how far we received a table of another region.

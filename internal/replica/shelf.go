@@ -87,6 +87,11 @@ func (s *shelf) observed(o Observed) (r *record, code string) {
 		return s.echoed(o), ""
 	}
 	key := joinKey(o.Key)
+	if o.Recover {
+		if r := s.recovering(key); r != nil || o.Deleted {
+			return r, ""
+		}
+	}
 	if o.ID == "" && o.Was != nil {
 		was := joinKey(o.Was)
 		for _, r := range s.under(was) {
@@ -109,10 +114,8 @@ func (s *shelf) observed(o Observed) (r *record, code string) {
 	if o.Deleted {
 		return nil, ""
 	}
-	for _, r := range s.under(key) {
-		if r.absent() && (joinKey(r.key) == key || r.uid == key && !r.alive()) {
-			return r, ""
-		}
+	if r := s.awaited(key); r != nil {
+		return r, ""
 	}
 	uid := key
 	if s.byUID[key] != nil {
@@ -120,6 +123,45 @@ func (s *shelf) observed(o Observed) (r *record, code string) {
 		uid = another(o.Key, fmt.Sprint(s.region, " ", s.batch, ".", s.others))
 	}
 	return s.fresh(uid, o.Key), ""
+}
+
+// awaited gives the record that our system lacks and whose key this is: one that is to be
+// created under it, for that may just have been done, before one that was deleted.
+func (s *shelf) awaited(key string) (dead *record) {
+	for _, r := range s.under(key) {
+		switch {
+		case !r.absent():
+		case r.alive() && joinKey(r.key) == key:
+			return r
+		case dead == nil && !r.alive() && (r.uid == key || joinKey(r.key) == key):
+			dead = r
+		}
+	}
+	return dead
+}
+
+// recovering gives the record that our system has under a key, or had, where its other
+// keys and IDs may be known no more: what the registers say counts first.
+func (s *shelf) recovering(key string) (of *record) {
+	best := 0
+	for _, r := range s.under(key) {
+		rank := 0
+		has, is := !r.absent() && joinKey(r.own()) == key, joinKey(r.key) == key
+		switch {
+		case has && is:
+			rank = 4
+		case r.alive() && is:
+			rank = 3
+		case has:
+			rank = 2
+		case r.uid == key && !r.alive():
+			rank = 1
+		}
+		if rank > best {
+			of, best = r, rank
+		}
+	}
+	return of
 }
 
 // echoed gives the record that a write of ours was of, by its key: one that our system has,
@@ -132,6 +174,15 @@ func (s *shelf) echoed(o Observed) *record {
 		has := !r.absent() && joinKey(r.own()) == key && (o.ID == "" || r.id == "")
 		awaited := r.absent() && r.alive() && !o.Deleted
 		if has && (!o.Deleted || !r.alive()) || len(all) == 1 && (has || awaited) {
+			return r
+		}
+	}
+	if o.Was == nil {
+		return nil
+	}
+	was := joinKey(o.Was)
+	for _, r := range s.under(was) { // our write has changed its key, and nobody has settled it
+		if !r.absent() && joinKey(r.own()) == was && joinKey(r.key) == key {
 			return r
 		}
 	}

@@ -40,15 +40,15 @@ func (r *Replica) Status(ctx context.Context, p Place) ([]TableState, error) {
 
 func tables(ctx context.Context, c *pgxpool.Conn, p Place, by map[string]*TableState) error {
 	rows, err := c.Query(ctx, `
-		select name, records, cursor, load is not null, observed_at, (select count(*) from replica_refused where tbl = t.id), anew from replica_table t where flow = $1`, p.Flow)
+		select name, records, cursor, load is not null, observed_at, (select count(*) from replica_refused where tbl = t.id), anew, restored is not null from replica_table t where flow = $1`, p.Flow)
 	if err != nil {
 		return err
 	}
 	var s TableState
 	var at *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&s.Table, &s.Records, &s.Cursor, &s.Loading, &at, &s.Refused, &s.Anew}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&s.Table, &s.Records, &s.Cursor, &s.Loading, &at, &s.Refused, &s.Anew, &s.Restored}, func() error {
 		if t := by[s.Table]; t != nil {
-			t.Anew = s.Anew
+			t.Anew, t.Restored = s.Anew, s.Restored
 			t.Records, t.Cursor, t.Loading, t.Refused = s.Records, s.Cursor, s.Loading, s.Refused
 			if at != nil {
 				t.Observed = *at

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,13 +21,14 @@ type table struct {
 	layout int32 // of the plan's columns
 	// places maps the layouts in which records may be kept to the plan's columns: the
 	// place of each kept value, -1 where the plan has no such column any more.
-	places  map[int32][]int
-	fence   int64
-	writer  int64
-	writing bool  // the lease of the writer has not ended
-	refuses bool  // there are refused records
-	now     int64 // by the database's clock, microseconds
-	rev     int64 // of what this transaction changes
+	places   map[int32][]int
+	fence    int64
+	writer   int64
+	writing  bool       // the lease of the writer has not ended
+	refuses  bool       // there are refused records
+	restored *time.Time // nil: it was not, or has recovered
+	now      int64      // by the database's clock, microseconds
+	rev      int64      // of what this transaction changes
 }
 
 // tableOf gives the shape of a table of the plan.
@@ -45,12 +47,14 @@ func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*t
 		return nil, err
 	}
 	t := &table{name: name, flow: shape, alg: newAlgebra(p, shape), places: map[int32][]int{}}
+	var elsewhere bool
 	for range 2 {
 		err = tx.QueryRow(ctx, `
 			select id, fence, writer, writer_until > clock_timestamp(), exists (select from replica_refused where tbl = t.id),
-				(extract(epoch from clock_timestamp()) * 1000000)::bigint, nextval('replica_id')
+				(extract(epoch from clock_timestamp()) * 1000000)::bigint, nextval('replica_id'), restored,
+				exists (select from replica_home where identity <> `+identity+`)
 			from replica_table t where flow = $1 and name = $2 for no key update`, p.Flow, name).
-			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.now, &t.rev)
+			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.now, &t.rev, &t.restored, &elsewhere)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			break
 		}
@@ -60,6 +64,9 @@ func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*t
 	}
 	if err != nil {
 		return nil, err
+	}
+	if elsewhere { // Begin and Recovering come first, and see to it
+		return nil, restoring(name)
 	}
 	return t, t.columns(ctx, tx)
 }

@@ -263,7 +263,12 @@ func (r *region) send(w *world, touched []*record, made map[*record][][]*writing
 			r.exports++
 			m := message{delta: d}
 			if w.tame {
-				m.of = lists[i]
+				m.of = slices.Clone(lists[i])
+				for _, c := range d.Cells { // what is told again of a record that is there again
+					if again := w.model.byValue[string(c.Value)]; again != nil && !slices.Contains(m.of, again) {
+						m.of = append(m.of, again)
+					}
+				}
 			}
 			for _, other := range w.regions {
 				if other != r {
@@ -290,6 +295,16 @@ func (w *world) deliver() {
 
 func (r *region) receive(w *world, m message) {
 	rec := r.shelf.told(m.delta)
+	if w.tame {
+		// What of a write is replaced before anybody settled it or saw its echo is known by its
+		// value alone: whoever edits or deletes then counts as of the time of its clock.
+		r.open = slices.DeleteFunc(r.open, func(o open) bool {
+			if o.r == rec {
+				r.settle(o)
+			}
+			return o.r == rec
+		})
+	}
 	r.alg.receive(rec, m.delta)
 	w.Logf("%s receives %q: alive %v absent %v", r.name, rec.uid, rec.alive(), rec.absent())
 	r.shelf.index(rec)
@@ -351,6 +366,9 @@ func (r *region) carry(w *world, rec *record, late bool) bool {
 	}
 	if other := r.keyed(order.Key[0]); !order.Delete && other != "" && other != id {
 		return false // the key is taken
+	}
+	if (order.Create && !order.Check || order.Was != nil) && r.shelf.occupied(joinKey(order.Key), rec.uid) {
+		return false // so it is as far as we know, see Replica.Pending
 	}
 	var by *entity
 	switch {

@@ -16,13 +16,13 @@ import (
 const again = 5 * time.Second
 
 // Write begins to write what is pending of a table; nil: another one does, until its
-// lease ends. Pending and Settle make the lease begin anew.
+// lease ends, or the table was restored and has not recovered. Pending and Settle make the lease begin anew.
 func (r *Replica) Write(ctx context.Context, p Place, table string, lease time.Duration) (*Writing, error) {
 	var w *Writing
 	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
 		w = nil
 		t, err := r.open(ctx, tx, p, table)
-		if err != nil || t.writing {
+		if err != nil || t.writing || t.restored != nil {
 			return err
 		}
 		w = &Writing{Table: table, lease: lease, fence: t.rev}
@@ -42,7 +42,7 @@ func (r *Replica) Release(ctx context.Context, p Place, w *Writing) error {
 
 // extend makes the lease of a writing begin anew.
 func (t *table) extend(ctx context.Context, tx pgx.Tx, w *Writing) error {
-	if t.writer != w.fence {
+	if t.writer != w.fence || t.restored != nil {
 		return fenced()
 	}
 	_, err := tx.Exec(ctx, `update replica_table set writer_until = clock_timestamp() + $2 where id = $1`, t.id, w.lease)

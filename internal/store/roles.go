@@ -81,6 +81,9 @@ var grants = map[string]string{
 	"replica_trouble":  "select, insert, update, delete", // until it is over
 	"replica_compared": "select, insert, update",
 	"replica_hook":     "select, insert, update",
+	"replica_home":     "select, insert, update",
+	"replica_told":     "select, insert, update, delete", // until a restored table is as it was
+	"replica_passed":   "select, insert, delete",
 	"residency_report": "select, insert",
 	"goose_db_version": "select",
 
@@ -90,6 +93,7 @@ var grants = map[string]string{
 	"egress.acknowledged": "select",
 	"egress.published":    "select, update",
 	"egress.digest":       "select, insert, update, delete",
+	"egress.resend":       "select, update (upto)",
 }
 
 // ensureRole creates or updates the application role and its grants. It reports
