@@ -129,8 +129,13 @@ func (d *dev) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, err := devCapsuleKey(filepath.Join(d.env.Dir(), "capsule.pem"))
+	if err != nil {
+		return err
+	}
 	d.core, err = open(ctx, Settings{
-		Database: url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
+		CapsuleKey: key,
+		Database:   url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
 		Resolve: config.Resolve, Log: d.log, Metrics: metrics,
 	})
 	if err != nil {
