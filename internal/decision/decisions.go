@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/capsule"
 	"patchbay/internal/fault"
@@ -153,8 +154,8 @@ func (d *Decisions) Standing(ctx context.Context, runID string) (s Standing, err
 
 // Capsule gives the sealed record of a decision; NotFound "capsule.not_found" when there is none.
 func (d *Decisions) Capsule(ctx context.Context, runID string) (file []byte, err error) {
-	err = d.store.Tx(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `select capsule from decision where run_id = $1 and capsule is not null`, runID).Scan(&file)
+	err = d.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select capsule from decision where run_id = $1 and capsule is not null`, runID).Scan(&file)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = fault.NotFoundf("capsule.not_found", "nothing was decided about this run, so it has no capsule")

@@ -246,7 +246,8 @@ func (b *bank) opine(run string, decision flow.Outcome, reason string) (int, str
 func TestEveryApplicationIsDecidedOnceAndByName(t *testing.T) {
 	t.Parallel()
 	b := lending(t)
-	for nr, c := range map[string]struct {
+	runs := map[string]string{}
+	cases := map[string]struct {
 		changes []string
 		outcome flow.Outcome
 		rule    string
@@ -267,26 +268,125 @@ func TestEveryApplicationIsDecidedOnceAndByName(t *testing.T) {
 		"huge":      {[]string{"amount = 1e200"}, flow.Refuse, "calculate stress", "amount", []string{"refuse"}},
 		"noaccount": {[]string{"account: none"}, flow.Refuse, "collect account", "cannot see", []string{"refuse"}},
 		"unknown":   {nil, flow.Refuse, "collect application", "do not know", nil},
-	} {
-		t.Run(nr, func(t *testing.T) {
-			if nr != "unknown" {
-				b.applies(nr, c.changes...)
-			}
-			run := b.final(b.press(nr), time.Minute)
-			require.Equal(t, flow.Completed, run.Status, "%+v", run.Problem)
-			require.Equal(t, c.outcome, run.Result.Decision, "%+v", run.Result)
-			require.Equal(t, c.rule, run.Result.Rule)
-			require.Contains(t, strings.Join(run.Result.Reasons, " "), c.reason)
-			require.Equal(t, "rules", run.Result.By)
-			require.Equal(t, c.written, b.written(nr), "what the bank was told")
-			if c.outcome == flow.Approve {
-				require.Equal(t, json.Number("20000"), number(run.Result.Rows[0]["amount"]))
-			}
-		})
+	}
+	for nr, c := range cases { // all at once
+		if nr != "unknown" {
+			b.applies(nr, c.changes...)
+		}
+		runs[nr] = b.press(nr)
+	}
+	for nr, c := range cases {
+		run := b.ended(runs[nr])
+		require.Equal(t, flow.Completed, run.Status, "%s: %+v", nr, run.Problem)
+		require.Equal(t, c.outcome, run.Result.Decision, "%s: %+v", nr, run.Result)
+		require.Equal(t, c.rule, run.Result.Rule, nr)
+		require.Contains(t, strings.Join(run.Result.Reasons, " "), c.reason, nr)
+		require.Equal(t, "rules", run.Result.By, nr)
+		require.Equal(t, c.written, b.written(nr), "what the bank was told of %s", nr)
+		if c.outcome == flow.Approve {
+			require.Equal(t, json.Number("20000"), run.Result.Rows[0]["amount"])
+		}
 	}
 }
 
-func number(v any) json.Number {
-	body, _ := json.Marshal(v)
-	return json.Number(body)
+// ended waits for the end of a run, and shows its tasks where that does not come.
+func (b *bank) ended(id string) flow.Run {
+	b.t.Helper()
+	var run flow.Run
+	end := time.Now().Add(time.Minute)
+	b.await("the end of "+id, 2*time.Minute, func() bool {
+		run = flow.Run{}
+		b.do(http.MethodGet, b.HTTP+"/v1/runs/"+id, nil, "", &run)
+		if time.Now().After(end) && !run.Status.Final() {
+			b.t.Fatalf("it does not end: %s %s %+v", run.Params["nr"], run.Waiting, run.Tasks)
+		}
+		return run.Status.Final()
+	})
+	return run
+}
+
+// middling is an application that no rule decides.
+func middling(more ...string) []string {
+	return append([]string{"amount = 120000", "months = 300", "account: savings = 60000"}, more...)
+}
+
+// What rules refer a person decides, once, and nobody who may not; a source that does not answer
+// is never approved of.
+func TestAPersonDecidesWhatRulesRefer(t *testing.T) {
+	t.Parallel()
+	b := lending(t)
+	refused := func(status int, code string, run string, decision flow.Outcome, reason string) {
+		t.Helper()
+		got, why, _ := b.opine(run, decision, reason)
+		require.Equal(t, []any{status, code}, []any{got, why})
+	}
+
+	b.applies("referred", middling()...)
+	run := b.press("referred")
+	r := b.review(run)
+	require.Equal(t, []flow.Outcome{flow.Approve, flow.Decline}, r.May)
+	require.Equal(t, "otherwise", r.Ruling.Rule)
+	require.Len(t, r.Computed, 2)
+	require.Equal(t, []string{"smith"}, r.Conflicts)
+	require.Len(t, r.Inputs, 3)
+	require.Empty(t, b.written("referred"), "nothing is written before it is decided")
+	refused(http.StatusUnprocessableEntity, "params.invalid", run, flow.Refer, "hm")
+	for range 2 { // the same again changes nothing
+		status, _, r := b.opine(run, flow.Approve, "The employer confirmed the income.")
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, "dev", r.Decision.By)
+	}
+	refused(http.StatusConflict, "review.decided", run, flow.Decline, "No.")
+	done := b.ended(run)
+	require.Equal(t, []any{flow.Approve, "dev"}, []any{done.Result.Decision, done.Result.By})
+	require.Equal(t, []string{"approve"}, b.written("referred"))
+
+	b.applies("adviser", middling("adviser = 'Dev'")...)
+	run = b.press("adviser")
+	b.review(run)
+	refused(http.StatusForbidden, "review.conflict", run, flow.Approve, "I know her well.")
+
+	b.applies("large", middling("amount = 160000", "income = 9000")...)
+	large := b.press("large")
+	require.True(t, b.review(large).FourEyes)
+	status, _, r := b.opine(large, flow.Approve, "It is well secured.")
+	require.Equal(t, http.StatusOK, status)
+	require.Nil(t, r.Decision, "one person is not enough")
+	refused(http.StatusConflict, "review.twice", large, flow.Approve, "It really is.")
+
+	b.applies("silent")
+	locked, err := pgx.Connect(t.Context(), b.sql.Config().ConnString())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = locked.Close(t.Context()) })
+	_, err = locked.Exec(t.Context(), `begin; lock table report in access exclusive mode`)
+	require.NoError(t, err)
+	run = b.press("silent")
+	r = b.review(run)
+	_, err = locked.Exec(t.Context(), `rollback`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"report"}, r.Ruling.Partial)
+	require.Equal(t, "good", r.Ruling.Rule, "it would have been approved")
+	require.Equal(t, []flow.Outcome{flow.Decline}, r.May)
+	refused(http.StatusConflict, "review.partial", run, flow.Approve, "Never mind.")
+	status, _, _ = b.opine(run, flow.Decline, "Please apply again when the bureau answers.")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, flow.Decline, b.ended(run).Result.Decision)
+
+	var certificate flow.Certificate
+	require.Less(t, b.do(http.MethodPost, b.HTTP+"/v1/runs/"+large+"/cancel", nil, "", &certificate).StatusCode, 300)
+	require.Equal(t, flow.Cancelled, b.ended(large).Status)
+	refused(http.StatusConflict, "review.closed", large, flow.Decline, "Too late.")
+	require.Empty(t, b.written("large"))
+	var open struct{ Reviews []flow.Referral }
+	b.do(http.MethodGet, b.HTTP+"/v1/reviews", nil, "", &open)
+	require.Len(t, open.Reviews, 1, "that of the adviser")
+}
+
+func TestWhatNobodyDecidesInTimeEndsAsTheFlowSays(t *testing.T) {
+	t.Parallel()
+	b := lending(t, "deadline: 2d", "deadline: 2s")
+	b.applies("late", middling()...)
+	run := b.ended(b.press("late"))
+	require.Equal(t, []any{flow.Expire, "deadline"}, []any{run.Result.Decision, run.Result.By})
+	require.Equal(t, []string{"expire"}, b.written("late"))
 }

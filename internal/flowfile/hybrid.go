@@ -36,8 +36,11 @@ func (c *compiler) hybrid() {
 	c.params()
 	for _, p := range c.doc.personal.items {
 		step, column, ok := strings.Cut(p.value, ".")
-		if p.value != "" && !ok {
-			c.add(p.at, CodeUnknownRef, fmt.Sprintf("personal: %q names no column of a source", clip(p.value)), "write NAME.COLUMN")
+		if !ok {
+			if p.value != "" {
+				c.add(p.at, CodeUnknownRef, fmt.Sprintf("personal: %q names no column of a source", clip(p.value)), "write NAME.COLUMN")
+			}
+			continue
 		}
 		h.personal[step] = append(h.personal[step], column)
 	}
@@ -304,8 +307,10 @@ func (h *hybrid) impersonal(e entry[cel], name string, env *expr.Env) {
 			}
 			column := slices.IndexFunc(path, func(part string) bool { return slices.Contains(h.personal[step], part) })
 			counts := len(path) > 1 && (path[1] == "count" || path[1] == "state")
-			if whole := !counts && len(h.plain(path)) < 3; column >= 0 || whole {
-				refuse("steps." + strings.Join(append([]string{step}, h.personal[step]...), ", "))
+			if column >= 0 {
+				refuse("steps." + step + ".row." + path[column])
+			} else if !counts && len(h.plain(path)) < 3 {
+				refuse("all of steps." + step)
 			}
 		}
 	}

@@ -109,7 +109,7 @@ var Table = []Rule{
 		Never: []string{sdk, pgx, ourConn, ourBox}, Pure: true, Why: "what a model says is proved where nothing but the rows is known"},
 	{Room: "internal/join", Rooms: slices.Concat(vocabulary, rooms("expr")), Never: []string{sdk, pgx},
 		Why: "target rows of the rows of several sources; what keeps them is another's"},
-	{Room: "internal/ruling", Rooms: slices.Concat(vocabulary, rooms("expr")), Never: []string{sdk, pgx, ourConn, ourBox}, Pure: true,
+	{Room: "internal/ruling", Rooms: slices.Concat(vocabulary, rooms("expr", "capsule")), Never: []string{sdk, pgx, ourConn, ourBox}, Pure: true,
 		Why: "what rules say of recorded figures, the same years later"},
 	{Room: "internal/flowfile", Rooms: slices.Concat(vocabulary, rooms("expr", "join", "advice", "message", "calendar"), []string{"calculator"}), Libraries: []string{"go.yaml.in/yaml/v3", cel}, Never: []string{sdk, pgx},
 		TestsMay: []string{"github.com/santhosh-tekuri/jsonschema/v6"}, Why: "YAML to plan; YAML is read here alone"},
