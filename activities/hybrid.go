@@ -117,6 +117,9 @@ func (d *doing) collect(ctx context.Context, why *fault.Fault) (run.TaskNews, er
 		return d.instead(found, f)
 	}
 	if why != nil {
+		if why.Code == flow.DeadlineCode {
+			why = fault.New(fault.Unavailable, "collect.deadline", fmt.Sprintf("%s gave no answer within %s", d.task.Read.Connection, d.task.Deadline), nil)
+		}
 		return d.instead(found, why)
 	}
 	rows, err := d.Source.Rows(ctx, d.plan, d.in)

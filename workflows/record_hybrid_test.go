@@ -36,7 +36,7 @@ func verdicts() []verdict {
 	completed, failed, cancelled := enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, enums.WORKFLOW_EXECUTION_STATUS_FAILED, enums.WORKFLOW_EXECUTION_STATUS_CANCELED
 	return []verdict{
 		{name: "rules", status: flow.Completed, ends: completed, told: []string{"score computed"}},
-		{name: "a-source-is-silent", silent: "bureau", status: flow.Completed, ends: completed, told: []string{"bureau activity.timeout", "score computed"}},
+		{name: "a-source-is-silent", silent: "bureau", status: flow.Completed, ends: completed, told: []string{"bureau run.deadline", "score computed"}},
 		{name: "a-computation-fails", fails: true, status: flow.Completed, ends: completed, told: []string{"score calculator.panicked"}},
 		{name: "a-person", refers: true, status: flow.Completed, ends: completed, told: []string{"score computed"}},
 		{name: "a-refused-write", refused: "write", status: flow.Failed, ends: failed, told: []string{"score computed"}},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -389,4 +390,63 @@ func TestWhatNobodyDecidesInTimeEndsAsTheFlowSays(t *testing.T) {
 	run := b.ended(b.press("late"))
 	require.Equal(t, []any{flow.Expire, "deadline"}, []any{run.Result.Decision, run.Result.By})
 	require.Equal(t, []string{"expire"}, b.written("late"))
+}
+
+// Decisions that were disturbed by kills of everything are those that equal figures led to
+// undisturbed, each made once and told once.
+func TestDecisionsAreTheSameWhateverDies(t *testing.T) {
+	t.Parallel()
+	b := lending(t)
+	kinds := map[string][]string{"fine": nil, "weak": {"report: arrears = 3", "report: inquiries = 9", "account: savings = 0", "employed = 2"}, "open": middling()}
+	type told struct {
+		Outcome flow.Outcome
+		Rule    string
+		Reasons []string
+		Points  any
+	}
+	of := func(run flow.Run) told {
+		out := told{Outcome: run.Result.Decision, Rule: run.Result.Rule, Reasons: run.Result.Reasons}
+		if len(run.Result.Rows) > 0 {
+			out.Points = run.Result.Rows[0]["points"]
+		}
+		return out
+	}
+	decide := func(run string) {
+		b.review(run)
+		status, _, _ := b.opine(run, flow.Approve, "It is well secured.")
+		require.Equal(t, http.StatusOK, status)
+	}
+	undisturbed := map[string]told{}
+	for kind, changes := range kinds {
+		b.applies(kind, changes...)
+		run := b.press(kind)
+		if kind == "open" {
+			decide(run)
+		}
+		undisturbed[kind] = of(b.ended(run))
+	}
+	const each, kills = 12, 4
+	random := rand.New(rand.NewPCG(9, 1))
+	runs := map[string]string{}
+	for i := range each {
+		for kind, changes := range kinds {
+			nr := fmt.Sprintf("%s-%d", kind, i)
+			b.applies(nr, changes...)
+			runs[nr] = b.press(nr)
+		}
+		if i%(each/kills) == each/kills-1 {
+			wait := time.NewTimer(time.Duration(random.IntN(1500)) * time.Millisecond)
+			<-wait.C
+			b.kill()
+			b.patchbay = start(t, b.dir, "--flows", filepath.Join(b.dir, "flows"))
+		}
+	}
+	for nr, run := range runs {
+		kind, _, _ := strings.Cut(nr, "-")
+		if kind == "open" {
+			decide(run)
+		}
+		require.Equal(t, undisturbed[kind], of(b.ended(run)), nr)
+		require.Equal(t, []string{string(undisturbed[kind].Outcome)}, b.written(nr), "the bank was told once")
+	}
 }
