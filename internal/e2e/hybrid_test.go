@@ -257,7 +257,7 @@ func TestEveryApplicationIsDecidedOnceAndByName(t *testing.T) {
 	}{
 		"good":      {nil, flow.Approve, "good", "You can afford", []string{"approve"}},
 		"poor":      {[]string{"report: arrears = 3", "report: inquiries = 9", "account: savings = 0", "account: card_use = 100", "employed = 2", "account: since_months = 1"}, flow.Decline, "score-too-low", "late payment", []string{"decline"}},
-		"dear":      {[]string{"amount = 300000", "months = 120"}, flow.Decline, "not-affordable", "do not fit", []string{"decline"}},
+		"dear":      {[]string{"amount = 500000", "months = 120"}, flow.Decline, "not-affordable", "do not fit", []string{"decline"}},
 		"noincome":  {[]string{"income = null"}, flow.Refuse, "require income", "income", []string{"refuse"}},
 		"negative":  {[]string{"income = -100"}, flow.Refuse, "require income", "income", []string{"refuse"}},
 		"dollars":   {[]string{"currency = 'XXX'"}, flow.Refuse, "require currency", "euros", []string{"refuse"}},
