@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -145,6 +146,9 @@ limits: { timeout: 10d }
 `
 )
 
+// secondKey is that of anna, who decides besides dev.
+const secondKey = "a-key-of-anna-that-nobody-guesses-0123456789"
+
 // bank is a Patchbay that lends.
 type bank struct {
 	*patchbay
@@ -173,7 +177,9 @@ func lending(t *testing.T, changes ...string) *bank {
 	text := strings.NewReplacer(changes...).Replace(loanFlow)
 	require.NoError(t, os.WriteFile(filepath.Join(flows, "loan.yaml"), []byte(text), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(flows, "connections.yaml"), fmt.Appendf(nil, bankConnections, u.String(), user, secret), 0o600))
-	b.patchbay = start(t, dir, "--flows", flows)
+	sum := sha256.Sum256([]byte(secondKey))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), fmt.Appendf(nil, "anna %x operate\n", sum), 0o600))
+	b.patchbay = start(t, dir, "--flows", flows, "--keys", filepath.Join(dir, "keys"))
 	return b
 }
 
@@ -230,11 +236,15 @@ func (b *bank) review(run string) flow.Referral {
 	return r
 }
 
-// opine decides a referral, and gives the status and the code of a refusal.
-func (b *bank) opine(run string, decision flow.Outcome, reason string) (int, string, flow.Referral) {
+// opine decides a referral as dev, or as whose key is given, and gives the status and the code of a refusal.
+func (b *bank) opine(run string, decision flow.Outcome, reason string, keys ...string) (int, string, flow.Referral) {
 	b.t.Helper()
 	var raw json.RawMessage
-	resp := b.do(http.MethodPost, b.HTTP+"/v1/reviews/"+run, nil, fmt.Sprintf(`{"decision":%q,"reason":%q}`, decision, reason), &raw)
+	header := http.Header{}
+	for _, key := range keys {
+		header.Set("Authorization", "Bearer "+key)
+	}
+	resp := b.do(http.MethodPost, b.HTTP+"/v1/reviews/"+run, header, fmt.Sprintf(`{"decision":%q,"reason":%q}`, decision, reason), &raw)
 	var problem struct{ Code string }
 	var r flow.Referral
 	require.NoError(b.t, json.Unmarshal(raw, &problem))
@@ -354,6 +364,15 @@ func TestAPersonDecidesWhatRulesRefer(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Nil(t, r.Decision, "one person is not enough")
 	refused(http.StatusConflict, "review.twice", large, flow.Approve, "It really is.")
+	b.applies("both", middling("amount = 160000", "income = 9000")...)
+	both := b.press("both")
+	b.review(both)
+	for _, keys := range [][]string{nil, {secondKey}} {
+		require.Empty(t, b.written("both"))
+		status, _, _ = b.opine(both, flow.Approve, "It is well secured.", keys...)
+		require.Equal(t, http.StatusOK, status)
+	}
+	require.Equal(t, "dev, key:anna", b.ended(both).Result.By)
 
 	b.applies("silent")
 	locked, err := pgx.Connect(t.Context(), b.sql.Config().ConnString())
@@ -438,7 +457,7 @@ func TestDecisionsAreTheSameWhateverDies(t *testing.T) {
 			wait := time.NewTimer(time.Duration(random.IntN(1500)) * time.Millisecond)
 			<-wait.C
 			b.kill()
-			b.patchbay = start(t, b.dir, "--flows", filepath.Join(b.dir, "flows"))
+			b.patchbay = start(t, b.dir, "--flows", filepath.Join(b.dir, "flows"), "--keys", filepath.Join(b.dir, "keys"))
 		}
 	}
 	for nr, run := range runs {
