@@ -116,7 +116,9 @@ func TestARunThatIsCancelledOrCannotBeSealedIsNotDecided(t *testing.T) {
 		_, err := b.room.Rule(t.Context(), proposal(id, flow.Approve))
 		require.Equal(t, "review.closed", code(err), id)
 	}
-	keyless := decision.New(b.store, func() (ed25519.PrivateKey, error) { return nil, fault.New(fault.Unavailable, "capsule.key", "no key", nil) })
+	keyless := decision.New(b.store, func() (ed25519.PrivateKey, error) {
+		return nil, fault.New(fault.Unavailable, "capsule.key", "no key", nil)
+	})
 	_, err := keyless.Rule(t.Context(), proposal("keyless", flow.Approve))
 	require.Equal(t, "capsule.key", code(err))
 	_, err = b.room.Standing(t.Context(), "keyless")
