@@ -65,6 +65,9 @@ type (
 		Runs    TaskBook
 		Effects Effects
 		Events  Emitted
+
+		Rulings   Rulings
+		Decisions Decisions
 	}
 
 	// doing is one task in hands.
@@ -75,8 +78,9 @@ type (
 		plan  *flow.Plan // of the task
 		item  run.Item
 		tasks map[string]run.Task
-		in    flow.Row      // the inputs of its expressions
-		left  time.Duration // of a task that goes on waiting
+		in    flow.Row               // the inputs of its expressions
+		left  time.Duration          // of a task that goes on waiting
+		ask   *contract.ComputeInput // of a task that goes on when that is computed
 		held  func() error
 	}
 )
@@ -111,11 +115,14 @@ func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskRe
 	}
 	d.held = held
 	if known := d.tasks[in.Task]; known.State != flow.TaskRunning {
-		return ofTask(known)
+		return d.result(known)
 	}
 	news, err := d.do(ctx, in)
-	if err == nil && d.left > 0 {
+	switch {
+	case err == nil && d.left > 0:
 		return contract.TaskResult{Left: d.left}, nil
+	case err == nil && d.ask != nil:
+		return contract.TaskResult{Compute: d.ask, User: pseudonym(d.item.Principal)}, nil
 	}
 	if f := hopeless(ctx, err); f != nil {
 		news = run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}
@@ -129,7 +136,16 @@ func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskRe
 	if err := d.keep(ctx, news); err != nil {
 		return contract.TaskResult{}, err
 	}
-	return ofTask(run.Task{State: news.State, Gave: news.Gave, Problem: news.Problem})
+	return d.result(run.Task{State: news.State, Gave: news.Gave, Problem: news.Problem})
+}
+
+// result is what the workflow hears of the task. What cannot be collected or computed is a
+// part of the decision, and no failure.
+func (d *doing) result(t run.Task) (contract.TaskResult, error) {
+	if t.State == flow.TaskFailed && d.task.Kind().Settles() {
+		return contract.TaskResult{}, nil
+	}
+	return ofTask(t)
 }
 
 // hopeless is the fault of a task that trying again does not help; nil where it does, or where
@@ -185,17 +201,33 @@ func (d *doing) connection() string {
 	switch d.task.Kind() {
 	case flow.TaskRead:
 		return d.task.Read.Connection
+	case flow.TaskCollect:
+		return d.task.Read.Connection
 	case flow.TaskWrite:
 		return d.task.Write.Connection
-	case flow.TaskFlow, flow.TaskAwait, flow.TaskEmit, flow.TaskLegs:
+	case flow.TaskDecide, flow.TaskReview:
+		return "the decision"
+	case flow.TaskFlow, flow.TaskAwait, flow.TaskEmit, flow.TaskLegs, flow.TaskRequire, flow.TaskCalculate:
 	}
 	return d.task.Flow
 }
 
 // do gives what becomes of the task. A final fault is one of the task.
 func (d *doing) do(ctx context.Context, in contract.TaskInput) (run.TaskNews, error) {
-	if d.task.Kind() == flow.TaskFlow {
+	switch d.task.Kind() {
+	case flow.TaskFlow:
 		return d.called(ctx, in.Child)
+	case flow.TaskCollect:
+		return d.collect(ctx, in.Fault)
+	case flow.TaskRequire:
+		return d.require()
+	case flow.TaskCalculate:
+		return d.calculate(in)
+	case flow.TaskDecide:
+		return d.decide(ctx)
+	case flow.TaskReview:
+		return d.review(ctx)
+	case flow.TaskRead, flow.TaskWrite, flow.TaskAwait, flow.TaskEmit, flow.TaskLegs:
 	}
 	due, err := d.Steps.When(d.whole, d.task.Name, d.in)
 	switch {

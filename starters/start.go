@@ -77,6 +77,8 @@ func (l launcher) start(ctx context.Context, s run.Start, page Page) error {
 		_, err = contract.Event.Start(ctx, l.temporal, l.options(s, page), input(s))
 	case flow.Service:
 		_, err = contract.Service.Start(ctx, l.temporal, l.options(s, page), input(s))
+	case flow.Hybrid:
+		_, err = contract.Hybrid.Start(ctx, l.temporal, l.options(s, page), input(s))
 	case flow.Consolidation:
 		_, err = contract.Consolidation.Start(ctx, l.temporal, l.options(s, page), contract.ConsolidationInput{Batch: input(s).Batch})
 	default:

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"patchbay/internal/contract"
+	"patchbay/internal/decision"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/topic"
@@ -33,11 +34,18 @@ type (
 		Expire(ctx context.Context) (int, error)
 	}
 
-	// Waker wakes the runs whose event came, makes runs of the flows that it starts, and ends
+	// Decisions is what the waker needs of referrals that people decided.
+	Decisions interface {
+		Asleep(ctx context.Context, most int) ([]decision.Sleeper, error)
+		Woken(ctx context.Context, runIDs []string) error
+	}
+
+	// Waker wakes the runs whose event came or about which a person has decided, makes runs of the flows that it starts, and ends
 	// the time of events that nobody came for. A run that is woken twice looks twice, and takes
 	// once; a run that is started has the event as its key: any number may run.
 	Waker struct {
 		events   Events
+		decided  Decisions
 		press    Pressers
 		temporal client.Client
 		log      *zap.Logger
@@ -46,8 +54,8 @@ type (
 )
 
 // NewWaker builds a Waker.
-func NewWaker(e Events, p Pressers, temporal client.Client, log *zap.Logger) *Waker {
-	return &Waker{events: e, press: p, temporal: temporal, log: log, wake: make(chan struct{}, 1)}
+func NewWaker(e Events, d Decisions, p Pressers, temporal client.Client, log *zap.Logger) *Waker {
+	return &Waker{events: e, decided: d, press: p, temporal: temporal, log: log, wake: make(chan struct{}, 1)}
 }
 
 // Wake makes the waker look at once. It never blocks.
@@ -81,8 +89,9 @@ func (w *Waker) Run(ctx context.Context) {
 	}
 }
 
-// round tells of events until none is left, or Temporal does not answer.
+// round tells of decisions and events until none is left, or Temporal does not answer.
 func (w *Waker) round(ctx context.Context) {
+	w.decisions(ctx)
 	for after := int64(0); ; {
 		due, err := w.events.Due(ctx, after, mostWoken)
 		if err != nil || len(due) == 0 {
@@ -108,11 +117,36 @@ func (w *Waker) round(ctx context.Context) {
 	}
 }
 
+// decisions wakes the runs about which people decided.
+func (w *Waker) decisions(ctx context.Context) {
+	for {
+		all, err := w.decided.Asleep(ctx, mostWoken)
+		if err != nil || len(all) == 0 {
+			return // the next tick asks again
+		}
+		told := make([]string, 0, len(all))
+		for _, s := range all {
+			if err := w.signal(ctx, s.Workflow, flow.ReviewStep); err == nil || gone(err) {
+				told = append(told, s.RunID)
+			} else {
+				w.log.Debug("a run was not told what was decided about it", zap.Error(err))
+			}
+		}
+		if err := w.decided.Woken(ctx, told); err != nil || len(told) < len(all) {
+			return
+		}
+	}
+}
+
+func (w *Waker) signal(ctx context.Context, workflow, task string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return w.temporal.SignalWorkflow(ctx, workflow, "", contract.Came(task), nil)
+}
+
 func (w *Waker) tell(ctx context.Context, d topic.Due) error {
 	for _, s := range d.Waits {
-		limited, cancel := context.WithTimeout(ctx, askTimeout)
-		err := w.temporal.SignalWorkflow(limited, s.Workflow, "", contract.Came(s.Task), nil)
-		cancel()
+		err := w.signal(ctx, s.Workflow, s.Task)
 		if gone(err) {
 			err = w.events.Gone(ctx, s)
 		}

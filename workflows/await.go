@@ -9,8 +9,8 @@ import (
 	"patchbay/internal/flow"
 )
 
-// await waits until the event of a task has come, or its time is over. An activity looks for
-// the event; while there is none the workflow sleeps, for weeks if need be, and a signal wakes
+// await waits until the event of a task has come, or its time is over; or until a person has
+// decided. An activity looks for it; while there is none the workflow sleeps, for weeks if need be, and a signal wakes
 // it when one may be there.
 func (s *service) await(ctx workflow.Context, t flow.TaskShape) error {
 	within, err := s.left(ctx, t)

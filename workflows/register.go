@@ -23,5 +23,6 @@ func Register(r worker.WorkflowRegistry) {
 	contract.Import.Register(r, Import)
 	contract.Reconcile.Register(r, Reconcile)
 	contract.Service.Register(r, Service)
+	contract.Hybrid.Register(r, Hybrid)
 	contract.Canary.Register(r, Canary)
 }

@@ -68,8 +68,11 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 		return broken, ctx.Err()
 	case flow.TaskFlow:
 		return nil, s.call(ctx, t)
-	case flow.TaskAwait:
+	case flow.TaskAwait, flow.TaskReview:
 		return nil, s.await(ctx, t)
+	case flow.TaskCollect, flow.TaskCalculate:
+		return nil, s.settle(ctx, t)
+	case flow.TaskRead, flow.TaskWrite, flow.TaskEmit, flow.TaskRequire, flow.TaskDecide:
 	}
 	within, err := s.left(ctx, t)
 	if err != nil {
@@ -114,6 +117,12 @@ func words(t flow.TaskShape) string {
 		return t.Name + ": call " + t.Target
 	case flow.TaskAwait:
 		return t.Name + ": await " + t.Target
+	case flow.TaskCollect:
+		return t.Name + ": collect from " + t.Target
+	case flow.TaskCalculate:
+		return t.Name + ": compute on " + t.Target
+	case flow.TaskRequire, flow.TaskDecide, flow.TaskReview:
+		return t.Name
 	case flow.TaskEmit:
 		return t.Name + ": tell of " + t.Target
 	case flow.TaskWrite, flow.TaskLegs:

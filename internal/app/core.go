@@ -23,6 +23,7 @@ import (
 	"patchbay/activities"
 	"patchbay/flows"
 	"patchbay/internal/alert"
+	"patchbay/internal/decision"
 	"patchbay/internal/durable"
 	"patchbay/internal/egress"
 	"patchbay/internal/fault"
@@ -51,35 +52,38 @@ type (
 		Namespace string  // empty: "default"
 		Speed     float64 // divides durations; 1 is real time
 		Region    string  // whose synchronizations this process carries out, and whose connections it dials besides those of no region; empty: none
-		Solo      bool    // no other process works on the database
-		Resolve   func(text string) (string, error)
-		Log       *zap.Logger
-		Metrics   *telemetry.Metrics
+		// CapsuleKey signs what was decided; the zero one: hybrid runs wait until there is one.
+		CapsuleKey CapsuleKey
+		Solo       bool // no other process works on the database
+		Resolve    func(text string) (string, error)
+		Log        *zap.Logger
+		Metrics    *telemetry.Metrics
 	}
 
 	// core is what every process stands on. Whoever opened it closes it.
 	core struct {
 		Settings
-		store    *store.Store
-		plans    *run.Plans
-		book     *run.Book
-		journal  *journal.Journal
-		inbox    *inbox.Inbox
-		topics   *topic.Topics
-		board    *alert.Board
-		mappers  *mappers
-		systems  *systems
-		quotas   *quota.Quotas
-		stops    *stop.Stops
-		stage    *stage.Stage
-		slots    *slot.Ledger
-		reviews  *review.Reviews
-		egress   *egress.Egress
-		replica  *replica.Replica
-		mirrors  *mirrors
-		roots    *x509.CertPool // of servers whose certificates are looked at; nil: the system's
-		giveBack func()         // of the quotas, within seconds: what is not given back lapses
-		temporal client.Client
+		store     *store.Store
+		plans     *run.Plans
+		book      *run.Book
+		journal   *journal.Journal
+		inbox     *inbox.Inbox
+		topics    *topic.Topics
+		board     *alert.Board
+		mappers   *mappers
+		systems   *systems
+		quotas    *quota.Quotas
+		stops     *stop.Stops
+		stage     *stage.Stage
+		slots     *slot.Ledger
+		reviews   *review.Reviews
+		decisions *decision.Decisions
+		egress    *egress.Egress
+		replica   *replica.Replica
+		mirrors   *mirrors
+		roots     *x509.CertPool // of servers whose certificates are looked at; nil: the system's
+		giveBack  func()         // of the quotas, within seconds: what is not given back lapses
+		temporal  client.Client
 	}
 )
 
@@ -116,26 +120,27 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	border.Keep = time.Minute
 	known := replica.New(db, border)
 	return &core{
-		Settings: s,
-		egress:   border,
-		replica:  known,
-		mirrors:  &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log, bells: &bells{store: db, replica: known}},
-		board:    alert.New(db, s.Speed),
-		inbox:    inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
-		topics:   topic.New(db, plans),
-		mappers:  expressions,
-		systems:  systems,
-		quotas:   quotas,
-		stops:    stops,
-		stage:    stage.New(db),
-		slots:    slot.New(db),
-		reviews:  review.New(db),
-		giveBack: func() { quotas.Close(context.WithoutCancel(ctx)) },
-		store:    db,
-		plans:    plans,
-		book:     run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots, Stops: stops}),
-		journal:  journal.New(db),
-		temporal: temporal,
+		Settings:  s,
+		egress:    border,
+		replica:   known,
+		mirrors:   &mirrors{systems: systems, replica: known, border: border, resolve: s.Resolve, speed: s.Speed, region: s.Region, log: s.Log, bells: &bells{store: db, replica: known}},
+		board:     alert.New(db, s.Speed),
+		inbox:     inbox.New(db, plans, judges{expressions}, inbox.Options{Speed: s.Speed, Forecast: forecast(plans, quotas)}),
+		topics:    topic.New(db, plans),
+		mappers:   expressions,
+		systems:   systems,
+		quotas:    quotas,
+		stops:     stops,
+		stage:     stage.New(db),
+		slots:     slot.New(db),
+		reviews:   review.New(db),
+		decisions: decision.New(db, s.CapsuleKey.private),
+		giveBack:  func() { quotas.Close(context.WithoutCancel(ctx)) },
+		store:     db,
+		plans:     plans,
+		book:      run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots, Stops: stops}),
+		journal:   journal.New(db),
+		temporal:  temporal,
 	}, nil
 }
 
@@ -239,7 +244,8 @@ func (c *core) set() activities.Set {
 	set.Extractor = &activities.Extractor{Plans: c.plans, Runs: c.book, Sheets: c.systems, Staging: c.stage, Patience: time.Duration(float64(patience) / max(c.Speed, 1))}
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
-	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics}
+	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics,
+		Rulings: rulings{c.mappers}, Decisions: c.decisions}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

@@ -23,6 +23,7 @@ import (
 	"patchbay/internal/devenv"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
+	"patchbay/internal/httpapi"
 	"patchbay/internal/store"
 	"patchbay/internal/telemetry"
 	"patchbay/starters"
@@ -44,10 +45,11 @@ type DevOptions struct {
 	TemporalPort int
 	UIPort       int
 	SandboxPort  int
-	SMTPPort     int      // of the sandbox's mail server; 0: any free one
-	Database     string   // URL of a PostgreSQL that is there; empty: a private cluster
-	Temporal     string   // HOST:PORT of a Temporal that is there; empty: a development server
-	Regions      []string // each with a database, a Temporal and a process of its own, beside what has none
+	SMTPPort     int          // of the sandbox's mail server; 0: any free one
+	Database     string       // URL of a PostgreSQL that is there; empty: a private cluster
+	Temporal     string       // HOST:PORT of a Temporal that is there; empty: a development server
+	Keys         httpapi.Keys // of people besides the principal dev; nil: none
+	Regions      []string     // each with a database, a Temporal and a process of its own, beside what has none
 	Speed        float64
 	Lean         bool   // the sandbox keeps nothing and limits nothing
 	Flows        fs.FS  // flow files and connections.yaml
@@ -129,8 +131,13 @@ func (d *dev) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, err := devCapsuleKey(filepath.Join(d.env.Dir(), "capsule.pem"))
+	if err != nil {
+		return err
+	}
 	d.core, err = open(ctx, Settings{
-		Database: url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
+		CapsuleKey: key,
+		Database:   url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
 		Resolve: config.Resolve, Log: d.log, Metrics: metrics,
 	})
 	if err != nil {
@@ -174,7 +181,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 	info := d.env.Info()
 	a := newAPI(d.core, Face{
 		Dev: true, UI: info.UI, Address: "http://" + ln.Addr().String(), Sandbox: info.Sandbox, Environment: "dev", Data: d.env.Dir(), Version: d.Version,
-		Working: d.working.Load, Regions: consoles(info.Regions),
+		Working: d.working.Load, Regions: consoles(info.Regions), Keys: d.Keys,
 	})
 	a.canary.Changed = func(song starters.Song) { d.heard(ctx, song) }
 	parts, ctx := errgroup.WithContext(ctx)

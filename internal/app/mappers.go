@@ -12,6 +12,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/join"
 	"patchbay/internal/message"
+	"patchbay/internal/ruling"
 )
 
 type (
@@ -31,7 +32,8 @@ type (
 		delivery *flow.Plan
 		matcher  *expr.Matcher     // nil unless the flow reacts to events
 		message  *message.Template // nil unless it sends
-		saga     *saga             // nil but for a service
+		saga     *saga             // nil but for a service or a hybrid
+		rules    *ruling.Rules     // nil but for a hybrid
 	}
 )
 
@@ -56,6 +58,11 @@ func (m *mappers) of(plan *flow.Plan) (compiled, error) {
 }
 
 func compile(plan *flow.Plan) (c compiled, err error) {
+	if plan.Decide != nil {
+		if c.rules, err = ruling.New(plan); err != nil {
+			return c, err
+		}
+	}
 	if plan.Saga != nil {
 		c.saga, err = newSaga(plan)
 		return c, err

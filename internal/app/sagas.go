@@ -74,8 +74,9 @@ func (s sagas) Undo(plan *flow.Plan, task string) (*flow.Plan, error) {
 	return t.undo, err
 }
 
-// Inputs implements activities.Steps. Of a task that gave nothing row is absent.
-func (sagas) Inputs(_ *flow.Plan, params flow.Row, tasks map[string]run.Task) flow.Row {
+// Inputs implements activities.Steps. Of a task that gave nothing row is absent. What was decided
+// has a name of its own, whoever did.
+func (sagas) Inputs(plan *flow.Plan, params flow.Row, tasks map[string]run.Task) flow.Row {
 	steps := make(flow.Row, len(tasks))
 	for name, t := range tasks {
 		rows := make([]any, len(t.Gave))
@@ -87,6 +88,13 @@ func (sagas) Inputs(_ *flow.Plan, params flow.Row, tasks map[string]run.Task) fl
 			gave["row"] = t.Gave[0]
 		}
 		steps[name] = gave
+	}
+	if plan.Decide != nil {
+		for _, by := range []string{flow.DecideStep, flow.ReviewStep} {
+			if len(tasks[by].Gave) > 0 {
+				steps[flow.DecisionStep] = steps[by]
+			}
+		}
 	}
 	return expr.Inputs(params, steps)
 }
@@ -127,6 +135,9 @@ func (s sagas) Answer(plan *flow.Plan, in flow.Row, tasks map[string]run.Task) (
 	c, err := s.mappers.of(plan)
 	if err != nil {
 		return flow.Result{}, err
+	}
+	if plan.Decide != nil {
+		return c.decided(in)
 	}
 	rows := tasks[plan.Saga.Tasks[len(plan.Saga.Tasks)-1].Name].Gave
 	if c.saga.answer != nil {

@@ -27,7 +27,13 @@ type (
 		Plan     string        `json:"plan"` // digest
 		Inputs   []Input       `json:"inputs"`
 		Computed []Computation `json:"computed"`
-		Decision Decision      `json:"decision"`
+		// Rules are what the rules are, and Gaps what gave nothing they could decide from; Ruling is
+		// what they said, and Opinions what people said where the rules left it to them.
+		Rules    json.RawMessage `json:"rules,omitempty"`
+		Gaps     json.RawMessage `json:"gaps,omitempty"`
+		Ruling   json.RawMessage `json:"ruling,omitempty"`
+		Opinions []Opinion       `json:"opinions,omitempty"`
+		Decision Decision        `json:"decision"`
 	}
 
 	// Input is what a source said.
@@ -36,10 +42,13 @@ type (
 		Source string          `json:"source"` // the system's identity
 		AsOf   time.Time       `json:"as_of"`  // when it was true, in UTC
 		Data   json.RawMessage `json:"data"`
+		// Substitute is why a substitute stands in the place of what the source did not say.
+		Substitute string `json:"substitute,omitempty"`
 	}
 
-	// Computation is what one calculator made of it.
+	// Computation is what one calculator made of it. Task is what the flow calls it.
 	Computation struct {
+		Task     string          `json:"task,omitempty"`
 		Name     string          `json:"name"`
 		Version  string          `json:"version"`
 		Contract string          `json:"contract"` // its digest
@@ -54,8 +63,16 @@ type (
 		Outcome string    `json:"outcome"`
 		Reasons []string  `json:"reasons"` // in words for customers
 		Rules   string    `json:"rules"`   // digest
-		By      string    `json:"by"`      // "rules", or who decided
+		By      string    `json:"by"`      // "rules", "deadline", or who decided
 		At      time.Time `json:"at"`      // in UTC
+	}
+
+	// Opinion is what one person said.
+	Opinion struct {
+		By       string    `json:"by"`
+		Decision string    `json:"decision"`
+		Reason   string    `json:"reason"`
+		At       time.Time `json:"at"` // in UTC
 	}
 
 	// sealed is the file.

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"patchbay/calculator"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/flowfile"
+	"patchbay/internal/risk/calculators"
 )
 
 // ConnectionsFile is the one file of a directory that is no flow.
@@ -63,6 +65,16 @@ type (
 // Dir checks a directory: flows are its *.yaml files, without folders. The error
 // tells that the directory itself cannot be read; everything else is a Problem.
 func Dir(dir fs.FS, o Options) (Report, error) {
+	if o.Compile.Contracts == nil {
+		hosted, err := calculators.All()
+		if err != nil {
+			return Report{}, fmt.Errorf("listing the calculators: %w", err)
+		}
+		o.Compile.Contracts = map[string]calculator.Contract{}
+		for _, c := range hosted {
+			o.Compile.Contracts[c.Name()+" "+c.Version()] = c.Contract()
+		}
+	}
 	c := &checker{dir: dir, options: o}
 	names, err := fs.Glob(dir, "*.yaml")
 	if err != nil {

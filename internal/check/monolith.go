@@ -71,6 +71,13 @@ func notTooLarge(l Loaded) []flowfile.Diagnostic {
 // stepsOf counts the steps of a flow, and names the section that they are in.
 func stepsOf(p *flow.Plan) (n int, section string) {
 	switch {
+	case p.Decide != nil:
+		p.Saga.Walk(func(t *flow.Task) {
+			if t.Collect != nil {
+				n++
+			}
+		})
+		return n, "collect"
 	case p.Saga != nil:
 		p.Saga.Walk(func(t *flow.Task) {
 			if t.Kind() != flow.TaskLegs {
@@ -89,6 +96,8 @@ func stepsOf(p *flow.Plan) (n int, section string) {
 // cut says where a flow falls into parts.
 func cut(p *flow.Plan) string {
 	switch {
+	case p.Decide != nil:
+		return "let a flow before it collect a part, and write what it found where this one reads"
 	case p.Saga != nil && len(p.Saga.Tasks) > 1:
 		return cutSaga(p.Saga.Tasks)
 	case p.Gather != nil:

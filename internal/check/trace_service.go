@@ -98,6 +98,7 @@ func (s *stepTracer) task(task *flow.Task, place []string) {
 		for _, c := range task.Map {
 			gave.columns[c.Name] = known(vars.of(c.Expr), step{"with." + c.Name, below("with", c.Name)})
 		}
+	case flow.TaskCollect, flow.TaskRequire, flow.TaskCalculate, flow.TaskDecide, flow.TaskReview: // of hybrids alone
 	case flow.TaskLegs:
 		s.takes(step{"when", below("when")}, s.vars.of(task.When))
 		return

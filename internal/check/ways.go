@@ -98,6 +98,8 @@ func trace(f Flow, connections map[string]flow.Connection) *tracer {
 		t.consolidation(p)
 	case p.Reaction != nil:
 		t.event(p)
+	case p.Decide != nil:
+		t.hybrid(p)
 	case p.Saga != nil:
 		t.service(p)
 	default:

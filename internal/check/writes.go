@@ -41,6 +41,10 @@ func writes(p *flow.Plan) []written {
 	if p.Saga != nil {
 		for i := range p.Saga.Tasks {
 			place := []string{"steps", fmt.Sprintf("[%d]", i)}
+			if w := p.Saga.Tasks[i].Write; w != nil && p.Decide != nil {
+				out = append(out, written{w.Connection, w.Table, w.Key, p.Saga.Tasks[i].Map, []string{"write", "to"}})
+				continue
+			}
 			out = append(out, taskWrites(&p.Saga.Tasks[i], place)...)
 			for _, leg := range p.Saga.Tasks[i].Legs {
 				for j := range leg.Tasks {

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"patchbay/internal/app"
+	"patchbay/internal/config"
 )
 
 func devCommand() *cli.Command {
@@ -30,6 +31,7 @@ func devCommand() *cli.Command {
 			&cli.StringFlag{Name: "flows", Usage: "`DIR` of flow files (default: ./flows where it exists, else the examples in the binary)"},
 			&cli.FloatFlag{Name: "speed", Value: 1, Usage: "divide every duration by `N`"},
 			&cli.StringFlag{Name: "regions", Usage: "run a Patchbay for each of these regions too, such as `de,fr,ch`, each with a database, a Temporal and credentials of its own"},
+			&cli.StringFlag{Name: "keys", Usage: "`FILE` of bearer keys, a line each: name, SHA-256, role: other people than dev, who is whoever sends none"},
 			&cli.BoolFlag{Name: "lean", Usage: "sandbox without limits and record, for benchmarks"},
 			&cli.StringFlag{Name: "database", Usage: "`URL` of a PostgreSQL to use instead of a private one", Sources: cli.EnvVars("PATCHBAY_DATABASE")},
 			&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of a Temporal to use instead of a development server", Sources: cli.EnvVars("TEMPORAL_ADDRESS")},
@@ -66,12 +68,18 @@ func runDev(ctx context.Context, c *cli.Command) error {
 			return err
 		}
 	}
-	return app.Dev(ctx, app.DevOptions{
+	options := app.DevOptions{
 		Regions: regions, FlowsDir: dir, Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
 		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"), SMTPPort: c.Int("smtp-port"),
 		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
 		Flows: files, FlowsName: name, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
-	})
+	}
+	if file := c.String("keys"); file != "" {
+		if options.Keys, err = config.ReadKeys(file); err != nil {
+			return err
+		}
+	}
+	return app.Dev(ctx, options)
 }
 
 // regionNames reads --regions; they are those that the flows share records between.

@@ -25,6 +25,7 @@ func productionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of Temporal (default: the environment configuration of its SDK)"},
 		&cli.StringFlag{Name: "namespace", Usage: "Temporal `NAMESPACE`"},
 		regionFlag(),
+		&cli.StringFlag{Name: "capsule-key", Usage: "`FILE` of the ed25519 private key (PKCS #8, PEM) that signs decisions of hybrid flows; serve and worker need the same", Sources: cli.EnvVars("PATCHBAY_CAPSULE_KEY")},
 	}
 }
 
@@ -38,8 +39,15 @@ func settings(c *cli.Command) (app.Settings, error) {
 	if err != nil {
 		return app.Settings{}, err
 	}
+	var key app.CapsuleKey
+	if file := c.String("capsule-key"); file != "" {
+		if key, err = app.LoadCapsuleKey(file); err != nil {
+			return app.Settings{}, err
+		}
+	}
 	return app.Settings{
-		Database: database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Region: c.String("region"), Speed: 1,
+		CapsuleKey: key,
+		Database:   database, Temporal: c.String("temporal"), Namespace: c.String("namespace"), Region: c.String("region"), Speed: 1,
 		Resolve: config.Resolve, Log: app.Logger(c.Root().ErrWriter, true, true),
 	}, nil
 }

@@ -17,6 +17,10 @@ var (
 	CallFlow   = DeclareActivity[TaskInput, Called]("service.call.v1", Bookkeeping, Main)
 	UndoTask   = DeclareActivity[TaskInput, UndoResult]("service.undo.v1", Undoing, Main)
 	EndService = DeclareActivity[EndInput, CloseResult]("service.end.v1", Bookkeeping, Main)
+
+	// Hybrid is the workflow of the pattern hybrid. It does its tasks by DoTask, too; figures travel
+	// between our own database and the compute fleet, without names, and it looks at none.
+	Hybrid = DeclareWorkflow[InstantInput, ServiceResult]("patchbay.hybrid.v1", Main)
 )
 
 // Came is the name of the signal by which a task hears that its event may have come. It has
@@ -24,7 +28,8 @@ var (
 func Came(task string) string { return "service.came.v1/" + task }
 
 type (
-	// TaskInput is one task of a run. Fault, of an undo, is why; nil: a cancel.
+	// TaskInput is one task of a run. Fault, of an undo, is why; nil: a cancel. Of a task that reads
+	// or computes for a decision it is why nothing came.
 	TaskInput struct {
 		Batch
 		Task  string       `json:"task"`
@@ -32,6 +37,8 @@ type (
 		Child string       `json:"child,omitempty"` // run_id of the flow that the task called
 		// Within is how long the task may wait for its event, from when it began to.
 		Within time.Duration `json:"within,omitempty"`
+		// Computed is what the compute fleet gave for the task.
+		Computed *ComputeResult `json:"computed,omitempty"`
 	}
 
 	// TaskResult counts what a task gave. Left is, of one whose event has not come, how
@@ -40,6 +47,9 @@ type (
 		Rows    int           `json:"rows"`
 		Skipped bool          `json:"skipped,omitempty"`
 		Left    time.Duration `json:"left,omitempty"`
+		// Compute is what the compute fleet has to compute for the task before it can go on.
+		Compute *ComputeInput `json:"compute,omitempty"`
+		User    string        `json:"user,omitempty"` // whose turn on the fleet that is: a pseudonym
 	}
 
 	// Called is the run that a task calls: its workflow carries Batch. Skipped says that

@@ -196,6 +196,12 @@ var points = []point{
 	{name: "topic.Expire", at: serving, without: unwalked},
 	{name: "run.EndTasks", at: working, without: unwalked},
 
+	// What hybrids do besides: e2e kills all of it under many of them, and the bank's tables are the judge.
+	{name: "decision.Rule", at: working, without: unwalked},
+	{name: "decision.Standing", at: working, without: unwalked},
+	{name: "decision.Opine", at: serving, without: "a person who is not told asks again, and a decision is made once"},
+	{name: "decision.Woken", at: serving, without: "a run that is woken twice looks twice"},
+
 	// What puts flows and builds in force.
 	{name: "run.Report", at: applying, without: "apply ends by it; doing it again is all that is needed"},
 	{name: "run.Apply", at: applying},

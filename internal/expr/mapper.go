@@ -49,7 +49,7 @@ type (
 func NewMapper(p *flow.Plan) (*Mapper, error) {
 	vars := []Var{{Name: "params", Type: Params(p.Params)}, {Name: "row"}, {Name: "item"}}
 	m := &Mapper{limit: p.Limits.Rows, inputs: func(params flow.Row) map[string]any { return map[string]any{"params": params} }}
-	if p.Pattern == flow.Service { // the plan of one task: what it is given are all its variables, see Inputs
+	if p.Pattern == flow.Service || p.Pattern == flow.Hybrid { // the plan of one task: what it is given are all its variables, see Inputs
 		vars = append(vars, Var{Name: "steps"})
 		m.inputs = func(in flow.Row) map[string]any { return maps.Clone(in) }
 	}

@@ -44,6 +44,9 @@ type (
 		Accepts []Topic `json:"accepts,omitempty"`
 		Emits   []Topic `json:"emits,omitempty"`
 		Starts  string  `json:"starts,omitempty"`
+		// Decide and Review belong to the pattern hybrid, whose Saga collects, computes and writes.
+		Decide  *Decide `json:"decide,omitempty"`
+		Review  *Review `json:"review,omitempty"`
 		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.
@@ -67,6 +70,7 @@ type (
 		Enum     []string `json:"enum,omitempty"`
 		Min      *int64   `json:"min,omitempty"` // value of an int, length of a string
 		Max      *int64   `json:"max,omitempty"`
+		Personal bool     `json:"personal,omitempty"` // of a hybrid: no calculator is given it
 	}
 
 	// Type is the type of a parameter or a column.
@@ -134,7 +138,7 @@ type (
 		Source  string        `json:"source,omitempty"` // connection read from, for summaries
 		Target  string        `json:"target,omitempty"` // connection written to, for summaries
 		Timeout time.Duration `json:"timeout"`
-		Tasks   []TaskShape   `json:"tasks,omitempty"` // of a service
+		Tasks   []TaskShape   `json:"tasks,omitempty"` // of a service or a hybrid
 	}
 )
 

@@ -56,10 +56,15 @@ type (
 		Replayed   bool       `json:"-"`                    // the same key had been pressed before
 	}
 
-	// Result is the answer of an instant run: the mapped rows.
+	// Result is the answer of a run: its rows, and of a hybrid run what was decided.
 	Result struct {
-		Rows  []Row `json:"rows"`
-		Count int   `json:"count"`
+		Rows     []Row    `json:"rows"`
+		Count    int      `json:"count"`
+		Decision Outcome  `json:"decision,omitempty"`
+		Rule     string   `json:"rule,omitempty"`    // that decided
+		Reasons  []string `json:"reasons,omitempty"` // in words for customers
+		Partial  []string `json:"partial,omitempty"` // sources in whose place a substitute stood
+		By       string   `json:"by,omitempty"`      // "rules", "deadline", or who decided
 	}
 
 	// Effect is one write to an outside system, as the ledger knows it.

@@ -17,8 +17,8 @@ type (
 		Answer []Column `json:"answer,omitempty"`
 	}
 
-	// Task is one step of a service. Exactly one of Read, Write, Flow, Await, Emit and
-	// Legs says what it does. Its expressions know params, steps (what the tasks before it gave, by name)
+	// Task is one step of a service or of a hybrid. Exactly one of Read, Write, Flow, Await, Emit,
+	// Calculate and Legs says what it does, or Deciding; Collect goes with Read. Its expressions know params, steps (what the tasks before it gave, by name)
 	// and, where Each is set, item.
 	Task struct {
 		Name string `json:"name"`           // distinct in the flow
@@ -37,6 +37,12 @@ type (
 		Await *Await `json:"await,omitempty"`
 		// Emit tells of a business event, whose fields Map makes.
 		Emit string `json:"emit,omitempty"`
+		// Collect, Calculate and Deciding belong to the pattern hybrid, whose tasks each begin when
+		// those that they need have ended. Deciding is TaskRequire, TaskDecide or TaskReview.
+		Collect   *Collect   `json:"collect,omitempty"`
+		Calculate *Calculate `json:"calculate,omitempty"`
+		Deciding  TaskKind   `json:"deciding,omitempty"`
+		Needs     []string   `json:"needs,omitempty"`
 		// Legs are done side by side, each to its end, whatever becomes of the others.
 		Legs []Leg `json:"legs,omitempty"`
 		// Undo are columns that take back what the task has written, under the same key; CEL
@@ -64,6 +70,7 @@ type (
 		Undo     bool          `json:"undo,omitempty"`
 		Deadline time.Duration `json:"deadline,omitempty"`
 		Legs     []LegShape    `json:"legs,omitempty"`
+		Needs    []string      `json:"needs,omitempty"`
 	}
 
 	// LegShape is all of a leg that a workflow may know.
@@ -99,6 +106,12 @@ const (
 	TaskAwait TaskKind = "await"
 	TaskEmit  TaskKind = "emit"
 	TaskLegs  TaskKind = "legs"
+
+	TaskCollect   TaskKind = "collect"
+	TaskRequire   TaskKind = "require"
+	TaskCalculate TaskKind = "calculate"
+	TaskDecide    TaskKind = "decide"
+	TaskReview    TaskKind = "review"
 )
 
 // The states of a task.
@@ -153,6 +166,12 @@ func WithUndone(effects []Effect) []Effect {
 // Kind is what the task does.
 func (t *Task) Kind() TaskKind {
 	switch {
+	case t.Collect != nil:
+		return TaskCollect
+	case t.Calculate != nil:
+		return TaskCalculate
+	case t.Deciding != "":
+		return t.Deciding
 	case t.Read != nil:
 		return TaskRead
 	case t.Write != nil:
@@ -166,6 +185,10 @@ func (t *Task) Kind() TaskKind {
 	}
 	return TaskLegs
 }
+
+// Settles reports whether what a task of this kind cannot do is a part of the decision, and no
+// failure of the run.
+func (k TaskKind) Settles() bool { return k == TaskCollect || k == TaskRequire || k == TaskCalculate }
 
 // Walk visits every task, those of legs after the task that has them.
 func (s *Saga) Walk(visit func(*Task)) { walk(s.Tasks, visit) }
@@ -195,10 +218,13 @@ func (s *Saga) Shape() []TaskShape { return shapes(s.Tasks) }
 func shapes(tasks []Task) []TaskShape {
 	out := make([]TaskShape, len(tasks))
 	for i, t := range tasks {
-		out[i] = TaskShape{Name: t.Name, Kind: t.Kind(), Undo: len(t.Undo) > 0, Deadline: t.Deadline}
+		out[i] = TaskShape{Name: t.Name, Kind: t.Kind(), Undo: len(t.Undo) > 0, Deadline: t.Deadline, Needs: t.Needs}
 		switch out[i].Kind {
-		case TaskRead:
+		case TaskRead, TaskCollect:
 			out[i].Target = t.Read.Connection
+		case TaskCalculate:
+			out[i].Target = t.Calculate.Queue
+		case TaskRequire, TaskDecide, TaskReview:
 		case TaskWrite:
 			out[i].Target = t.Write.Connection
 		case TaskFlow:
@@ -221,6 +247,9 @@ func shapes(tasks []Task) []TaskShape {
 func (p *Plan) Of(t *Task) *Plan {
 	one := &Plan{Flow: p.Flow, Pattern: p.Pattern, Summary: p.Summary, Params: p.Params, Read: t.Read, Each: t.Each, Map: t.Map, Write: t.Write,
 		Respond: AfterWrite, Limits: p.Limits, Bindings: p.Bindings}
+	if t.Collect != nil {
+		one.Map = t.Collect.Substitute
+	}
 	if t.Await != nil { // what it looks for, and what stands in its place
 		one.Read, one.Map = &Read{Where: t.Await.Where}, t.Await.Otherwise
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"patchbay/calculator"
 	"patchbay/internal/expr"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
@@ -25,6 +26,8 @@ type Options struct {
 	// Peers are the regions of connections.yaml; nil: they are not known, and no flow is
 	// asked for them.
 	Peers []flow.Peer
+	// Contracts are those of the calculators that this program hosts, by "NAME VERSION".
+	Contracts map[string]calculator.Contract
 	// File reads a template beside the flow; nil: there are none.
 	File func(name string) ([]byte, error)
 }
@@ -34,11 +37,6 @@ type Options struct {
 func Compile(f File, connections []flow.Connection, o Options) (*flow.Plan, []Diagnostic) {
 	r, root := open(f)
 	if root == nil {
-		return nil, r.diags
-	}
-	if at, other := otherPattern(root); other {
-		// The sections of that pattern are unknown here: one message says it all.
-		r.read(at, field{key: "pattern", into: &patternName{}})
 		return nil, r.diags
 	}
 	var doc flowDoc
@@ -84,6 +82,9 @@ func (c *compiler) plan() *flow.Plan {
 		return &c.out
 	case flow.Service:
 		c.service()
+		return &c.out
+	case flow.Hybrid:
+		c.hybrid()
 		return &c.out
 	}
 	c.params()

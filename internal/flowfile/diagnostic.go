@@ -39,6 +39,8 @@ const (
 // The codes of diagnostics. They are stable: a code is never renamed or reused.
 const (
 	CodeAlias             = "flow.alias"
+	CodeCalculator        = "flow.calculator"
+	CodeCatchAll          = "flow.catch_all"
 	CodeCEL               = "flow.cel"
 	CodeCELCost           = "flow.cel_cost"
 	CodeContested         = "flow.contested"
@@ -54,6 +56,7 @@ const (
 	CodeOnMissing         = "flow.on_missing"
 	CodeOverlap           = "flow.overlap"
 	CodePattern           = "flow.pattern"
+	CodePersonal          = "flow.personal"
 	CodeQuota             = "flow.quota"
 	CodeRange             = "flow.range"
 	CodeRecipient         = "flow.recipient"

@@ -8,8 +8,8 @@ import (
 	"patchbay/internal/flow"
 )
 
-// patterns are the patterns this version runs.
-var patterns = []string{string(flow.Instant), string(flow.Event), string(flow.Consolidation), string(flow.Service), string(flow.Synchronization)}
+// patterns are the patterns of flows.
+var patterns = []string{string(flow.Instant), string(flow.Event), string(flow.Consolidation), string(flow.Service), string(flow.Synchronization), string(flow.Hybrid)}
 
 var types = []string{
 	string(flow.String), string(flow.Int), string(flow.Decimal), string(flow.Bool),
@@ -56,6 +56,7 @@ type (
 		advise   adviseDoc
 
 		serviceDoc
+		hybridDoc
 		syncDoc
 	}
 
@@ -68,6 +69,7 @@ type (
 		enum     list[text, *text]
 		min, max whole
 		optional flag
+		personal flag
 		initial  literal
 		example  literal
 	}
@@ -84,6 +86,7 @@ type (
 		at
 		to     tableRef
 		key    list[column, *column]
+		when   cel
 		repeat word
 	}
 
@@ -101,10 +104,10 @@ type (
 func (d *flowDoc) fields() []field {
 	return slices.Concat([]field{
 		{key: "flow", into: &d.flow, required: true, advice: "a name that no other flow has", example: "product-specs", doc: "Name of the flow, unique in the directory. It stands in addresses and IDs and is never reused."},
-		{key: "pattern", into: &d.pattern, required: true, example: "instant", doc: "How the flow is started and carried out; it chooses the sections. This version runs: " + strings.Join(patterns, ", ") + "."},
+		{key: "pattern", into: &d.pattern, required: true, example: "instant", doc: "How the flow is started and carried out; it chooses the sections: " + strings.Join(patterns, ", ") + "."},
 		{key: "summary", into: &d.summary, required: true, advice: "one sentence that says what the flow does", example: "Technical specifications of one product, from Oracle PLM into Dataverse", doc: "What the flow does, in one sentence for its users."},
 		{key: "why", into: &d.why, example: "Users must not need an Oracle licence to read a specification", doc: "Why the flow exists."},
-		{key: "params", into: &d.params, keys: &identifiers, doc: "What a caller of an instant flow gives. The console makes its form and the API its checks from this."},
+		{key: "params", into: &d.params, keys: &identifiers, doc: "What a caller gives. The console makes its form and the API its checks from this."},
 		{key: "read", into: &d.read, doc: "What is read, from one table of one connection. An event flow may do without: its rows are then the changed records. There, params.key is the business key."},
 		{key: "each", into: &d.each, example: "row.specs", doc: "CEL list over row and params: one target row is made of each item. Without it, one of each row."},
 		{key: "map", into: &d.mapping, keys: &columnKeys, example: object{"msx_productnumber": "row.ItemNumber"}, doc: "Target column: CEL over row, item and params; of a consolidation over key, each source and asof. Without it rows pass as they are."},
@@ -112,7 +115,7 @@ func (d *flowDoc) fields() []field {
 		{key: "respond", into: &d.respond, enum: []string{string(flow.AfterRead), string(flow.AfterWrite)}, example: "after-read", doc: "When the caller of an instant flow is answered; after-read is the default."},
 		{key: "order", into: &d.order, example: []string{"product_id"}, doc: "Parameters: runs that agree in all of them are carried out one after the other, as they were accepted. Without it runs do not wait for each other."},
 		{key: "limits", into: &d.limits, doc: "Bounds of a run."},
-	}, d.eventFields(), d.gatherFields(), d.serviceFields(), d.syncFields())
+	}, d.eventFields(), d.gatherFields(), d.serviceFields(), d.hybridFields(), d.syncFields())
 }
 
 func (d *paramDoc) fields() []field {
@@ -125,6 +128,7 @@ func (d *paramDoc) fields() []field {
 		{key: "min", into: &d.min, min: -1 << 62, max: 1 << 62, doc: "Least value of an int, least length of a string."},
 		{key: "max", into: &d.max, min: -1 << 62, max: 1 << 62, doc: "Greatest value of an int, greatest length of a string."},
 		{key: "optional", into: &d.optional, doc: "Whether it may be left out; has(params.name) tells."},
+		{key: "personal", into: &d.personal, doc: "Of a hybrid flow: it names or describes somebody, and no calculator is given it."},
 		{key: "default", into: &d.initial, doc: "Value where the caller gives none."},
 		{key: "example", into: &d.example, doc: "Value shown in forms and documents."},
 	}
@@ -143,13 +147,14 @@ func (d *writeDoc) fields() []field {
 	return []field{
 		{key: "to", into: &d.to, required: true, advice: "CONNECTION.TABLE", example: "dataverse.msx_specification", doc: "connection.table, as in connections.yaml."},
 		{key: "key", into: &d.key, example: []string{"msx_productnumber", "msx_attribute"}, doc: "Target columns that identify a row: a key that the table declares, so that a repeated write changes nothing."},
+		{key: "when", into: &d.when, example: "steps.decision.row.outcome != 'refuse'", doc: "Of a hybrid flow: CEL over params and steps; nothing is written where it is false."},
 		{key: "repeat", into: &d.repeat, enum: []string{"accepted"}, doc: "accepted: the table declares no such key, and a row that is written twice does no harm."},
 	}
 }
 
 func (d *limitsDoc) fields() []field {
 	return []field{
-		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h. A service has come to its end within it, default 720h, at most 366 days. A run of an event flow is given up after it, default and at most 720h; one of a consolidation too, default and at most 24h."},
+		{key: "timeout", into: &d.timeout, example: "30s", doc: "A press is answered within this; default 30s, at most 24h. A service or a hybrid has come to its end within it, default 720h, at most 366 days. A run of an event flow is given up after it, default and at most 720h; one of a consolidation too, default and at most 24h."},
 		{key: "rows", into: &d.rows, min: 1, max: 100_000, example: 500, doc: "A read that gives more rows fails the run; default 500."},
 		{key: "concurrent", into: &d.concurrent, min: 1, max: 10_000, example: 50, doc: "Runs of this flow at a time while runs of others wait; default 50."},
 		{key: "per_user", into: &d.perUser, min: 1, max: 10_000, example: 2, doc: "Presses a second of one user that keep their place while others wait; default 2."},

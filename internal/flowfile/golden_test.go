@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"patchbay/calculator"
 	"patchbay/internal/flow"
 	"patchbay/internal/flowfile"
 )
@@ -37,7 +38,7 @@ func diagnose(t *testing.T) []string {
 			case "connections":
 				_, diags = flowfile.ParseConnections(f)
 			case "flows":
-				connections, o := valid, flowfile.Options{File: template, Now: today}
+				connections, o := valid, flowfile.Options{File: template, Now: today, Contracts: contracts}
 				if strings.HasPrefix(filepath.Base(name), "sync") {
 					connections, o.Peers = regional.List, regional.Peers
 				}
@@ -62,6 +63,18 @@ func load(t *testing.T, name string) flowfile.File {
 
 // today is when the schedules of testdata are looked at.
 var today = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+
+// contracts are those of the calculators of testdata.
+var contracts = map[string]calculator.Contract{"test.score v1": `test.score v1
+input.question.weight float64
+input.question.parts[].value float64
+input.question.wait? int
+input.figures{} float64
+input.rules string
+output.points int
+output.pd float64
+output.reasons[] string
+`}
 
 // template reads those that lie beside the flows of testdata.
 func template(name string) ([]byte, error) {

@@ -24,7 +24,7 @@ func (c *compiler) params() {
 		}
 		p := flow.Param{
 			Name: e.key, Type: flow.Type(d.typ.value), Title: d.title.value, Help: d.help.value, Pattern: d.pattern.value,
-			Optional: d.optional.value, Default: d.initial.value, Example: d.example.value,
+			Optional: d.optional.value, Personal: d.personal.value, Default: d.initial.value, Example: d.example.value,
 		}
 		for _, v := range d.enum.items {
 			p.Enum = append(p.Enum, v.value)

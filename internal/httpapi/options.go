@@ -98,6 +98,7 @@ type (
 		Keeper    Keeper    // nil as Schedules
 		Pictures  Pictures  // of consolidations; nil: no flow is one
 		Plans     ActionPlans
+		Referrals Referrals        // nil: no flow leaves anything to a person
 		Regions   Synchronizations // nil: no flow is one
 		Stops     Stops            // nil: nothing is ever stopped
 		Readiness Readiness

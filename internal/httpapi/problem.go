@@ -49,6 +49,7 @@ const retryAfter = 2 * time.Second
 // byCode holds the faults whose code says more about the status than their class.
 var byCode = map[string]int{
 	"auth.forbidden":       http.StatusForbidden,
+	"review.conflict":      http.StatusForbidden,
 	"body.encoding":        http.StatusUnsupportedMediaType,
 	"body.expands":         http.StatusRequestEntityTooLarge,
 	"body.media_type":      http.StatusUnsupportedMediaType,

@@ -58,6 +58,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.repairRoutes()
 	a.topicRoutes()
 	a.pictureRoutes()
+	a.referralRoutes()
 	a.regionRoutes()
 	a.stopRoutes()
 	a.scheduleRoutes()

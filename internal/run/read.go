@@ -131,7 +131,7 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.
 		}
 		var services []string
 		for _, r := range records {
-			if r.pattern == string(flow.Service) {
+			if r.pattern == string(flow.Service) || r.pattern == string(flow.Hybrid) {
 				services = append(services, r.RunID)
 			}
 		}

@@ -49,13 +49,14 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 	}
 	// What a consolidation has read, or why it held its rows, is of the time when it read,
 	// and later runs have written since: its letter is read anew. What a service had done was
-	// taken back: it begins anew.
+	// taken back, and figures of a hybrid are of the time when they were collected: each begins anew.
 	// One that was ended from outside was not, and goes on where it was.
 	left, err := b.leftovers(ctx, r.RunID)
 	if err != nil {
 		return flow.Redriven{}, err
 	}
-	r.Current = r.Current || plan != nil && (plan.Pattern == flow.Consolidation || plan.Pattern == flow.Service && !left.goes)
+	steps := plan != nil && (plan.Pattern == flow.Service || plan.Pattern == flow.Hybrid)
+	r.Current = r.Current || plan != nil && plan.Pattern == flow.Consolidation || steps && !left.goes
 	out := flow.Redriven{RunID: r.RunID, Into: r.RunID, Digest: letter.Digest, Changed: digest != letter.Digest, Effects: letter.Effects}
 	anew, err := b.anew(ctx, r, letter, plan, digest)
 	if err != nil {

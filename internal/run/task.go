@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,8 @@ type (
 		Gave    []flow.Row // of a task that is done
 		Child   string     // run_id of the flow that it called
 		Problem *flow.Problem
+		// About is where what it gave is from, for tasks of a hybrid.
+		About json.RawMessage
 	}
 
 	// TaskNews is what an attempt of a task came to.
@@ -32,6 +35,7 @@ type (
 		Child    string     // kept where it is not empty
 		Note     string
 		Problem  *flow.Problem
+		About    json.RawMessage  // kept where it is not nil
 		Outcomes []ledger.Outcome // of Step
 		Step     string
 		Event    *topic.Prepared // that it told of; nil: of none
@@ -99,16 +103,17 @@ const takeTask = `
 
 // tasksOf reads the tasks of a run, and the fence of one of them into the item.
 func tasksOf(ctx context.Context, q ledger.Querier, item *Item, name string) (map[string]Task, error) {
-	rows, err := q.Query(ctx, `select name, state, fence, gave, coalesce(child, ''), problem from task where run_id = $1`, item.RunID)
+	rows, err := q.Query(ctx, `select name, state, fence, gave, coalesce(child, ''), problem, about from task where run_id = $1`, item.RunID)
 	if err != nil {
 		return nil, err
 	}
 	tasks := map[string]Task{}
 	var t Task
 	var fence int64
-	var gave, problem []byte
-	_, err = pgx.ForEachRow(rows, []any{&t.Name, &t.State, &fence, &gave, &t.Child, &problem}, func() error {
+	var gave, problem, about []byte
+	_, err = pgx.ForEachRow(rows, []any{&t.Name, &t.State, &fence, &gave, &t.Child, &problem, &about}, func() error {
 		one := t
+		one.About = slices.Clone(about)
 		if gave != nil {
 			if err := decode(gave, &one.Gave); err != nil {
 				return fault.New(fault.Bug, "run.decode", "what a task gave cannot be read", err)
@@ -135,7 +140,10 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 	if err := news.Valid(); err != nil {
 		return err
 	}
-	var gave, problem *string
+	var gave, problem, about *string
+	if n.About != nil {
+		about = new(string(n.About))
+	}
 	if n.Gave != nil {
 		body, err := encode(n.Gave)
 		if err != nil {
@@ -168,8 +176,9 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 		}
 		if _, err = tx.Exec(ctx, `
 			update task set state = $3, gave = coalesce($4::json, gave), child = coalesce(nullif($5, ''), child), note = $6, problem = $7::jsonb, waiting = null,
+				about = coalesce($8::json, about),
 				ended_at = case when $3 in ('running', 'undoing') then null else now() end, stands_at = case when $3 = 'stands' then now() end
-			where run_id = $1 and name = $2`, item.RunID, item.Task, string(n.State), gave, n.Child, n.Note, problem); err != nil || n.State != flow.TaskStands {
+			where run_id = $1 and name = $2`, item.RunID, item.Task, string(n.State), gave, n.Child, n.Note, problem, about); err != nil || n.State != flow.TaskStands {
 			return err
 		}
 		return told(ctx, tx, item.RunID, item.Task, n.Problem)

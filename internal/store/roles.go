@@ -55,6 +55,8 @@ var grants = map[string]string{
 	"notice":           "select, insert, update, delete",
 	"alerting":         "select, insert, update",
 	"advice":           "select, insert, update",
+	"decision":         "select, insert, update",
+	"opinion":          "select, insert",
 	"schedule":         "select, insert, update, delete", // dead flows have none
 	"schedule_pause":   "select, insert, update, delete",
 	"slot":             "select, insert, update, delete", // kept for 400 days, a hundred thousand a flow

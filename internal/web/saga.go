@@ -71,7 +71,12 @@ func (s *story) tasks(end time.Time, plan *flow.Plan) []step {
 	return line
 }
 
-// saga is a run of a service in one sentence.
+// outcomeWords say what was decided.
+var outcomeWords = map[flow.Outcome]string{
+	flow.Approve: "approved", flow.Decline: "declined", flow.Refuse: "refused: nothing could be decided", flow.Expire: "expired: nobody decided in time",
+}
+
+// saga is a run of a service or a hybrid in one sentence.
 func (s *story) saga() string {
 	about := ""
 	if s.Subject != "" {
@@ -100,6 +105,9 @@ func (s *story) saga() string {
 	}
 	switch s.Run.Status {
 	case flow.Completed:
+		if r := s.Run.Result; r != nil && r.Decision != "" {
+			return sentence(outcomeWords[r.Decision] + about + ", by " + r.By)
+		}
 		return "All " + count(len(s.Run.Tasks), "step") + about + " are done."
 	case flow.Failed:
 		if len(failed) > 0 {
