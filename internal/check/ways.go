@@ -100,6 +100,7 @@ func trace(f Flow, connections map[string]flow.Connection) *tracer {
 		t.event(p)
 	case p.Saga != nil:
 		t.service(p)
+		t.contracts(p)
 	default:
 		t.instant(p)
 	}
