@@ -25,6 +25,12 @@ type (
 	Slots interface {
 		Open(ctx context.Context, o slot.Opening) (slot.Opened, error)
 		Close(ctx context.Context, runID string, c slot.Closing) error
+		Stopped(ctx context.Context, o slot.Opening, over bool, why string) error
+	}
+
+	// Stops knows what is not to be started now; see run.Stops.
+	Stops interface {
+		Of(flow string, needs []string) (stop *flow.Stop, over bool)
 	}
 
 	// Runs is the part of the book of runs that the ends of a consolidation need.
@@ -54,6 +60,7 @@ type (
 		Plans  CurrentPlans
 		Runs   Runs
 		Slots  Slots
+		Stops  Stops
 		Counts Counts
 		// Parallel is how many sources one run reads at a time.
 		Parallel int
@@ -106,6 +113,9 @@ func (a *Consolidator) scheduled(ctx context.Context, in contract.ConsolidationI
 	if there, err := a.Runs.Get(ctx, runID); err == nil && (there.Status.Final() || there.WorkflowID != press.Workflow) {
 		return contract.Opened{RunID: runID, Skipped: "the slot has its run: " + runID}, nil
 	}
+	if skipped, err := a.stopped(ctx, plan, runID, in.ScheduledAt); skipped != "" || err != nil {
+		return contract.Opened{Skipped: skipped}, err
+	}
 	got, err := a.place(ctx, plan, runID, in.ScheduledAt)
 	switch {
 	case err != nil:
@@ -135,6 +145,39 @@ func skipEnded(err error) (contract.Opened, error) {
 		return contract.Opened{Skipped: "the run has ended"}, nil
 	}
 	return contract.Opened{}, fmt.Errorf("beginning the run: %w", err)
+}
+
+// stoppedAgain is how long a slot waits before it is looked again whether what it needs is
+// still stopped, where nothing says when it is tried.
+const stoppedAgain = time.Minute
+
+// stopped has a slot wait that needs what a person holds, or what answers nobody; when its
+// catch-up window is over it has no run, and why.
+func (a *Consolidator) stopped(ctx context.Context, plan *flow.Plan, runID string, at *time.Time) (skipped string, err error) {
+	stop, try := a.Stops.Of(plan.Flow, plan.Needs(false))
+	if stop == nil || try {
+		return "", nil
+	}
+	if there, err := a.Runs.Get(ctx, runID); err == nil && !there.Status.Final() {
+		return "", nil // an attempt before this one has made it: it sleeps where it needs it
+	}
+	window := flow.DefaultCatchUp
+	if plan.Schedule != nil {
+		window = plan.Schedule.Window()
+	}
+	over := time.Since(activity.GetInfo(ctx).ScheduledTime) > window
+	why := stop.Obstacle()
+	if err := a.Slots.Stopped(ctx, slot.Opening{Flow: plan.Flow, RunID: runID, At: at}, over, why); err != nil {
+		return "", fmt.Errorf("noting why a slot does not begin: %w", err)
+	}
+	if over {
+		return why, nil
+	}
+	again := stoppedAgain
+	if stop.Until != nil {
+		again = max(time.Until(*stop.Until), time.Second)
+	}
+	return "", fault.ThrottledFor(min(again, window/4+time.Second), "slot.stopped", why, nil)
 }
 
 // place asks for the flow's place for runs.

@@ -310,6 +310,11 @@ func (s *Schedules) Open(ctx context.Context, o slot.Opening) (slot.Opened, erro
 	return s.ledger.Open(ctx, o)
 }
 
+// Stopped notes why a slot does not begin, see slot.Ledger.
+func (s *Schedules) Stopped(ctx context.Context, o slot.Opening, over bool, why string) error {
+	return s.ledger.Stopped(ctx, o, over, why)
+}
+
 // Close ends a run and its slot, see slot.Ledger.
 func (s *Schedules) Close(ctx context.Context, runID string, c slot.Closing) error {
 	return s.ledger.Close(ctx, runID, c)

@@ -238,7 +238,7 @@ const (
 func (c *core) set() activities.Set {
 	set := activities.NewSet(c.plans, c.systems, c.mappers, c.book)
 	set.Canary = &activities.Canary{Store: c.store}
-	set.Consolidator = &activities.Consolidator{Plans: c.plans, Runs: c.book, Slots: c.schedules(), Counts: c.stage, Parallel: sourcesAtOnce}
+	set.Consolidator = &activities.Consolidator{Plans: c.plans, Runs: c.book, Slots: c.schedules(), Stops: c.stops, Counts: c.stage, Parallel: sourcesAtOnce}
 	set.Advisor = &activities.Advisor{Plans: c.plans, Runs: c.book, Customers: c.stage, Adviser: adviser{c.mappers, c.systems}, Proposals: c.reviews,
 		Writer: &activities.Writer{Plans: c.plans, Target: c.systems, Effects: c.book, Runs: c.book, Step: activities.AdviseStep}, Parallel: questionsAtOnce}
 	set.Extractor = &activities.Extractor{Plans: c.plans, Runs: c.book, Sheets: c.systems, Staging: c.stage, Patience: time.Duration(float64(patience) / max(c.Speed, 1))}

@@ -211,7 +211,7 @@ func (c *core) slotCounts(ctx context.Context) ([]telemetry.Slots, error) {
 	}
 	var list []telemetry.Slots
 	for name, of := range counts {
-		for _, outcome := range []flow.SlotOutcome{flow.SlotRan, flow.SlotLate, flow.SlotOverlap, flow.SlotMissed, flow.SlotPaused} {
+		for _, outcome := range []flow.SlotOutcome{flow.SlotRan, flow.SlotLate, flow.SlotOverlap, flow.SlotStopped, flow.SlotMissed, flow.SlotPaused} {
 			list = append(list, telemetry.Slots{Flow: name, Outcome: string(outcome), Count: of[outcome]})
 		}
 	}

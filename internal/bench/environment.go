@@ -123,6 +123,9 @@ func (e *environment) writeFlows() error {
 	if err := os.WriteFile(filepath.Join(dir, queued+".yaml"), copied, 0o644); err != nil {
 		return err
 	}
+	if err := writeSaga(dir); err != nil {
+		return err
+	}
 	return writeEventFlows(dir)
 }
 

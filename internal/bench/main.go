@@ -5,7 +5,7 @@
 // alternating rounds with their spread, for one client and for many: answers and
 // completed writes a second, Temporal's own count of actions, where the CPU time
 // went, memory. Then the way of an event, from its delivery to its mail, beside raw
-// inserts and a workflow per event; the same presses with separate processes, identical requests at
+// inserts and a workflow per event; a service of five steps beside five bare activities; the same presses with separate processes, identical requests at
 // once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. And,
 // without any of these, the paths of a stressed household beside the same loop in C. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
@@ -49,6 +49,7 @@ const (
 	ceilingSection   = "ceiling"
 	loadSection      = "load"
 	eventsSection    = "events"
+	sagaSection      = "saga"
 	splitSection     = "split"
 	identicalSection = "identical"
 	gatherSection    = "consolidate"
@@ -56,7 +57,7 @@ const (
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
+var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, sagaSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -150,6 +151,11 @@ func run(ctx context.Context, o options) error {
 	}
 	if slices.Contains(o.only, eventsSection) {
 		if err := events(ctx, env, peer, o); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(o.only, sagaSection) {
+		if err := saga(ctx, env, peer, o); err != nil {
 			return err
 		}
 	}

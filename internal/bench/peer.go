@@ -51,20 +51,23 @@ func runPeer(args []string) error {
 	w.RegisterWorkflowWithOptions(bareWorkflow, workflow.RegisterOptions{Name: "bare"})
 	w.RegisterActivityWithOptions(v.Read, activity.RegisterOptions{Name: "read"})
 	w.RegisterActivityWithOptions(v.Write, activity.RegisterOptions{Name: "write"})
+	w.RegisterWorkflowWithOptions(bareSaga, workflow.RegisterOptions{Name: "bare-saga"})
 	registerTelling(w, args[2])
 	if err := w.Start(); err != nil {
 		return err
 	}
 	defer w.Stop()
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /press", pressed(func(ctx context.Context, product string) ([]specification, error) {
-		run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare-" + rand.Text(), TaskQueue: peerQueue, EnableEagerStart: true}, "bare", product)
-		if err != nil {
-			return nil, err
-		}
-		var rows []specification
-		return rows, run.Get(ctx, &rows)
-	}))
+	for path, name := range map[string]string{"/press": "bare", "/saga": "bare-saga"} {
+		mux.HandleFunc("POST "+path, pressed(func(ctx context.Context, product string) ([]specification, error) {
+			run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "bare-" + rand.Text(), TaskQueue: peerQueue, EnableEagerStart: true}, name, product)
+			if err != nil {
+				return nil, err
+			}
+			var rows []specification
+			return rows, run.Get(ctx, &rows)
+		}))
+	}
 	mux.HandleFunc("POST /nothing", pressed(func(_ context.Context, product string) ([]specification, error) {
 		rows := make([]specification, 12) // as many as a product has
 		for i := range rows {

@@ -12,9 +12,11 @@ import (
 
 type (
 	// target is what a change is made to. Exactly one of its parts is set: a flow that is
-	// called, a connection, or a table or column of a system.
+	// called, a business event or its field, a connection, or a table or column of a system.
 	target struct {
 		called     string
+		topic      string // a business event
+		field      string // of it; empty: the event
 		connection string
 		system     string // of residency.system
 		table      string // by its path there
@@ -31,7 +33,7 @@ type (
 
 // Impact names every place that a change of an item touches. An item is a column
 // (CONNECTION.TABLE.COLUMN), a table, a connection, a credential (NAME, env:NAME,
-// file:PATH) or a flow that others call. A table may be called as connections.yaml or as
+// file:PATH), a flow that others call, or a business event (NAME.vN) or its field. A table may be called as connections.yaml or as
 // its system calls it; other connections to the same system count. The error is Invalid
 // and says what was meant, perhaps.
 func (x *Index) Impact(item string) (flow.Impact, error) {
@@ -65,6 +67,8 @@ func (x *Index) touches(t target, u use) bool {
 	switch {
 	case t.called != "" || u.called != "":
 		return t.called != "" && t.called == u.called
+	case t.topic != "" || u.topic != "":
+		return t.topic == u.topic && (t.field == "" || t.field == u.field || slices.Contains(u.fields, t.field))
 	case t.connection != "":
 		return u.connection == t.connection
 	case u.table == "" || r.system(u.connection) != t.system || r.tablePath(u.connection, u.table) != t.table:
@@ -109,10 +113,13 @@ func (x *Index) mean(item string) (meaning, error) {
 	if m, is := x.credential(item); is {
 		return m, nil
 	}
+	if m, is, err := x.event(item); is {
+		return m, err
+	}
 	list := x.connections(first)
 	switch {
 	case item == "" || dotted && rest == "":
-		return meaning{}, fault.Invalidf("impact.item", "%q names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential or a flow", item)
+		return meaning{}, fault.Invalidf("impact.item", "%q names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential, a flow or a business event", item)
 	case len(list) == 0:
 		if i := slices.IndexFunc(x.report.Flows, func(f Flow) bool { return f.Plan.Flow == item }); i >= 0 {
 			return meaning{words: "the flow " + item + ", by those that call it", targets: []target{{called: item}}}, nil
@@ -134,6 +141,37 @@ func (x *Index) mean(item string) (meaning, error) {
 		return m, nil
 	}
 	return x.table(list, first, rest)
+}
+
+// event finds a business event that flows speak of, and a field of it.
+func (x *Index) event(item string) (m meaning, is bool, err error) {
+	var fields []string
+	var one target
+	for _, f := range x.report.Flows {
+		for _, topic := range slices.Concat(f.Plan.Accepts, f.Plan.Emits) {
+			field, found := below(item, topic.Name)
+			if !found || one.topic != "" && one.topic != topic.Name {
+				continue
+			}
+			one = target{topic: topic.Name, field: field}
+			for _, known := range topic.Fields {
+				fields = append(fields, known.Name)
+			}
+		}
+	}
+	if one.topic == "" {
+		return m, false, nil
+	}
+	m = meaning{words: "the business event " + one.topic, targets: []target{one}}
+	if one.field == "" {
+		return m, true, nil
+	}
+	m.words = "the field " + one.field + " of " + m.words
+	if !slices.Contains(fields, one.field) {
+		slices.Sort(fields)
+		return m, true, fault.Invalidf("impact.field", "no contract of %s has a field %q; known: %s", one.topic, one.field, some(slices.Compact(fields)))
+	}
+	return m, true, nil
 }
 
 // connections are the one of a name, else those of a system of that name.

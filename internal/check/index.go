@@ -107,8 +107,11 @@ func (p placer) find(u use) flow.Place {
 }
 
 func (u use) item() string {
-	if u.called != "" {
+	switch {
+	case u.called != "":
 		return u.called
+	case u.topic != "":
+		return strings.TrimSuffix(u.topic+"."+u.field, ".")
 	}
 	return strings.TrimSuffix(u.cell.String(), ".")
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Map draws what hangs together: every flow, every connection that one names, and the
-// tables that they have of it.
+// tables that they have of it, and the business events that they tell each other of.
 func (x *Index) Map() flow.Map {
 	nodes, edges := map[string]flow.MapNode{}, map[flow.MapEdge]bool{}
 	for i, f := range x.report.Flows {
@@ -18,6 +18,14 @@ func (x *Index) Map() flow.Map {
 			switch {
 			case u.called != "":
 				edges[flow.MapEdge{From: self, To: "flow:" + u.called, How: string(Calls)}] = true
+			case u.topic != "" && u.field == "":
+				event := "event:" + u.topic
+				nodes[event] = flow.MapNode{ID: event, Kind: "event", Name: u.topic}
+				if u.how == Emits {
+					edges[flow.MapEdge{From: self, To: event, How: string(u.how)}] = true
+				} else {
+					edges[flow.MapEdge{From: event, To: self, How: string(u.how)}] = true
+				}
 			case u.table != "" && u.column == "" && u.path == "" && !u.whole:
 				x.drawn(nodes, edges, u.use)
 				from, to := "table:"+u.connection+"."+u.table, self

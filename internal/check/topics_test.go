@@ -65,3 +65,46 @@ func TestWhoEmitsAnEventSaysWhatOthersNeedOfIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEventNamesEveryFlowThatSpeaksOfIt(t *testing.T) {
+	t.Parallel()
+	params := `params: { nr: { type: string } }`
+	root := fstest.MapFS{
+		"connections.yaml": {Data: []byte("connections: {}\n")},
+		"pack.yaml":        {Data: []byte(fmt.Sprintf(emitter, "v1", "nr"))},
+		"follow.yaml":      {Data: []byte(fmt.Sprintf(acceptor, params, "status", "status: { type: string, enum: [arrived, departed] }", "", awaits))},
+		"bill.yaml": {Data: []byte(strings.NewReplacer("flow: follow", "flow: bill", "steps:",
+			"emits:\n  billed.v1: { key: [nr], schema: { type: object, required: [nr], properties: { nr: { type: string } } } }\nsteps:").
+			Replace(fmt.Sprintf(acceptor, "", "at", "at: { type: string }", "on: [{ event: shipped.v1 }]", "emit: billed.v1, with: { nr: params.nr }")))},
+	}
+	report := run(t, root, check.Options{})
+	require.Len(t, report.Flows, 3, "%+v", lines(report))
+	x := check.NewIndex(report)
+	of := func(item string) (lines []string) {
+		found, err := x.Impact(item)
+		require.NoError(t, err)
+		for _, f := range found.Flows {
+			for _, s := range f.Steps {
+				require.NotZero(t, s.Line, "%s %s", f.Flow, s.Step)
+				lines = append(lines, f.Flow+" "+s.How+" "+s.Item)
+			}
+		}
+		return lines
+	}
+	all := of("shipped.v1")
+	for _, want := range []string{"pack emits shipped.v1", "pack emits shipped.v1.status", "follow accepts shipped.v1", "follow awaits shipped.v1", "follow filter shipped.v1.nr", "bill accepts shipped.v1.at", "bill reacts shipped.v1"} {
+		require.Contains(t, all, want)
+	}
+	require.NotContains(t, strings.Join(all, "\n"), "billed.v1")
+	require.ElementsMatch(t, []string{"pack emits shipped.v1.at", "pack emits shipped.v1.at", "pack emits shipped.v1", "bill accepts shipped.v1.at", "bill reacts shipped.v1"}, of("shipped.v1.at"), "follow keeps nothing of it")
+	_, err := x.Impact("shipped.v1.colour")
+	require.ErrorContains(t, err, `no contract of shipped.v1 has a field "colour"`)
+	m := x.Map()
+	edges := []string{}
+	for _, e := range m.Edges {
+		edges = append(edges, e.From+" "+e.How+" "+e.To)
+	}
+	for _, want := range []string{"flow:pack emits event:shipped.v1", "event:shipped.v1 awaits flow:follow", "event:shipped.v1 reacts flow:bill", "flow:bill emits event:billed.v1"} {
+		require.Contains(t, edges, want)
+	}
+}

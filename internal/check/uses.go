@@ -2,6 +2,7 @@ package check
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"patchbay/internal/flow"
@@ -20,8 +21,11 @@ type (
 	// use is one place of a flow that names a system, a table of it, a column, or another
 	// flow.
 	use struct {
-		cell            // the column is empty for the table itself
-		called   string // another flow
+		cell              // the column is empty for the table itself
+		called   string   // another flow
+		topic    string   // a business event: the cell is empty then
+		field    string   // of it; empty: the event itself
+		fields   []string // of an event itself: what its contract says it has
 		how      How
 		at       []string // as of flowfile.Find
 		written  bool     // what the flow writes, not what it reads
@@ -52,6 +56,9 @@ const (
 	Sends      How = "sends"
 	Asks       How = "asks"
 	Calls      How = "calls"
+	Accepts    How = "accepts" // a business event, or a field of one
+	Emits      How = "emits"
+	Awaits     How = "awaits"
 )
 
 // hows say what is done with a column that stands in a section.
@@ -151,6 +158,55 @@ func (t *tracer) shares(s *flow.Sync, r flow.Region) {
 	for _, rule := range s.Conflict {
 		if rule.Column != "" {
 			column(rule.Table, rule.Column, Conflict, "conflict", rule.Table+"."+rule.Column)
+		}
+	}
+}
+
+// contracts notes the business events that a service accepts, emits, awaits or is started by.
+func (t *tracer) contracts(p *flow.Plan) {
+	has := map[string][]string{} // fields, by event
+	said := func(section string, how How, topics []flow.Topic) {
+		for _, topic := range topics {
+			for _, f := range topic.Fields {
+				has[topic.Name] = append(has[topic.Name], f.Name)
+				t.note(use{topic: topic.Name, field: f.Name, how: how, at: []string{section, topic.Name, "schema", "properties", f.Name}})
+			}
+			for _, name := range topic.Key {
+				t.note(use{topic: topic.Name, field: name, how: Key, at: []string{section, topic.Name, "key", name}})
+			}
+			t.note(use{topic: topic.Name, how: how, at: []string{section, topic.Name}})
+		}
+	}
+	said("accepts", Accepts, p.Accepts)
+	said("emits", Emits, p.Emits)
+	if p.Starts != "" {
+		t.note(use{topic: p.Starts, fields: has[p.Starts], how: Reacts, at: []string{"on", "[0]", "event"}})
+	}
+	told := func(task *flow.Task, place []string) {
+		below := func(names ...string) []string { return append(slices.Clone(place), names...) }
+		switch {
+		case task.Await != nil:
+			t.note(use{topic: task.Await.Topic, fields: has[task.Await.Topic], how: Awaits, at: below("await")})
+			for _, m := range task.Await.Where {
+				t.note(use{topic: task.Await.Topic, field: m.Column, how: Filter, at: below("where", m.Column)})
+			}
+			for _, c := range task.Await.Otherwise {
+				t.note(use{topic: task.Await.Topic, field: c.Name, how: Value, at: below("otherwise", c.Name)})
+			}
+		case task.Emit != "":
+			t.note(use{topic: task.Emit, fields: has[task.Emit], how: Emits, at: below("emit")})
+			for _, c := range task.Map {
+				t.note(use{topic: task.Emit, field: c.Name, how: Emits, at: below("with", c.Name)})
+			}
+		}
+	}
+	for i := range p.Saga.Tasks {
+		place := []string{"steps", "[" + strconv.Itoa(i) + "]"}
+		told(&p.Saga.Tasks[i], place)
+		for _, leg := range p.Saga.Tasks[i].Legs {
+			for j := range leg.Tasks {
+				told(&leg.Tasks[j], append(slices.Clone(place), "legs", leg.Name, "["+strconv.Itoa(j)+"]"))
+			}
 		}
 	}
 }

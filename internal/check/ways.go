@@ -102,6 +102,7 @@ func trace(f Flow, connections map[string]flow.Connection) *tracer {
 		t.hybrid(p)
 	case p.Saga != nil:
 		t.service(p)
+		t.contracts(p)
 	default:
 		t.instant(p)
 	}

@@ -139,6 +139,8 @@ func printDOT(w io.Writer, m flow.Map) {
 		switch n.Kind {
 		case "flow":
 			fmt.Fprintf(w, "  %s [shape=box, style=\"rounded,bold\", label=%s, tooltip=%s];\n", quoted(n.ID), quoted(n.Name+"\n"+string(n.Pattern)), quoted(n.Summary))
+		case "event":
+			fmt.Fprintf(w, "  %s [shape=cds, label=%s];\n", quoted(n.ID), quoted(n.Name))
 		case "connection":
 			label := n.Name + " (" + n.System + ")"
 			if n.Region != "" {

@@ -159,7 +159,7 @@ func backfill(ctx context.Context, c *cli.Command) error {
 		also = append(also, flow.SlotPaused)
 	}
 	if c.Bool("skipped") {
-		also = append(also, flow.SlotOverlap)
+		also = append(also, flow.SlotOverlap, flow.SlotStopped)
 	}
 	body["also"] = also
 	r, err := dial(c)

@@ -152,3 +152,21 @@ func TestAFlowOrAConnectionThatIsHeldAcceptsAndStartsWhenItIsLetGo(t *testing.T)
 	require.Equal(t, flow.Completed, p.final(run.RunID, 2*time.Minute).Status)
 	require.NotEmpty(t, p.specifications(product))
 }
+
+// A slot whose connection is held waits for as long as its catch-up window, and then has no run
+// and the reason; when it is let go the next one runs.
+func TestASlotWhoseConnectionIsHeldHasNoRunAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	e := picture(t, 20, "schedule: { every: 15s, overlap: skip, catch_up: 10s }")
+	_, note, code := e.cli("hold", "--server", e.HTTP, "--connection", "erp", "--reason", "moves tonight")
+	require.Zero(t, code, note)
+	_, note, code = e.cli("resume", "--server", e.HTTP, "picture") // patchbay dev begins with schedules paused
+	require.Zero(t, code, note)
+	const stopped = `select count(*) from slot where outcome = 'skipped: stopped' and reason like '%erp%held by%moves tonight%'`
+	e.await("a slot that is stopped", 2*time.Minute, func() bool { return e.count(stopped) > 0 })
+	require.Zero(t, e.count(`select count(*) from work`), "nothing began")
+	_, note, code = e.cli("resume", "--server", e.HTTP, "--connection", "erp")
+	require.Zero(t, code, note)
+	e.await("a slot that ran", 2*time.Minute, func() bool { return e.count(`select count(*) from slot where outcome in ('ran', 'late')`) > 0 })
+	e.exact("after it was let go")
+}

@@ -8,11 +8,11 @@ type (
 		Edges []MapEdge `json:"edges"` // by from, to and how
 	}
 
-	// MapNode is a flow, a connection or a table. ID is "flow:NAME", "connection:NAME" or
-	// "table:CONNECTION.TABLE".
+	// MapNode is a flow, a connection, a table or a business event. ID is "flow:NAME",
+	// "connection:NAME", "table:CONNECTION.TABLE" or "event:NAME".
 	MapNode struct {
 		ID      string  `json:"id"`
-		Kind    string  `json:"kind"` // flow, connection, table
+		Kind    string  `json:"kind"` // flow, connection, table, event
 		Name    string  `json:"name"`
 		Pattern Pattern `json:"pattern,omitempty"` // of a flow
 		Summary string  `json:"summary,omitempty"` // of a flow
@@ -27,7 +27,7 @@ type (
 	MapEdge struct {
 		From string `json:"from"`
 		To   string `json:"to"`
-		How  string `json:"how"` // has, reads, reacts, writes, sends, asks, shares, calls
+		How  string `json:"how"` // has, reads, reacts, writes, sends, asks, shares, calls, accepts, emits, awaits
 	}
 
 	// Impact is every place of every flow that a change of one thing touches. Its JSON is an
@@ -53,7 +53,7 @@ type (
 	// Use is one place of a flow that names a connection, a table, a column or another flow.
 	// File is empty, and Line 0, where only the plan is known.
 	Use struct {
-		Item string `json:"item"` // CONNECTION, CONNECTION.TABLE, CONNECTION.TABLE.COLUMN, or a flow that is called
+		Item string `json:"item"` // CONNECTION, CONNECTION.TABLE, CONNECTION.TABLE.COLUMN, a flow that is called, or a business event or its field
 		Step string `json:"step"` // "gather.orders.select", "map.msx_value", "steps.reserve.with.Quantity"
 		How  string `json:"how"`
 		Place

@@ -131,6 +131,7 @@ const (
 	SlotRan      SlotOutcome = "ran"              // Status says how the run ended
 	SlotLate     SlotOutcome = "late"             // it ran, and began later than it had to
 	SlotOverlap  SlotOutcome = "skipped: overlap" // a run was open at its time
+	SlotStopped  SlotOutcome = "skipped: stopped" // what it needs was held, or answered nobody, for all of its catch-up window
 	SlotMissed   SlotOutcome = "missed"           // nothing started it; a backfill takes it
 	SlotPaused   SlotOutcome = "paused"           // the schedule was paused
 	SlotHoliday  SlotOutcome = "holiday"          // the first of the times that a holiday leaves out on its day

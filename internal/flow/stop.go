@@ -60,6 +60,13 @@ func (p *Plan) Needs(answered bool) []string {
 	if p.Write != nil && (answered || p.Read == nil || p.Respond != AfterRead) {
 		add(p.Write.Connection)
 	}
+	if p.Gather != nil {
+		for _, s := range p.Gather.Sources {
+			if s.OnMissing == Hold { // without any other it goes on
+				add(s.Connection)
+			}
+		}
+	}
 	if p.Saga != nil {
 		for _, t := range p.Saga.Tasks {
 			if t.Read != nil {

@@ -186,7 +186,7 @@ func (a *api) backfill(ctx context.Context, in *flowInput) (*backfillOutput, err
 	}
 	for _, also := range body.Also {
 		switch o := flow.SlotOutcome(also); o {
-		case flow.SlotPaused, flow.SlotOverlap:
+		case flow.SlotPaused, flow.SlotOverlap, flow.SlotStopped:
 			b.Besides = append(b.Besides, o)
 		default:
 			return nil, fault.Invalidf("params.invalid", "only slots that are paused or skipped: overlap may count as missing too").

@@ -12,6 +12,7 @@ import (
 
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/store"
 )
 
 type (
@@ -152,6 +153,29 @@ func skip(ctx context.Context, tx pgx.Tx, o Opening, busy Run) (waits bool, err 
 		on conflict (flow, at) do update set outcome = excluded.outcome, reason = excluded.reason where slot.run_id is null`,
 		o.Flow, *o.At, due, string(outcome), reason)
 	return waits, err
+}
+
+// Stopped notes of a slot without a run why it does not begin: it waits, or, when over, it
+// has no run.
+func (l *Ledger) Stopped(ctx context.Context, o Opening, over bool, why string) error {
+	if o.At == nil {
+		return nil
+	}
+	outcome := flow.SlotExpected
+	if over {
+		outcome = flow.SlotStopped
+	}
+	return l.store.Tx(ctx, func(tx pgx.Tx) error {
+		due, _, err := due(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			insert into slot (flow, at, due_by, outcome, reason) values ($1, $2, $3, $4, $5)
+			on conflict (flow, at) do update set outcome = excluded.outcome, reason = excluded.reason where slot.run_id is null`,
+			o.Flow, *o.At, due, string(outcome), store.Text(why))
+		return err
+	})
 }
 
 // due is when a slot has to have begun, for one that nobody expected, and whether it

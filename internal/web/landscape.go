@@ -22,7 +22,9 @@ const (
 	landRow   = 30
 	landHigh  = 24
 	landName  = 33 // characters that a box holds
-	landTurns = 4  // how often boxes are put near what they are joined with
+	// businessEvents is where those stand that flows tell each other of.
+	businessEvents = "Business events"
+	landTurns      = 4 // how often boxes are put near what they are joined with
 )
 
 type (
@@ -102,7 +104,7 @@ func (c *console) landscape(w http.ResponseWriter, r *http.Request) error {
 
 // newDrawing takes the flows that are named, or all, with what they are joined with.
 func newDrawing(m flow.Map, only map[string]bool, chosen bool) *drawing {
-	d := &drawing{nodes: map[string]flow.MapNode{}, middle: map[string]float64{}}
+	d := &drawing{nodes: map[string]flow.MapNode{"connection:" + businessEvents: {Kind: "connection", Name: businessEvents}}, middle: map[string]float64{}}
 	for _, n := range m.Nodes {
 		d.nodes[n.ID] = n
 		if n.Kind == "flow" && (!chosen || only[n.Name]) {
@@ -214,6 +216,9 @@ func compare(a, b float64) int {
 }
 
 func (d *drawing) connection(table string) string {
+	if d.nodes[table].Kind == "event" {
+		return businessEvents
+	}
 	name, _, _ := strings.Cut(d.nodes[table].Name, ".")
 	return name
 }
@@ -290,6 +295,9 @@ func (d *drawing) draw(s *strings.Builder, b box) {
 	case "table":
 		_, name, _ = strings.Cut(b.Name, ".")
 	case "connection":
+		if b.ID == "" {
+			break
+		}
 		title += ", " + system(b.System)
 	case "flow":
 		title += ", " + string(b.Pattern)
@@ -304,6 +312,9 @@ func (d *drawing) draw(s *strings.Builder, b box) {
 
 // linkOf leads to the page of a flow, or to what a change of a table touches.
 func linkOf(n flow.MapNode) string {
+	if n.ID == "" {
+		return "/dead/events#business"
+	}
 	if n.Kind == "flow" {
 		return "/flows/" + url.PathEscape(n.Name)
 	}

@@ -42,7 +42,7 @@ type (
 // slotStates are how outcomes look; what ran looks as its run ended.
 var slotStates = map[flow.SlotOutcome]string{
 	flow.SlotExpected: "expected", flow.SlotRunning: "running", flow.SlotRan: "completed", flow.SlotLate: "late", flow.SlotOverlap: "overlap",
-	flow.SlotMissed: "failed", flow.SlotPaused: "parked", flow.SlotHoliday: "holiday",
+	flow.SlotMissed: "failed", flow.SlotPaused: "parked", flow.SlotStopped: "parked", flow.SlotHoliday: "holiday",
 }
 
 // schedules is the page of all schedules: what became of their slots, and how long
@@ -91,7 +91,7 @@ func rhythmOf(one flow.Rhythm, newest []flow.Slot, now time.Time) rhythm {
 		r.Squares = append(r.Squares, squareOf(s))
 	}
 	r.Chart, r.Words = runtimes(past, one.Interval, r.WarnAt)
-	for _, o := range []flow.SlotOutcome{flow.SlotRan, flow.SlotLate, flow.SlotOverlap, flow.SlotMissed, flow.SlotPaused, flow.SlotHoliday} {
+	for _, o := range []flow.SlotOutcome{flow.SlotRan, flow.SlotLate, flow.SlotOverlap, flow.SlotStopped, flow.SlotMissed, flow.SlotPaused, flow.SlotHoliday} {
 		if n := one.Outcomes[o]; n > 0 {
 			r.Totals = append(r.Totals, fact{string(o), grouped(int(n))})
 		}
