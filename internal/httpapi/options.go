@@ -99,6 +99,7 @@ type (
 		Pictures  Pictures  // of consolidations; nil: no flow is one
 		Plans     ActionPlans
 		Regions   Synchronizations // nil: no flow is one
+		Paid      Paid             // nil: nothing is ever paid
 		Stops     Stops            // nil: nothing is ever stopped
 		Readiness Readiness
 		Doctor    Doctor

@@ -60,6 +60,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.pictureRoutes()
 	a.regionRoutes()
 	a.stopRoutes()
+	a.paidRoutes()
 	a.scheduleRoutes()
 	a.hookRoute(mux)
 

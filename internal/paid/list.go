@@ -1,7 +1,9 @@
 package paid
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +36,9 @@ func (p *Paid) Day(ctx context.Context, date string, connections []flow.Connecti
 				return err
 			}
 		}
+		slices.SortFunc(d.Totals, func(a, b flow.PaidTotal) int {
+			return cmp.Or(cmp.Compare(a.Connection, b.Connection), cmp.Compare(a.Paid.Currency, b.Paid.Currency))
+		})
 		return inquiries(ctx, c, &d)
 	})
 	return d, err
