@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -30,6 +31,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/inbox"
 	"patchbay/internal/journal"
+	"patchbay/internal/paid"
 	"patchbay/internal/quota"
 	"patchbay/internal/replica"
 	"patchbay/internal/review"
@@ -74,6 +76,8 @@ type (
 		systems   *systems
 		quotas    *quota.Quotas
 		stops     *stop.Stops
+		paid      *paid.Paid
+		computed  *paid.Computed
 		stage     *stage.Stage
 		slots     *slot.Ledger
 		reviews   *review.Reviews
@@ -131,6 +135,8 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		systems:   systems,
 		quotas:    quotas,
 		stops:     stops,
+		paid:      paid.New(db, paid.Options{Speed: s.Speed}),
+		computed:  paid.NewComputed(db),
 		stage:     stage.New(db),
 		slots:     slot.New(db),
 		reviews:   review.New(db),
@@ -253,7 +259,18 @@ func (c *core) set() activities.Set {
 // sweeper looks for what no delivery told. It belongs beside a worker, which has the
 // secrets of the systems.
 func (c *core) sweeper() *starters.Sweeper {
-	return starters.NewSweeper(c.plans, c.inbox, c.systems, c.Log)
+	return starters.NewSweeper(c.plans, forgetful{c.inbox, c.paid}, c.systems, c.Log)
+}
+
+// forgetful is an inbox with which paid answers are erased when their time is over.
+type forgetful struct {
+	*inbox.Inbox
+	paid *paid.Paid
+}
+
+func (f forgetful) Forget(ctx context.Context) (bool, error) {
+	more, err := f.Inbox.Forget(ctx)
+	return more, errors.Join(err, f.paid.Forget(ctx))
 }
 
 // follower reads what systems tell of by themselves. It belongs beside the sweeper.

@@ -80,6 +80,9 @@ type (
 		// Since, where it is not nil, leaves out rows that were changed before it. A
 		// connector without such a filter refuses it: Invalid, "connector.no_since".
 		Since *Since
+		// Reference, where it is not empty, is by what the system knows a repeated question, so
+		// that one whose answer was lost is not charged twice. Only rest has it.
+		Reference string
 	}
 
 	// Since is a watermark: rows whose Column is at or after Value count. Value is as

@@ -53,6 +53,9 @@ const unwalked = "no example flow is a service yet; e2e kills Patchbay under ser
 // unfollowed is why the walk leaves streams of changes out.
 const unfollowed = "how far a stream was accepted is kept after its events are, and what is told again has its ID; app kills readers in the middle"
 
+// unpaid is why the walk leaves what is paid out.
+const unpaid = "no example flow asks for money yet; paid kills a process between payment and commit, and the provider is the judge"
+
 // points are all durable actions of patchbay's processes, some of them in two.
 var points = []point{
 	// What a press needs until Temporal has it.
@@ -128,6 +131,14 @@ var points = []point{
 	{name: "inbox.abandon", at: serving, without: "of a flow that is gone, which none is while it is applied; inbox tests it"},
 	{name: "inbox.Dismiss", at: serving, without: "a person who is not told asks again, and what is put aside stays so; inbox tests it"},
 	{name: "smtp.write", at: working, by: told},
+
+	// What costs money, and what of it is used again.
+	{name: "paid.begin", at: working, without: unpaid},
+	{name: "paid.keep", at: working, without: unpaid},
+	{name: "paid.fail", at: working, without: unpaid},
+	{name: "paid.Find", at: working, without: "it notes who uses an output; what is not found is computed again, with the same bits"},
+	{name: "paid.Keep", at: working, without: "as paid.Find"},
+	{name: "paid.Forget", at: working, without: "it erases what nobody may use any more, and the next round does what this one did not"},
 
 	// What people are told of it.
 	{name: "alert.Found", at: serving, without: unalarmed},

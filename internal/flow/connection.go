@@ -16,6 +16,8 @@ type (
 		// Quotas are the limits that the provider states, shared by all processes;
 		// Limits are of one process.
 		Quotas []Quota `json:"quotas,omitempty"`
+		// Budget is what may be spent on tables that have a Price; nil: any amount.
+		Budget *Budget `json:"budget,omitempty"`
 		// Hook is how deliveries of the system prove who sent them; nil: it sends none.
 		Hook *Hook `json:"hook,omitempty"`
 		// SettleAfter is how long the system may take to show a write, for one whose
@@ -52,6 +54,8 @@ type (
 		Path    string          `json:"path"`              // "itemsV2", "msx_specifications"
 		Keys    [][]string      `json:"keys,omitempty"`    // each a unique key
 		Columns map[string]Type `json:"columns,omitempty"` // empty: schema unknown
+		// Price is what the provider takes for one question; the zero value: nothing.
+		Price Money `json:"price,omitzero"`
 		// Refers names, of a column whose value is the system's own ID of another record,
 		// the table of that record.
 		Refers     map[string]string `json:"refers,omitempty"`

@@ -70,6 +70,7 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 	r.scheme(d)
 	c.Hook = r.hook(&d.hook, e.key)
 	c.Quotas = r.quotas(d.quotas.items, e.key)
+	c.Budget = r.budget(&d.budget)
 	if t := d.limits.timeout; t.ok && (t.value <= 0 || t.value > maxTimeout) {
 		r.add(t.at, CodeTimeout, fmt.Sprintf("the timeout of %s is zero or longer than 24h", e.key), "write a duration such as 10s")
 	}
@@ -84,6 +85,7 @@ func (r *reader) connection(e entry[connectionDoc]) flow.Connection {
 	}
 	for _, t := range d.tables.entries {
 		c.Tables[t.key] = r.table(t)
+		r.priced(&c, t)
 	}
 	switch {
 	case c.System == mailSystem && !d.tables.given():

@@ -61,6 +61,7 @@ type (
 		auth    authDoc
 		limits  connectionLimitsDoc
 		quotas  list[quotaDoc, *quotaDoc]
+		budget  budgetDoc
 		hook    hookDoc
 		settle  span
 		options dict[setting, *setting]
@@ -91,6 +92,7 @@ type (
 	tableDoc struct {
 		at
 		path       text
+		price      text
 		where      dict[text, *text]
 		keys       list[keyDoc, *keyDoc]
 		columns    dict[word, *word]
@@ -121,6 +123,7 @@ func (d *connectionDoc) fields() []field {
 		{key: "auth", into: &d.auth, required: true, doc: "How to sign in."},
 		{key: "limits", into: &d.limits, doc: "What one process may ask of the system."},
 		{key: "quotas", into: &d.quotas, doc: "The limits that the provider states, shared by all flows and processes."},
+		{key: "budget", into: &d.budget, doc: "What may be spent on tables that have a price, by all flows and processes together."},
 		{key: "hook", into: &d.hook, doc: "How deliveries of the system to Patchbay prove who sent them. Without it none is accepted."},
 		{key: "settle_after", into: &d.settle, example: "5m", doc: "How long the system may take to show what was written, where a write is not decided by a key or a version: a write whose answer was lost is looked for until then. Default 0."},
 		{key: "options", into: &d.options, doc: "What the connector documents."},
@@ -160,6 +163,7 @@ func (d *connectionLimitsDoc) fields() []field {
 func (d *tableDoc) fields() []field {
 	return []field{
 		{key: "path", into: &d.path, required: true, advice: "what the system calls the table in addresses", example: "itemsV2", doc: "What the system calls the resource in addresses."},
+		{key: "price", into: &d.price, example: "2.50 EUR", doc: "What the provider takes for one question. Each is asked by its where, under a reference, and paid once."},
 		{key: "where", into: &d.where, keys: &columnKeys, example: object{"OrganizationCode": "V1"}, doc: "Column: text. Every read is restricted to these rows; keys are unique within them."},
 		{key: "keys", into: &d.keys, example: [][]string{{"msx_productnumber", "msx_attribute"}}, doc: "Keys that the system keeps unique, each a list of columns."},
 		{key: "columns", into: &d.columns, keys: &columnKeys, enum: types, example: object{"ItemNumber": "string"}, doc: "Column: type. Without it the schema is unknown, and nothing is checked before a run."},

@@ -100,6 +100,7 @@ type (
 		Plans     ActionPlans
 		Referrals Referrals        // nil: no flow leaves anything to a person
 		Regions   Synchronizations // nil: no flow is one
+		Paid      Paid             // nil: nothing is ever paid
 		Stops     Stops            // nil: nothing is ever stopped
 		Readiness Readiness
 		Doctor    Doctor

@@ -61,6 +61,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.referralRoutes()
 	a.regionRoutes()
 	a.stopRoutes()
+	a.paidRoutes()
 	a.scheduleRoutes()
 	a.hookRoute(mux)
 

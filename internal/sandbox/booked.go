@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"patchbay/internal/sandbox/bureau"
 	"patchbay/internal/sandbox/maersk"
 	"patchbay/internal/sandbox/oracle"
 	"patchbay/internal/sandbox/sap"
@@ -93,7 +94,7 @@ func (s *Server) done(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, maersk.ErrControl), errors.Is(err, sap.ErrControl):
+	case errors.Is(err, maersk.ErrControl), errors.Is(err, bureau.ErrControl), errors.Is(err, sap.ErrControl):
 		refuse(w, http.StatusUnprocessableEntity, "%v", err)
 	default:
 		s.broken(w, err)

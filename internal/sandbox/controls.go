@@ -29,8 +29,9 @@ const (
 
 // samples are parameters with which an example flow works at once.
 var samples = map[string]any{
-	"product-specs": map[string]any{"product_id": seed.Laptop},
-	"customer-360":  map[string]any{}, // it needs none
+	"product-specs":      map[string]any{"product_id": seed.Laptop},
+	"customer-360":       map[string]any{},                                             // it needs none
+	"loan-qualification": map[string]any{"application": seed.Applicants()[0].Number()}, // rules approve it
 }
 
 // serviceDesk is the place of the user who works on cases.
@@ -67,6 +68,10 @@ func (s *Server) routes() []control {
 		{"GET /_sandbox/ibm/documents", "the documents that callers made with content, as JSON with their SHA-256", kept(s, ibm.Documents)},
 		{"GET /_sandbox/oracle/documents", "the attachments of all items as JSON, with their SHA-256", kept(s, oracle.Documents)},
 		{"GET /_sandbox/oracle/reservations", "the inventory reservations that there are, as JSON: ?reference=", s.oracleReservations},
+		{"GET /_sandbox/bureau/inquiries", "the inquiries that were charged as JSON, oldest first: ?subject=", s.bureauInquiries},
+		{"PUT /_sandbox/bureau/rules/{subject}", "have the bureau answer wrongly about a person, * are all: {\"answer\": \"other-subject\"}", s.bureauBend},
+		{"DELETE /_sandbox/bureau/rules/{subject}", "have it answer rightly again", s.bureauUnbend},
+		{"PUT /_sandbox/bureau/budget", "what inquiries may cost a day: {\"per_day\": \"10.00\"}; an empty amount is the contract's", s.bureauBudget},
 		{"GET /_sandbox/counts", "how many calls each system had, by operation, since the start or the last reset", s.counts},
 		{"GET /_sandbox/samples/{flow}", "parameters with which an example flow works", s.sample},
 		{"GET /_sandbox/documents", "what is stored of a document: ?path=/FOLDER/NAME", s.lookAtDocument},
@@ -255,7 +260,7 @@ func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
 	}
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications and customer-360 have them", r.PathValue("flow"))
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360 and loan-qualification have them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 
+	"patchbay/internal/sandbox/bank"
+	"patchbay/internal/sandbox/bureau"
 	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/graph"
 	"patchbay/internal/sandbox/ibm"
@@ -89,6 +91,9 @@ func (s *Server) fill(ctx context.Context, tx storage.Tx) error {
 	if err := s.maersk.Seed(ctx, tx); err != nil {
 		return err
 	}
+	if err := loadLoans(ctx, tx); err != nil {
+		return err
+	}
 	// Numbers below belong to seeded rows.
 	_, err := tx.Versions(ctx, "", seed.Versions)
 	return err
@@ -101,6 +106,26 @@ func loadMessages(ctx context.Context, tx storage.Tx, env *dataverse.Environment
 		return err
 	}
 	return tx.Load(ctx, env.Rows("sdkmessagefilter"), slices.Values(filters))
+}
+
+// loadLoans gives bureau and bank those who apply for loans, where they have nobody.
+func loadLoans(ctx context.Context, tx storage.Tx) error {
+	if err := bureau.Seed(ctx, tx, seed.Subjects()); err != nil {
+		return err
+	}
+	rows := seed.Bank()
+	for _, t := range bank.Tables() {
+		n, err := tx.Count(ctx, t, nil)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := tx.Load(ctx, t, rows[t.Name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // ready brings what an older sandbox left up to date and draws a version number:
@@ -133,6 +158,9 @@ func (s *Server) ready(ctx context.Context) (drawn int64, err error) {
 			}
 		}
 		if err := readyDocuments(ctx, tx); err != nil {
+			return err
+		}
+		if err := loadLoans(ctx, tx); err != nil {
 			return err
 		}
 		drawn, err = storage.Version(ctx, tx)

@@ -1,6 +1,6 @@
 // Package sandbox is the stand-in for the systems that flows talk to: Oracle
-// Fusion, SAP, IBM's content services, SharePoint, Dataverse, Maersk, a model server, the identity provider and a mail server, speaking the vendors'
-// documented wire protocols on tables of its own.
+// Fusion, SAP, IBM's content services, SharePoint, Dataverse, Maersk, a credit bureau, core banking (tables of PostgreSQL), a model server, the identity
+// provider and a mail server, speaking the vendors' documented wire protocols on tables of its own.
 //
 // The command `patchbay sandbox` runs it as a process with its own database, so
 // that it survives a kill of Patchbay and can judge from outside: every call it
@@ -31,6 +31,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"patchbay/internal/sandbox/bank"
+	"patchbay/internal/sandbox/bureau"
 	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/exchange"
 	"patchbay/internal/sandbox/faults"
@@ -161,13 +163,14 @@ func (s *Server) systems() []system {
 		{maersk.Name, s.maersk},
 		{"graph", s.files},
 		{"model", s.model},
+		{bureau.Name, bureau.New(s.authority, s.opts.Speed, s.opts.Lean)},
 		{"login", identity{s.authority}},
 	}
 }
 
 // stored are the tables of the systems, which the seed fills.
 func (s *Server) stored() []*storage.Table {
-	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), maersk.Tables(), graph.Tables(), s.env.Stored())
+	list := slices.Concat(oracle.Tables(), sap.Tables(), ibm.Tables(), maersk.Tables(), graph.Tables(), bureau.Tables(), bank.Tables(), s.env.Stored())
 	for _, r := range s.awake() {
 		list = append(list, r.env.Stored()...)
 	}

@@ -54,6 +54,11 @@ var grants = map[string]string{
 	"alert":            "select, insert, update, delete", // what is over is kept for 30 days
 	"notice":           "select, insert, update, delete",
 	"alerting":         "select, insert, update",
+	"paid_inquiry":     "select, insert, update", // answers are erased; what was paid is kept
+	"paid_use":         "select, insert",
+	"paid_day":         "select, insert, update",
+	"computed":         "select, insert, update",
+	"computed_use":     "select, insert",
 	"advice":           "select, insert, update",
 	"decision":         "select, insert, update",
 	"opinion":          "select, insert",

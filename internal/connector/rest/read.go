@@ -22,6 +22,8 @@ type read struct {
 	paging string
 	limit  int
 	target string // of the first page
+	where  connector.Row
+	body   []byte // nil: what is asked stands in the address
 }
 
 // ReadPage reads one page. The token holds the system's own continuation, or the
@@ -45,16 +47,42 @@ func (r *REST) ReadPage(ctx context.Context, q connector.Query, token string) (c
 	} else {
 		target = x.numbered(x.first())
 	}
-	header, err := r.header()
+	header, err := x.header()
 	if err != nil {
 		return connector.Page{}, err
 	}
 	var got map[string]any
-	if _, err := r.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Header: header, Collection: true}, &got); err != nil {
+	single := x.single()
+	_, err = r.transport.Do(ctx, connector.Request{Method: r.option(q.Table, "read", http.MethodGet), Target: target, Header: header, Body: x.body, Collection: !single}, &got)
+	if single && fault.Is(err, fault.NotFound) && q.Reference == "" { // who pays wants to know that it was refused
+		return connector.Page{}, nil
+	}
+	if err != nil {
 		return connector.Page{}, err
+	}
+	if single {
+		return x.row(got)
 	}
 	return x.page(got, token, position, before)
 }
+
+// header is that of the connection, and what goes with the question.
+func (x *read) header() (http.Header, error) {
+	header, err := x.r.header()
+	if err != nil {
+		return nil, err
+	}
+	if x.body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	if name := x.r.option(x.query.Table, "reference_header", ""); name != "" && x.query.Reference != "" {
+		header.Set(name, x.query.Reference)
+	}
+	return header, nil
+}
+
+// single reports whether an answer is one row, and not a list.
+func (x *read) single() bool { return x.r.option(x.query.Table, "answer", "rows") == "row" }
 
 func (r *REST) read(q connector.Query) (*read, error) {
 	t, err := r.config.Table(q.Table)
@@ -81,16 +109,25 @@ func (r *REST) read(q connector.Query) (*read, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &read{r: r, table: t, query: q, paging: r.option(q.Table, "paging", "none"), limit: q.Limit}
+	x := &read{r: r, table: t, query: q, paging: r.option(q.Table, "paging", "none"), limit: q.Limit, where: where}
 	if x.limit <= 0 {
 		x.limit, _ = strconv.Atoi(r.option(q.Table, "limit", strconv.Itoa(defaultLimit)))
 	}
 	x.limit = min(max(x.limit, 1), maxLimit)
 	params := url.Values{}
+	asked := connector.Row{}
 	for _, m := range q.Where {
 		if !used[m.Column] {
 			value, _ := text(m.Value)
 			params.Set(m.Column, value)
+			asked[m.Column] = m.Value
+		}
+	}
+	if r.option(q.Table, "read", http.MethodGet) == http.MethodPost {
+		// Addresses stand in logs; what is asked of a person does not.
+		params = url.Values{}
+		if x.body, err = json.Marshal(asked); err != nil {
+			return nil, fault.New(fault.Bug, System+".value", "what "+t.Name+" is asked for cannot be encoded", nil)
 		}
 	}
 	if name := r.option(q.Table, "select_param", ""); name != "" {
@@ -184,6 +221,9 @@ func (x *read) page(got map[string]any, token string, position int, before strin
 		if !ok {
 			return connector.Page{}, t.Malformed("a row is no object")
 		}
+		if err := x.about(object); err != nil {
+			return connector.Page{}, err
+		}
 		page.Rows[i] = pick(object, x.query.Select)
 	}
 	next, err := x.next(got, items, position, before)
@@ -192,6 +232,34 @@ func (x *read) page(got map[string]any, token string, position int, before strin
 	}
 	page.Next, err = t.Advance(token, next)
 	return page, err
+}
+
+// row takes the one row out of an answer.
+func (x *read) row(got map[string]any) (connector.Page, error) {
+	found, _ := at(got, x.r.option(x.query.Table, "row", ""))
+	object, ok := found.(map[string]any)
+	if !ok {
+		return connector.Page{}, x.r.transport.Malformed("it has no object where option row says")
+	}
+	if err := x.about(object); err != nil {
+		return connector.Page{}, err
+	}
+	return connector.Page{Rows: []connector.Row{pick(object, x.query.Select)}}, nil
+}
+
+// about holds a row against what was asked for, in the column that option answers_for names: an
+// answer about somebody else is never used, whatever the rest of it says.
+func (x *read) about(object map[string]any) error {
+	column := x.r.option(x.query.Table, "answers_for", "")
+	asked, given := x.where[column]
+	if column == "" || !given {
+		return nil
+	}
+	want, _ := text(asked)
+	if told, ok := text(object[column]); !ok || told != want {
+		return fault.New(fault.Bug, System+".other-subject", "the answer of "+x.r.config.Name+" is about somebody else than was asked for: its "+column+" is another one, or missing; it is not used", nil)
+	}
+	return nil
 }
 
 func pick(object map[string]any, columns []string) connector.Row {

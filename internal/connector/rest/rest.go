@@ -26,6 +26,7 @@ var options = map[string][]string{ // with the values that are allowed; none: an
 	"auth_header": nil, "api_key": nil, "token_auth": nil, "probe": nil,
 	"rows": nil, "row": nil, "paging": {"none", "next", "page", "offset", "cursor"}, "next": nil, "more": nil, "cursor": nil,
 	"cursor_param": nil, "page_param": nil, "first_page": nil, "offset_param": nil, "limit_param": nil, "limit": nil, "select_param": nil,
+	"read": {"GET", "POST"}, "answer": {"rows", "row"}, "reference_header": nil, "answers_for": nil,
 	"write": {"PUT", "PATCH", "POST"}, "write_path": nil, "body": nil, "idempotency_header": nil,
 }
 
@@ -67,6 +68,12 @@ func New(c connector.Config, d connector.Deps) (*REST, error) {
 		}
 		if strings.HasSuffix(name, "_header") && !isToken(value) {
 			return nil, fault.Invalidf("connector.option", "connection %s: option %s is the name of a header", c.Name, full)
+		}
+	}
+	for table := range c.Tables {
+		r := REST{config: c}
+		if r.option(table, "paging", "none") != "none" && (r.option(table, "answer", "rows") == "row" || r.option(table, "read", http.MethodGet) == http.MethodPost) {
+			return nil, fault.Invalidf("connector.option", "connection %s: table %s has pages, and is neither one row nor read by POST", c.Name, table)
 		}
 	}
 	if (c.Options["auth_header"] == "") != (c.Options["api_key"] == "") {
@@ -111,7 +118,7 @@ func (r *REST) Urgent() any {
 func (r *REST) Probe(ctx context.Context) error {
 	target := r.config.Options["probe"]
 	for _, name := range slices.Sorted(maps.Keys(r.config.Tables)) {
-		if path := r.config.Tables[name].Path; target == "" && !strings.Contains(path, "{") && r.option(name, "write", "") != http.MethodPost {
+		if path := r.config.Tables[name].Path; target == "" && !strings.Contains(path, "{") && r.option(name, "write", "") != http.MethodPost && r.option(name, "read", "") != http.MethodPost {
 			target = rooted(path)
 		}
 	}

@@ -1,7 +1,7 @@
 package dataverse
 
 // Tables are the tables of the sandbox's environments, as documented, and
-// msx_specification and msx_salesactionplan as the examples need them.
+// msx_specification, msx_salesactionplan and msx_loanapplication as the examples need them.
 func Tables() []Table {
 	contactOf := func(name string) Column {
 		return Column{Name: name, Type: Lookup, Targets: []Target{{Table: "contact"}}}
@@ -117,6 +117,7 @@ func Tables() []Table {
 			Keys: []Key{{Name: "msx_specification_key", Columns: []string{"msx_productnumber", "msx_attribute"}}},
 		},
 		salesActionPlan(),
+		loanApplication(),
 		{
 			Logical: "systemuser", Set: "systemusers", Primary: "systemuserid", NameColumn: "fullname", Label: "User",
 			Columns: []Column{

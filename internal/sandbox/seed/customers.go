@@ -53,7 +53,7 @@ func (c Catalogue) Customers(seed uint64, users []User) map[string]iter.Seq[stor
 	return map[string]iter.Seq[storage.Row]{
 		"transactioncurrency": currencies(users[0].ID), "systemuser": systemUsers(users), "account": accountRows(seed, users[0].ID),
 		"contact": contactRows(seed, users[0].ID), "incident": incidentRows(seed, users[0].ID), "product": c.productRows(seed, users[0].ID),
-		"task": taskRows(seed, users[0].ID), "annotation": noteRows(seed, users[0].ID),
+		"msx_loanapplication": Applications(users[0].ID), "task": taskRows(seed, users[0].ID), "annotation": noteRows(seed, users[0].ID),
 	}
 }
 
