@@ -16,7 +16,6 @@ type (
 		Recipient, Subject string
 		Text               string
 		Doubt              string // that the message may not have arrived, or twice
-		Told               string // the business event that it became
 	}
 
 	// delta is one column of a record: from what to what.
@@ -32,7 +31,6 @@ func newsOf(run flow.Run, plan *flow.Plan) *news {
 	if flow.ParseWindow("window-"+n.Window) != 0 {
 		n.Window = "window-" + n.Window
 	}
-	n.Told = plan.Emit
 	var items []flow.NetChange
 	body, err := json.Marshal(run.Params["items"])
 	if err != nil || decodeJSON(body, &items) != nil {
@@ -105,8 +103,8 @@ func (n *news) sentence(s *story) string {
 		message = "a message to " + n.Recipient
 	}
 	switch {
-	case s.Run.Status == flow.Completed && n.Told != "":
-		return about + " became the business event " + n.Told + "."
+	case s.Run.Status == flow.Completed && s.Told != "":
+		return about + " became the business event " + s.Told + "."
 	case s.Run.Status == flow.Completed && n.Recipient != "" && n.Doubt != "":
 		return about + " became " + message + ", possibly sent twice by " + s.Writes + "."
 	case s.Run.Status == flow.Completed && n.Recipient != "":
