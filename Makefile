@@ -91,7 +91,7 @@ ALONE ?= 0
 
 .PHONY: crash
 crash: tools ## End processes at random while people press: make crash KILLS=200 SEED=1
-	@go test -count=1 -timeout 12h -v -run TestRandomKills ./internal/crash -kills $(KILLS) -seed $(SEED) -gap $(GAP) -alone $(ALONE)
+	@go test -count=1 -timeout 12h -v -run TestRandomKills ./internal/crash -kills $(KILLS) -seed $(SEED) -gap $(GAP) -alone $(ALONE) -shipkills $(KILLS)
 
 # How many: make cancels CANCELS=1000
 CANCELS ?= 1000

@@ -21,6 +21,7 @@ import (
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
 	"patchbay/internal/run"
+	"patchbay/internal/topic"
 )
 
 // shelf is a book of runs in memory for one batch, with a fence of its own for
@@ -64,6 +65,10 @@ func (s *shelf) ByDigest(context.Context, string) (*flow.Plan, error) { return w
 func (s *shelf) Take(context.Context, string, string) ([]run.Item, error) { return s.items, nil }
 
 func (s *shelf) Answer(ctx context.Context, _ run.Item, _ flow.Result, _ string, _, _ bool) error {
+	return ctx.Err()
+}
+
+func (s *shelf) Tell(ctx context.Context, _ run.Item, _ flow.Result, _ string, _ []*topic.Prepared) error {
 	return ctx.Err()
 }
 

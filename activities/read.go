@@ -9,6 +9,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/run"
+	"patchbay/internal/topic"
 )
 
 type (
@@ -31,17 +32,20 @@ type (
 	Reads interface {
 		Take(ctx context.Context, batchID, step string) ([]run.Item, error)
 		Answer(ctx context.Context, item run.Item, result flow.Result, note string, visible, final bool) error
+		// Tell is an Answer that is final and tells of business events.
+		Tell(ctx context.Context, item run.Item, result flow.Result, note string, events []*topic.Prepared) error
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 	}
 
 	// Reader is the activity instant.read.v1: it reads and maps the rows of one
-	// press and commits them as its answer. Mapping is part of it because a mapped
-	// row needs no second hop.
+	// press and commits them as its answer, and as the business events that they are told
+	// as. Mapping is part of it because a mapped row needs no second hop.
 	Reader struct {
 		Plans  Plans
 		Source Source
 		Mapper Mapper
 		Runs   Reads
+		Events Emitted
 	}
 )
 
@@ -102,8 +106,31 @@ func (a *Reader) rows(ctx context.Context, plan *flow.Plan, item run.Item, p pat
 // answer commits the rows as the answer of one item.
 func (a *Reader) answer(ctx context.Context, plan *flow.Plan, item run.Item, rows []flow.Row) error {
 	answer, note, visible := answerOf(plan, rows)
+	if plan.Emit != "" {
+		return a.tell(ctx, plan, item, answer, note)
+	}
 	if err := a.Runs.Answer(ctx, item, answer, note, visible, plan.Write == nil); err != nil {
 		return fmt.Errorf("committing the answer: %w", err)
+	}
+	return nil
+}
+
+// tell commits the rows of one item as the answer, and as the business events that the flow
+// tells of. The ID of an event is that of the run and its place among the rows.
+func (a *Reader) tell(ctx context.Context, plan *flow.Plan, item run.Item, answer flow.Result, note string) error {
+	emitted := plan.Emitted(plan.Emit)
+	if emitted == nil {
+		return fault.New(fault.Bug, "event.emit", "the plan does not emit "+plan.Emit, nil)
+	}
+	events := make([]*topic.Prepared, len(answer.Rows))
+	for i, row := range answer.Rows {
+		var err error
+		if events[i], err = a.Events.Prepare(ctx, *emitted, topic.ToldID(item.RunID, i+1), row, plan.Flow); err != nil {
+			return fmt.Errorf("telling of %s: %w", emitted.Name, err)
+		}
+	}
+	if err := a.Runs.Tell(ctx, item, answer, note+", told as "+emitted.Name, events); err != nil {
+		return fmt.Errorf("committing what is told: %w", err)
 	}
 	return nil
 }

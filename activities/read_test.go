@@ -13,6 +13,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/run"
+	"patchbay/internal/topic"
 )
 
 // book hands out one item and keeps what it was told.
@@ -26,6 +27,10 @@ func (b *book) Take(context.Context, string, string) ([]run.Item, error) {
 }
 
 func (b *book) Answer(context.Context, run.Item, flow.Result, string, bool, bool) error { return nil }
+
+func (b *book) Tell(context.Context, run.Item, flow.Result, string, []*topic.Prepared) error {
+	return nil
+}
 
 func (b *book) Wait(_ context.Context, _ run.Item, _ flow.Status, note string) error {
 	b.notes = append(b.notes, note)

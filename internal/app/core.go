@@ -243,6 +243,7 @@ const (
 // set builds the activities of the main queue.
 func (c *core) set() activities.Set {
 	set := activities.NewSet(c.plans, c.systems, c.mappers, c.book)
+	set.Reader.Events = c.topics
 	set.Canary = &activities.Canary{Store: c.store}
 	set.Consolidator = &activities.Consolidator{Plans: c.plans, Runs: c.book, Slots: c.schedules(), Stops: c.stops, Counts: c.stage, Parallel: sourcesAtOnce}
 	set.Advisor = &activities.Advisor{Plans: c.plans, Runs: c.book, Customers: c.stage, Adviser: adviser{c.mappers, c.systems}, Proposals: c.reviews,

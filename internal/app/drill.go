@@ -137,8 +137,11 @@ func Drill(ctx context.Context, o DrillOptions) (DrillReport, error) {
 // harmless refuses a flow that would reach anybody outside: what it writes to has to be
 // the sandbox.
 func harmless(plan *flow.Plan) error {
-	if plan.Reaction == nil || plan.Write == nil {
+	if plan.Reaction == nil {
 		return fault.Invalidf("flow.pattern", "the flow %s reacts to no events, so there is nothing to drill", plan.Flow)
+	}
+	if plan.Write == nil {
+		return fault.New(fault.Rejected, "drill.target", "the flow "+plan.Flow+" tells of "+plan.Emit+", which starts and continues runs of other flows: a drill would have them do their work", nil)
 	}
 	target := plan.Write.Connection
 	_, where, _ := strings.Cut(plan.Bindings[target].Identity, " ")

@@ -10,8 +10,9 @@ import (
 )
 
 type (
-	// reactions is the graph of flows that go by changes: an edge leads from a flow to one
-	// that may react to what it writes, at once or at its next slot.
+	// reactions is the graph of flows that go by changes, and of services: an edge leads from
+	// a flow to one that may react to what it writes, at once or at its next slot, that it
+	// calls, or that a business event starts of which it tells.
 	reactions struct {
 		systems
 		flows []Flow
@@ -30,7 +31,7 @@ type (
 func noLoops(l Loaded) []flowfile.Diagnostic {
 	g := &reactions{systems: systemsOf(l)}
 	for _, f := range l.Flows {
-		if r := f.Plan.Reaction; r != nil && !r.Loop || f.Plan.Gather != nil {
+		if r := f.Plan.Reaction; r != nil && !r.Loop || f.Plan.Gather != nil || f.Plan.Saga != nil {
 			g.flows = append(g.flows, f)
 		}
 	}
@@ -38,7 +39,7 @@ func noLoops(l Loaded) []flowfile.Diagnostic {
 	var out []flowfile.Diagnostic
 	told := map[int]bool{}
 	for i, f := range g.flows {
-		if told[i] {
+		if told[i] || f.Plan.Saga != nil { // what services alone go round by is no change, and said elsewhere
 			continue
 		}
 		cycle := g.shortest(i)
@@ -56,6 +57,9 @@ func noLoops(l Loaded) []flowfile.Diagnostic {
 			fix += ", refuse by where what it writes (a column that it fills with a constant), or write loop: accepted in one of them"
 		}
 		line, col := flowfile.Find(f.File, "write", "to")
+		if f.Plan.Emit != "" {
+			line, col = flowfile.Find(f.File, "emit")
+		}
 		out = append(out, flowfile.Diagnostic{
 			File: f.File.Name, Line: line, Col: col, Code: flowfile.CodeLoop, Severity: flowfile.Error,
 			Message: "a change would go round without end: " + path, Fix: fix,
@@ -67,7 +71,15 @@ func noLoops(l Loaded) []flowfile.Diagnostic {
 func (g *reactions) connect() {
 	g.edges = make([][]edge, len(g.flows))
 	for i, a := range g.flows {
-		for _, w := range writes(a.Plan) {
+		for j, b := range g.flows {
+			if a.Plan.Tells(b.Plan.Starts) {
+				g.edges[i] = append(g.edges[i], edge{j, b.Plan.Starts})
+			}
+			if slices.ContainsFunc(callsOf(a.Plan), func(c call) bool { return c.task.Flow == b.Plan.Flow }) {
+				g.edges[i] = append(g.edges[i], edge{j, "a call"})
+			}
+		}
+		for _, w := range apart(writes(a.Plan)) {
 			constants := constants(w.columns)
 			for j, b := range g.flows {
 				columns, yes := g.triggers(a.Plan, w, constants, b.Plan)
@@ -163,7 +175,7 @@ func never(condition string, constants flow.Row) bool {
 
 // program compiles an expression of a plan, which flowfile has type-checked.
 func program(source string) *expr.Program {
-	env, err := expr.New(expr.Var{Name: "row"}, expr.Var{Name: "was"}, expr.Var{Name: "item"}, expr.Var{Name: "params"})
+	env, err := expr.New(expr.Var{Name: "row"}, expr.Var{Name: "was"}, expr.Var{Name: "item"}, expr.Var{Name: "params"}, expr.Var{Name: "steps"})
 	if err != nil {
 		return nil
 	}

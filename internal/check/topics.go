@@ -9,8 +9,8 @@ import (
 	"patchbay/internal/flowfile"
 )
 
-// told is what one flow says of a business event.
-type told struct {
+// says is what one flow says of a business event.
+type says struct {
 	file    flowfile.File
 	flow    string
 	section string // accepts or emits
@@ -18,8 +18,8 @@ type told struct {
 }
 
 // topicsOf are the contracts of all flows, by the name of the event.
-func topicsOf(l Loaded) (names []string, all map[string][]told) {
-	all = map[string][]told{}
+func topicsOf(l Loaded) (names []string, all map[string][]says) {
+	all = map[string][]says{}
 	for _, f := range l.Flows {
 		for section, topics := range map[string][]flow.Topic{"accepts": f.Plan.Accepts, "emits": f.Plan.Emits} {
 			for i := range topics {
@@ -27,13 +27,13 @@ func topicsOf(l Loaded) (names []string, all map[string][]told) {
 				if !slices.Contains(names, t.Name) {
 					names = append(names, t.Name)
 				}
-				all[t.Name] = append(all[t.Name], told{f.File, f.Plan.Flow, section, t})
+				all[t.Name] = append(all[t.Name], says{f.File, f.Plan.Flow, section, t})
 			}
 		}
 	}
 	slices.Sort(names)
 	for _, list := range all {
-		slices.SortFunc(list, func(a, b told) int { return strings.Compare(a.section+a.flow, b.section+b.flow) })
+		slices.SortFunc(list, func(a, b says) int { return strings.Compare(a.section+a.flow, b.section+b.flow) })
 	}
 	return names, all
 }
@@ -48,7 +48,7 @@ func topicsFit(l Loaded) []flowfile.Diagnostic {
 	var out []flowfile.Diagnostic
 	for _, name := range names {
 		list := all[name]
-		report := func(t told, severity flowfile.Severity, part, message, fix string) {
+		report := func(t says, severity flowfile.Severity, part, message, fix string) {
 			path := []string{t.section, name}
 			if part != "" {
 				path = append(path, strings.Split(part, ".")...)
@@ -89,11 +89,11 @@ func topicsFit(l Loaded) []flowfile.Diagnostic {
 }
 
 // otherVersions names the versions of an event that flows have in a section.
-func otherVersions(name string, names []string, all map[string][]told, section string) string {
+func otherVersions(name string, names []string, all map[string][]says, section string) string {
 	base, _, _ := strings.Cut(name, ".")
 	var others []string
 	for _, n := range names {
-		if other, _, _ := strings.Cut(n, "."); other == base && n != name && slices.ContainsFunc(all[n], func(t told) bool { return t.section == section }) {
+		if other, _, _ := strings.Cut(n, "."); other == base && n != name && slices.ContainsFunc(all[n], func(t says) bool { return t.section == section }) {
 			others = append(others, n)
 		}
 	}
@@ -153,16 +153,11 @@ func narrower(given, need flow.Param) string {
 
 // started are the flows that the events of a plan start.
 func started(plans map[string]*flow.Plan, p *flow.Plan) (names []string) {
-	if p.Saga == nil {
-		return nil
-	}
-	p.Saga.Walk(func(t *flow.Task) {
-		for name, other := range plans {
-			if t.Emit != "" && other.Starts == t.Emit && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
+	for name, other := range plans {
+		if p.Tells(other.Starts) {
+			names = append(names, name)
 		}
-	})
+	}
 	slices.Sort(names)
 	return names
 }

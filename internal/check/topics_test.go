@@ -108,3 +108,43 @@ func TestAnEventNamesEveryFlowThatSpeaksOfIt(t *testing.T) {
 		require.Contains(t, edges, want)
 	}
 }
+
+// A change becomes an event, which starts a service, which writes what the change was of.
+func TestAChangeThatComesBackByABusinessEventIsFound(t *testing.T) {
+	t.Parallel()
+	const contract = `moved.v1: { key: [nr], schema: { type: object, required: [nr], properties: { nr: { type: string } } } }`
+	seen := `
+flow: seen
+pattern: event
+summary: Tells of it
+on: [{ source: crm.t0, change: [update], select: [a], %s key: row.id }]
+emits: { ` + contract + ` }
+emit: moved.v1
+map: { nr: row.id }
+`
+	follow := `
+flow: follow
+pattern: service
+summary: Does something about it
+on: [{ event: moved.v1 }]
+accepts: { ` + contract + ` }
+steps:
+  - { step: one, call: crm.t0, key: [id], with: { id: params.nr, a: '"%s"' }, undo: { a: '"%s"' } }
+`
+	for name, c := range map[string]struct{ where, does, undoes, want string }{
+		"it comes back":            {"", "done", "undone", "seen → moved.v1 → follow → crm.t0 (a) → seen"},
+		"it is refused":            {`where: 'row.a == "asked"',`, "done", "undone", ""},
+		"it comes back by an undo": {`where: 'row.a == "asked"',`, "done", "asked", "seen → moved.v1 → follow → crm.t0 (a) → seen"},
+	} {
+		report := run(t, fstest.MapFS{
+			"connections.yaml": {Data: []byte(graphConnections(1))},
+			"seen.yaml":        {Data: fmt.Appendf(nil, seen, c.where)}, "follow.yaml": {Data: fmt.Appendf(nil, follow, c.does, c.undoes)},
+		}, check.Options{})
+		found := strings.Join(lines(report), "\n")
+		if c.want == "" {
+			require.NotContains(t, found, "flow.loop", name)
+		} else {
+			require.Contains(t, found, c.want, name)
+		}
+	}
+}

@@ -18,6 +18,9 @@ func (t *tracer) instant(p *flow.Plan) {
 		vars["item"] = t.item(p.Each, vars)
 	}
 	sinks := []sink{asker}
+	if p.Emit != "" {
+		sinks = append([]sink{told(p.Emit)}, sinks...)
+	}
 	if p.Write != nil {
 		t.write(*p.Write, p.Map, []string{"map"}, []string{"write", "to"}, []string{"write", "key"})
 		sinks = append([]sink{{connection: p.Write.Connection, table: p.Write.Table}}, sinks...)
@@ -107,6 +110,9 @@ func (t *tracer) mapped(list []flow.Column, vars scope, row variable, path []str
 	}
 }
 
+// told is where the fields of a business event go.
+func told(event string) sink { return sink{what: "the business event " + event} }
+
 func column(to sink, name string) sink {
 	if to.connection != "" {
 		to.column = name
@@ -153,12 +159,16 @@ func (t *tracer) event(p *flow.Plan) {
 	if p.Read != nil {
 		row = t.read(p.Read, nil)
 	}
-	if p.Send != nil {
+	target := told(p.Emit)
+	if p.Write != nil {
+		target = sink{connection: p.Write.Connection, table: p.Write.Table}
+	}
+	switch {
+	case p.Send != nil:
 		t.names(p.Write.Connection, p.Write.Table, Sends, "send", "to")
-	} else {
+	case p.Write != nil:
 		t.write(*p.Write, p.Map, []string{"map"}, []string{"write", "to"}, []string{"write", "key"})
 	}
-	target := sink{connection: p.Write.Connection, table: p.Write.Table}
 	t.filters(p.Read, []sink{target})
 	for _, o := range decides {
 		t.out = append(t.out, way{origin: o, to: target, implied: true})

@@ -93,7 +93,7 @@ func (s *stepTracer) task(task *flow.Task, place []string) {
 		s.gave(task.Name, gave)
 		return
 	case flow.TaskEmit:
-		to = sink{what: "the business event " + task.Emit}
+		to = told(task.Emit)
 		s.columns(task.Map, vars, below("with"), to)
 		for _, c := range task.Map {
 			gave.columns[c.Name] = known(vars.of(c.Expr), step{"with." + c.Name, below("with", c.Name)})

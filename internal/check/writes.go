@@ -17,6 +17,7 @@ type (
 		connection, table string
 		key               []string
 		columns           []flow.Column // nil: rows pass as they are
+		undo              []flow.Column // of columns, those that take the others back; written by themselves
 		section           []string      // where the flow file says so
 	}
 
@@ -36,7 +37,7 @@ func systemsOf(l Loaded) systems {
 func writes(p *flow.Plan) []written {
 	var out []written
 	if w := p.Write; w != nil && p.Send == nil {
-		out = append(out, written{w.Connection, w.Table, w.Key, p.Map, []string{"write", "to"}})
+		out = append(out, written{w.Connection, w.Table, w.Key, p.Map, nil, []string{"write", "to"}})
 	}
 	if p.Saga != nil {
 		for i := range p.Saga.Tasks {
@@ -55,7 +56,7 @@ func writes(p *flow.Plan) []written {
 	}
 	if p.Advise != nil {
 		w := p.Advise.Write
-		out = append(out, written{w.Connection, w.Table, w.Key, w.Map, []string{"advise", "write", "to"}})
+		out = append(out, written{w.Connection, w.Table, w.Key, w.Map, nil, []string{"advise", "write", "to"}})
 	}
 	return out
 }
@@ -65,7 +66,22 @@ func taskWrites(t *flow.Task, place []string) []written {
 	if t.Write == nil {
 		return nil
 	}
-	return []written{{t.Write.Connection, t.Write.Table, t.Write.Key, slices.Concat(t.Map, t.Undo), append(place, "call")}}
+	return []written{{t.Write.Connection, t.Write.Table, t.Write.Key, slices.Concat(t.Map, t.Undo), t.Undo, append(place, "call")}}
+}
+
+// apart gives what is written at one time, and what takes it back.
+func apart(all []written) []written {
+	var out []written
+	for _, w := range all {
+		if len(w.undo) > 0 {
+			back := w
+			back.columns = w.undo
+			w.columns = w.columns[:len(w.columns)-len(w.undo)]
+			out = append(out, back)
+		}
+		out = append(out, w)
+	}
+	return out
 }
 
 // changes are the columns that a write may give another value: a key chooses the row,

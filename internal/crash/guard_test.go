@@ -198,6 +198,6 @@ func freePort(t *testing.T) string {
 
 // environ is the environment of patchbay's processes.
 func (w *world) environ() []string {
-	return append(os.Environ(), "PATCHBAY_SANDBOX="+w.sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_SMTP="+w.mail,
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+w.sandbox, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_HOOK=c2FuZGJveC1jYWxsYmFjay1zZWNyZXQtMzItYnl0ZXM=", "PATCHBAY_SANDBOX_SMTP="+w.mail,
 		"PATCHBAY_ERP="+w.gallery.url, "PATCHBAY_ERP_PASSWORD="+w.gallery.password)
 }

@@ -204,7 +204,7 @@ func (w *world) still() {
 	})
 	w.await("quiet: workflows in Temporal", 2*time.Minute, func() bool {
 		n, err := w.temporal.CountWorkflow(w.ctx, &workflowservice.CountWorkflowExecutionsRequest{
-			Query: "ExecutionStatus = 'Running' and WorkflowType in ('patchbay.instant.v1', 'patchbay.event.v1', 'patchbay.consolidation.v1')"})
+			Query: "ExecutionStatus = 'Running' and WorkflowType in ('patchbay.instant.v1', 'patchbay.event.v1', 'patchbay.consolidation.v1', 'patchbay.service.v1')"})
 		return err == nil && n.GetCount() == 0
 	})
 	text, err := os.ReadFile(w.log.Name())

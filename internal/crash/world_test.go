@@ -50,6 +50,7 @@ type world struct {
 	*clients
 	senders *senders
 	gallery *gallery
+	harbour *harbour // nil: nothing is shipped
 }
 
 // size is what a world has.
@@ -58,6 +59,7 @@ type size struct {
 	apart    bool // the sandbox and the ERP have a PostgreSQL of their own, which outlives patchbay's
 	pictures int  // flows that consolidate
 	slots    bool // one more does so by a schedule
+	ships    bool // the example flows of orders are there, and the sandbox tells of what happens
 }
 
 // open starts a world.
@@ -88,10 +90,15 @@ func open(t *testing.T, size size) *world {
 	sum := sha256.Sum256([]byte(w.key))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), fmt.Appendf(nil, "desk %s operate\n", hex.EncodeToString(sum[:])), 0o600))
 
-	w.env = w.environment("env", "")
+	speed := 1.0
+	if size.ships {
+		launch(t, dir)
+		speed = shipSpeed
+	}
+	w.env = w.environment("env", "", speed)
 	judging := w.env
 	if size.apart {
-		judging = w.environment("judge", w.env.Info().Temporal) // it has no need of one
+		judging = w.environment("judge", w.env.Info().Temporal, speed) // it has no need of one
 	}
 	w.database, w.sandbox, w.mail = w.env.Info().Database, judging.Info().Sandbox, judging.Info().SMTP
 	own, err := url.Parse(judging.Info().Database)
@@ -119,13 +126,16 @@ func open(t *testing.T, size size) *world {
 	for _, g := range append(w.workers, w.serve) {
 		w.await("ready: "+g.name, 2*time.Minute, func() bool { return g.ready(w.ctx) })
 	}
+	if size.ships {
+		w.harbour = openHarbour(w)
+	}
 	return w
 }
 
 // environment starts servers and has them watched, as `patchbay dev` does.
-func (w *world) environment(name, temporal string) *devenv.Env {
+func (w *world) environment(name, temporal string, speed float64) *devenv.Env {
 	w.t.Helper()
-	env, err := devenv.Start(w.ctx, devenv.Options{Dir: filepath.Join(w.dir, name), Executable: w.path, Temporal: temporal})
+	env, err := devenv.Start(w.ctx, devenv.Options{Dir: filepath.Join(w.dir, name), Executable: w.path, Temporal: temporal, Speed: speed})
 	require.NoError(w.t, err)
 	watching, stop := context.WithCancel(context.WithoutCancel(w.ctx))
 	watched := make(chan struct{})
@@ -144,8 +154,14 @@ func (w *world) environment(name, temporal string) *devenv.Env {
 // happen to the process.
 func (w *world) applying(order ...string) *exec.Cmd {
 	w.t.Helper()
-	cmd := exec.CommandContext(w.ctx, w.path, "apply", "--database", w.database, "--temporal", w.env.Info().Temporal,
-		"--role-password", w.password, filepath.Join(w.dir, "flows"))
+	return w.applyingWith(nil, order...)
+}
+
+// applyingWith does so with more flags.
+func (w *world) applyingWith(flags []string, order ...string) *exec.Cmd {
+	w.t.Helper()
+	args := append([]string{"apply", "--database", w.database, "--temporal", w.env.Info().Temporal, "--role-password", w.password}, flags...)
+	cmd := exec.CommandContext(w.ctx, w.path, append(args, filepath.Join(w.dir, "flows"))...)
 	cmd.Dir, cmd.Env = w.dir, append(w.environ(), order...)
 	cmd.Stdout, cmd.Stderr = w.log, w.log
 	require.NoError(w.t, cmd.Start())

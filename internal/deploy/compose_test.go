@@ -189,6 +189,7 @@ func TestComposeLetsTheStandInsTakeMailAndDeliver(t *testing.T) {
 		env := p.Services[name].Environment
 		require.Equal(t, "http://sandbox:8090", *env["PATCHBAY_SANDBOX"], name)
 		require.NotEmpty(t, *env["PATCHBAY_SANDBOX_SECRET"], name)
+		require.NotEmpty(t, *env["PATCHBAY_SANDBOX_HOOK"], name)
 		mail = *env["PATCHBAY_SANDBOX_SMTP"]
 		host, port, _ := strings.Cut(mail, ":")
 		require.Contains(t, p.Services["sandbox"].Command, "--smtp-port="+port, name)

@@ -99,7 +99,9 @@ func TestACaseThatChangesInDataverseTellsItsCustomerOnce(t *testing.T) {
 	t.Parallel()
 	p := start(t, dataDir(t), "--speed", "60")
 	d := p.desk()
-	p.await("swept once", 2*time.Minute, func() bool { return p.count(`select count(*) from cursor where swept_at is not null`) == 2 })
+	p.await("swept once", 2*time.Minute, func() bool {
+		return p.count(`select count(*) from cursor where swept_at is not null and flow = 'case-notifications'`) == 2
+	})
 	require.Zero(t, p.count(`select count(*) from event`), "what is there at the beginning is no event")
 
 	first := p.sampleCase()

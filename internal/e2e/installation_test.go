@@ -147,7 +147,7 @@ func (i *installation) run(path string, args ...string) *program {
 }
 
 func (i *installation) env() []string {
-	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.sandboxAt, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_SMTP="+i.SMTP)
+	return append(os.Environ(), "PATCHBAY_SANDBOX="+i.sandboxAt, "PATCHBAY_SANDBOX_SECRET=sandbox-secret", "PATCHBAY_SANDBOX_HOOK=c2FuZGJveC1jYWxsYmFjay1zZWNyZXQtMzItYnl0ZXM=", "PATCHBAY_SANDBOX_SMTP="+i.SMTP)
 }
 
 // applying is the command that puts the example flows in force, and the build

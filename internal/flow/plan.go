@@ -38,15 +38,18 @@ type (
 		// Sync belongs to synchronizations: what regions share.
 		Sync *Sync `json:"sync,omitempty"`
 		// Saga belongs to the pattern service: its tasks. Accepts are the business events
-		// that it awaits or that start it, Emits those that it tells of, and Starts is the one
-		// that starts a run: its fields are the parameters.
+		// that it awaits or that start it, and Starts is the one that starts a run: its
+		// fields are the parameters.
 		Saga    *Saga   `json:"saga,omitempty"`
 		Accepts []Topic `json:"accepts,omitempty"`
-		Emits   []Topic `json:"emits,omitempty"`
 		Starts  string  `json:"starts,omitempty"`
 		// Decide and Review belong to the pattern hybrid, whose Saga collects, computes and writes.
 		Decide  *Decide `json:"decide,omitempty"`
 		Review  *Review `json:"review,omitempty"`
+		// Emits are the business events that the flow tells of. Emit is the one that each
+		// row of Map is told as, in the place of Write; a service tells by its tasks.
+		Emits   []Topic `json:"emits,omitempty"`
+		Emit    string  `json:"emit,omitempty"`
 		Respond Respond `json:"respond,omitempty"`
 		// Order names parameters: runs with equal values of all of them are carried
 		// out one after the other, in the order they were accepted. Empty: no order.
@@ -136,7 +139,7 @@ type (
 		Reads   bool          `json:"reads"`
 		Writes  bool          `json:"writes"`
 		Source  string        `json:"source,omitempty"` // connection read from, for summaries
-		Target  string        `json:"target,omitempty"` // connection written to, for summaries
+		Target  string        `json:"target,omitempty"` // connection written to, or business event told of, for summaries
 		Timeout time.Duration `json:"timeout"`
 		Tasks   []TaskShape   `json:"tasks,omitempty"` // of a service or a hybrid
 	}
@@ -191,8 +194,11 @@ func (p *Plan) Skeleton() Skeleton {
 	if p.Read != nil {
 		s.Source = p.Read.Connection
 	}
-	if p.Write != nil {
+	switch {
+	case p.Write != nil:
 		s.Target = p.Write.Connection
+	case p.Emit != "":
+		s.Target = p.Emit
 	}
 	if p.Saga != nil {
 		s.Tasks = p.Saga.Shape()

@@ -36,24 +36,26 @@ type (
 		Completeness json.RawMessage `json:"completeness"` // null unless a consolidation
 		Problem      *Problem        `json:"problem,omitempty"`
 
-		Progress   []Step     `json:"progress"`
-		Tasks      []TaskView `json:"tasks,omitempty"` // of a service, in the order in which they were begun
-		Params     Row        `json:"params,omitempty"`
-		Principal  string     `json:"principal,omitempty"`
-		Digest     string     `json:"plan_digest,omitempty"`
-		WorkflowID string     `json:"workflow_id,omitempty"`
-		AcceptedAt time.Time  `json:"accepted_at"`
-		AnsweredAt *time.Time `json:"answered_at,omitempty"`
-		ClosedAt   *time.Time `json:"closed_at,omitempty"`
-		DeadlineAt time.Time  `json:"deadline_at"`
-		Cancelling bool       `json:"cancelling,omitempty"` // sealed, certificate not final yet
-		Waiting    string     `json:"waiting,omitempty"`    // what it waits for, in words; empty when it does not
-		DueAt      *time.Time `json:"due_at,omitempty"`     // put back: it is not tried again before
-		Shared     string     `json:"shared,omitempty"`     // run_id of the identical run whose work answers this one
-		InDoubt    int        `json:"in_doubt,omitempty"`   // effects in doubt, counted: a list has no effects
-		Redriven   int        `json:"redriven,omitempty"`   // how often it died and was accepted again
-		RedriveOf  string     `json:"redrive_of,omitempty"` // run_id of the dead letter that this run was made of
-		Replayed   bool       `json:"-"`                    // the same key had been pressed before
+		Progress []Step     `json:"progress"`
+		Tasks    []TaskView `json:"tasks,omitempty"` // of a service, in the order in which they were begun
+		// Told are the business events that a run of an event flow became, with what became of them.
+		Told       []TopicEvent `json:"told,omitempty"`
+		Params     Row          `json:"params,omitempty"`
+		Principal  string       `json:"principal,omitempty"`
+		Digest     string       `json:"plan_digest,omitempty"`
+		WorkflowID string       `json:"workflow_id,omitempty"`
+		AcceptedAt time.Time    `json:"accepted_at"`
+		AnsweredAt *time.Time   `json:"answered_at,omitempty"`
+		ClosedAt   *time.Time   `json:"closed_at,omitempty"`
+		DeadlineAt time.Time    `json:"deadline_at"`
+		Cancelling bool         `json:"cancelling,omitempty"` // sealed, certificate not final yet
+		Waiting    string       `json:"waiting,omitempty"`    // what it waits for, in words; empty when it does not
+		DueAt      *time.Time   `json:"due_at,omitempty"`     // put back: it is not tried again before
+		Shared     string       `json:"shared,omitempty"`     // run_id of the identical run whose work answers this one
+		InDoubt    int          `json:"in_doubt,omitempty"`   // effects in doubt, counted: a list has no effects
+		Redriven   int          `json:"redriven,omitempty"`   // how often it died and was accepted again
+		RedriveOf  string       `json:"redrive_of,omitempty"` // run_id of the dead letter that this run was made of
+		Replayed   bool         `json:"-"`                    // the same key had been pressed before
 	}
 
 	// Result is the answer of a run: its rows, and of a hybrid run what was decided.

@@ -169,6 +169,15 @@ func (t *Topic) KeyOf(values Row) (string, bool) {
 
 var slashed = strings.NewReplacer("%", "%25", "/", "%2F")
 
+// Tells reports whether a run of the plan tells of a topic.
+func (p *Plan) Tells(topic string) bool {
+	tells := topic != "" && p.Emit == topic
+	if p.Saga != nil && topic != "" {
+		p.Saga.Walk(func(t *Task) { tells = tells || t.Emit == topic })
+	}
+	return tells
+}
+
 // Emitted is the contract of a topic that the plan emits; nil when it does not.
 func (p *Plan) Emitted(name string) *Topic { return find(p.Emits, name) }
 

@@ -88,10 +88,15 @@ func (c *compiler) plan() *flow.Plan {
 		return &c.out
 	}
 	c.params()
+	c.out.Emits = c.topics(&d.emits, "emits")
 	row := c.readSection()
 	item := c.eachSection(row)
-	target := c.writeSection()
-	c.mapSection(row, item, target)
+	c.oneEnd()
+	if d.tell.given() {
+		c.emitSection(row, item)
+	} else {
+		c.mapSection(row, item, c.writeSection())
+	}
 	c.respond()
 	c.order()
 	c.limits()
@@ -203,11 +208,7 @@ func (c *compiler) eachSection(row expr.Type) *expr.Type {
 
 func (c *compiler) mapSection(row expr.Type, item *expr.Type, target *flow.Table) {
 	d := &c.doc.mapping
-	vars := []expr.Var{c.paramsVar(), {Name: "row", Type: row}}
-	if item != nil {
-		vars = append(vars, expr.Var{Name: "item", Type: *item})
-	}
-	env := c.env(d.at, vars...)
+	env := c.rowEnv(row, item)
 	mapped := map[string]bool{}
 	for _, e := range d.entries {
 		want := expr.Anything
@@ -230,6 +231,15 @@ func (c *compiler) mapSection(row expr.Type, item *expr.Type, target *flow.Table
 			c.add(k.at, CodeUnknownColumn, fmt.Sprintf("write.key: map does not fill the column %q", k.value), suggest(k.value, slices.Sorted(maps.Keys(mapped)), "add it to map"))
 		}
 	}
+}
+
+// rowEnv are the variables of map.
+func (c *compiler) rowEnv(row expr.Type, item *expr.Type) *expr.Env {
+	vars := []expr.Var{c.paramsVar(), {Name: "row", Type: row}}
+	if item != nil {
+		vars = append(vars, expr.Var{Name: "item", Type: *item})
+	}
+	return c.env(c.doc.mapping.at, vars...)
 }
 
 func (c *compiler) respond() {

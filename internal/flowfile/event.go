@@ -35,19 +35,21 @@ func (c *compiler) event() {
 	c.windows()
 	c.throttles(record)
 	c.volume()
-	if d.send.given() && d.write.given() {
-		c.add(d.send.at, CodePattern, "the flow has both send and write", "keep one; a second flow on the same source does the other")
-	}
+	c.out.Emits = c.topics(&d.emits, "emits")
+	c.oneEnd()
 	switch {
 	case d.send.given():
 		c.sends(row)
 		if d.mapping.given() || d.each.given() {
 			c.add(c.firstOf(d.mapping.at, d.each.at), CodePattern, "map and each make rows for write, and this flow sends", "remove them; the template makes the message")
 		}
-	case d.write.given():
+	case d.write.given(), d.tell.given():
 		item := c.eachSection(row)
-		target := c.writeSection()
-		c.mapSection(row, item, target)
+		if d.tell.given() {
+			c.emitSection(row, item)
+		} else {
+			c.mapSection(row, item, c.writeSection())
+		}
 		if !d.read.given() {
 			for _, e := range d.mapping.entries {
 				c.uses(c.program(e.value))
@@ -55,9 +57,29 @@ func (c *compiler) event() {
 			c.uses(c.program(&d.each))
 		}
 	default:
-		c.add(d.at, CodeRequired, "the flow neither sends nor writes", "add send: { to: CONNECTION, template: NAME.html, recipient: row.COLUMN }, or write")
+		c.add(d.at, CodeRequired, "the flow neither sends nor writes nor tells of an event", "add send: { to: CONNECTION, template: NAME.html, recipient: row.COLUMN }, write, or emit")
 	}
 	c.eventLimits()
+}
+
+// oneEnd proves that what comes of a run goes one way.
+func (c *compiler) oneEnd() {
+	d := c.doc
+	var ends []string
+	for _, s := range []struct {
+		name string
+		at   at
+	}{{"send", d.send.at}, {"write", d.write.at}, {"emit", d.tell.at}} {
+		if s.at.given() {
+			ends = append(ends, s.name)
+		}
+	}
+	if len(ends) > 1 {
+		c.add(c.firstOf(d.send.at, d.write.at), CodePattern, "the flow has both "+strings.Join(ends, " and "), "keep one; a second flow does the other")
+	}
+	if d.emits.given() && !d.tell.given() {
+		c.add(d.emits.at, CodeRequired, "the flow declares what it tells of, and tells of nothing", "add emit: with the name of the event")
+	}
 }
 
 func (c *compiler) firstOf(a, b at) at {

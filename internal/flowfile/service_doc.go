@@ -7,6 +7,7 @@ type (
 		answer  dict[cel, *cel]
 		accepts dict[topicDoc, *topicDoc]
 		emits   dict[topicDoc, *topicDoc]
+		tell    text
 	}
 
 	// taskDoc is one step; legs have steps without legs of their own.
@@ -41,7 +42,8 @@ func (d *serviceDoc) serviceFields() []field {
 	return []field{
 		{key: "steps", into: &d.steps, doc: "What a service does, one step after the other. What they wrote is undone in reverse when one fails or a person cancels."},
 		{key: "accepts", into: &d.accepts, keys: &topicKeys, doc: "The business events that a service awaits, or that start it, each by its name and version, with what it needs of them. An event that is not so is refused where it comes in."},
-		{key: "emits", into: &d.emits, keys: &topicKeys, doc: "The business events that a service tells of, each by its name and version, with what it says of them."},
+		{key: "emits", into: &d.emits, keys: &topicKeys, doc: "The business events that a flow tells of, each by its name and version, with what it says of them."},
+		{key: "emit", into: &d.tell, example: "order-approved.v1", doc: "The business event, one of emits, that an instant or event flow tells of in the place of a write: each row of map is one, whose fields map makes. It is kept in the transaction that ends the run."},
 		{key: "answer", into: &d.answer, keys: &columnKeys, example: object{"sales_order": "steps.sales_order.row.SalesOrder"}, doc: "The answer of a service, a column an entry: CEL over params and steps. Without it the answer is what the last step gave."},
 	}
 }

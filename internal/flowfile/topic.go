@@ -179,26 +179,43 @@ func (s *services) emits(d *stepDoc, t *flow.Task) expr.Type {
 	if emitted == nil {
 		return expr.Anything
 	}
-	t.Map = s.fieldsOf(&d.with, d.step.value+".with", s.env(d.at), emitted)
-	for _, f := range emitted.Fields {
-		if !f.Optional && !slices.ContainsFunc(t.Map, func(m flow.Column) bool { return m.Name == f.Name }) {
-			s.add(d.at, CodeRequired, fmt.Sprintf("%s.with: %s requires the field %s", d.step.value, emitted.Name, f.Name), "add "+f.Name+" with an expression over params and steps")
-		}
-	}
+	t.Map = s.fills(&d.with, d.at, d.step.value+".with", "params and steps", s.env(d.at), emitted)
 	return expr.Params(emitted.Fields)
 }
 
+// emitSection compiles the business event that each row is told as, in the place of a write.
+func (c *compiler) emitSection(row expr.Type, item *expr.Type) {
+	d := c.doc
+	emitted := c.declared(&d.tell, "emit", "emits", c.out.Emits)
+	if emitted == nil {
+		return
+	}
+	c.out.Emit = emitted.Name
+	c.out.Map = c.fills(&d.mapping, d.tell.at, "map", "row and params", c.rowEnv(row, item), emitted)
+}
+
+// fills compiles the fields of an event that is told of: at least those that it requires.
+func (c *compiler) fills(d *dict[cel, *cel], p at, name, over string, env *expr.Env, t *flow.Topic) []flow.Column {
+	out := c.fieldsOf(d, name, env, t)
+	for _, f := range t.Fields {
+		if !f.Optional && !slices.ContainsFunc(out, func(m flow.Column) bool { return m.Name == f.Name }) {
+			c.add(p, CodeRequired, fmt.Sprintf("%s: %s requires the field %s", name, t.Name, f.Name), "add "+f.Name+" with an expression over "+over)
+		}
+	}
+	return out
+}
+
 // fieldsOf compiles an expression for each of some fields of a topic.
-func (s *services) fieldsOf(d *dict[cel, *cel], name string, env *expr.Env, t *flow.Topic) []flow.Column {
+func (c *compiler) fieldsOf(d *dict[cel, *cel], name string, env *expr.Env, t *flow.Topic) []flow.Column {
 	var out []flow.Column
 	for _, e := range d.entries {
 		want := expr.Anything
 		if i := slices.IndexFunc(t.Fields, func(f flow.Param) bool { return f.Name == e.key }); i >= 0 {
 			want = expr.Scalar(t.Fields[i].Type)
 		} else {
-			s.add(e.keyAt, CodeUnknownColumn, fmt.Sprintf("%s: %s has no field %q", name, t.Name, clip(e.key)), suggest(e.key, fieldNames(t.Fields), ""))
+			c.add(e.keyAt, CodeUnknownColumn, fmt.Sprintf("%s: %s has no field %q", name, t.Name, clip(e.key)), suggest(e.key, fieldNames(t.Fields), ""))
 		}
-		s.compile(env, e.value, want, noBetter)
+		c.compile(env, e.value, want, c.selectIt)
 		out = append(out, flow.Column{Name: e.key, Expr: e.value.source})
 	}
 	return out

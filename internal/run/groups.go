@@ -11,6 +11,7 @@ import (
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
 	"patchbay/internal/store/group"
+	"patchbay/internal/topic"
 )
 
 const (
@@ -30,7 +31,8 @@ type (
 		rows           int
 		note           string
 		visible, final bool
-		next           *intended // what is sent after it, begun in the same transaction; nil for nothing
+		next           *intended         // what is sent after it, begun in the same transaction; nil for nothing
+		events         []*topic.Prepared // that a final one tells of
 	}
 
 	// intended are the members of a call that is about to be sent.
@@ -168,6 +170,7 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]group.Reply[[]ledge
 		var entries []journal.Entry
 		var calls []*ledger.Call
 		var callers []int
+		var events []*topic.Prepared
 		for i, g := range in {
 			if replies[i].Err = rows.refuse(g.item); replies[i].Err != nil {
 				continue
@@ -179,6 +182,7 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]group.Reply[[]ledge
 			}
 			keep.add(g)
 			entries = append(entries, g.entries(h)...)
+			events = append(events, g.events...)
 			if g.next != nil {
 				calls, callers = append(calls, g.next.call()), append(callers, i)
 			}
@@ -186,7 +190,10 @@ func (b *Book) answerAll(ctx context.Context, in []given) ([]group.Reply[[]ledge
 		if len(keep.ids) == 0 {
 			return nil
 		}
-		if others, err = keep.write(ctx, tx, entries); err != nil || len(calls) == 0 {
+		if others, err = keep.write(ctx, tx, entries); err != nil {
+			return err
+		}
+		if err := topic.PutAll(ctx, tx, events); err != nil || len(calls) == 0 {
 			return err
 		}
 		err = ledger.Begin(ctx, tx, calls)

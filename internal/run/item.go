@@ -11,6 +11,7 @@ import (
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
+	"patchbay/internal/topic"
 )
 
 // Take takes every open item of a batch into an activity's hands: the runs are
@@ -98,6 +99,16 @@ func (b *Book) Take(ctx context.Context, batchID, step string) ([]Item, error) {
 func (b *Book) Answer(ctx context.Context, item Item, answer flow.Result, note string, visible, final bool) error {
 	_, err := b.answer(ctx, given{item: item, note: note, visible: visible || final, final: final}, answer)
 	if err == nil && final {
+		b.ended(item.Flow, flow.Completed, time.Since(item.AcceptedAt))
+	}
+	return err
+}
+
+// Tell is an Answer that is final and tells of business events, which are kept in the same
+// transaction: a run that has ended has told of them, once.
+func (b *Book) Tell(ctx context.Context, item Item, answer flow.Result, note string, events []*topic.Prepared) error {
+	_, err := b.answer(ctx, given{item: item, note: note, visible: true, final: true, events: events}, answer)
+	if err == nil {
 		b.ended(item.Flow, flow.Completed, time.Since(item.AcceptedAt))
 	}
 	return err

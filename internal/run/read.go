@@ -17,6 +17,7 @@ import (
 	"patchbay/internal/journal"
 	"patchbay/internal/ledger"
 	"patchbay/internal/store/group"
+	"patchbay/internal/topic"
 )
 
 // Pages of List.
@@ -129,11 +130,21 @@ func (b *Book) getAll(ctx context.Context, runIDs []string) ([]group.Reply[flow.
 		if err != nil {
 			return err
 		}
-		var services []string
+		var services, events []string
 		for _, r := range records {
-			if r.pattern == string(flow.Service) || r.pattern == string(flow.Hybrid) {
+			switch r.pattern {
+			case string(flow.Service), string(flow.Hybrid):
 				services = append(services, r.RunID)
+			case string(flow.Event):
+				events = append(events, r.RunID)
 			}
+		}
+		told, err := topic.Told(ctx, c, events)
+		if err != nil {
+			return err
+		}
+		for id, list := range told {
+			records[id].Told = list
 		}
 		if len(services) == 0 {
 			return nil

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"patchbay/internal/sandbox/dataverse"
 	"patchbay/internal/sandbox/faults"
 	"patchbay/internal/sandbox/ibm"
 	"patchbay/internal/sandbox/login"
@@ -254,13 +255,17 @@ func (s *Server) broken(w http.ResponseWriter, err error) {
 }
 
 func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
-	if r.PathValue("flow") == "case-notifications" {
+	switch r.PathValue("flow") {
+	case "case-notifications":
 		s.sampleCase(w, r)
+		return
+	case "order-approved", "order-to-shipment":
+		s.sampleOrder(w, r)
 		return
 	}
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360 and loan-qualification have them", r.PathValue("flow"))
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360, order-approved, order-to-shipment and loan-qualification have them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)
@@ -287,6 +292,30 @@ func (s *Server) sampleCase(w http.ResponseWriter, r *http.Request) {
 	default:
 		user := login.Users[serviceDesk]
 		writeJSON(w, http.StatusOK, map[string]any{"incidentid": found["incidentid"], "change": map[string]any{"statuscode": waitingForDetails},
+			"client_id": user.ClientID, "client_secret": user.Secret})
+	}
+}
+
+// sampleOrder is an order that waits for approval; of the flow that hears of that, also the
+// change and who may make it.
+func (s *Server) sampleOrder(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	var found []storage.Row
+	err := s.store.Read(ctx, func(tx storage.Tx) (err error) {
+		found, err = tx.Find(ctx, s.env.Rows("salesorder"), storage.Query{Order: []storage.Order{{Column: "ordernumber"}}, Limit: 1,
+			Where: storage.Compare{Column: "statuscode", Op: storage.Eq, Value: int64(dataverse.OrderNew)}})
+		return err
+	})
+	switch {
+	case err != nil:
+		s.broken(w, err)
+	case len(found) == 0:
+		refuse(w, http.StatusNotFound, "every order has moved on; POST /_sandbox/reset brings back the first rows")
+	case r.PathValue("flow") == "order-to-shipment":
+		writeJSON(w, http.StatusOK, map[string]any{"ordernumber": found[0]["ordernumber"]})
+	default:
+		user := login.Users[serviceDesk]
+		writeJSON(w, http.StatusOK, map[string]any{"ordernumber": found[0]["ordernumber"], "change": map[string]any{"statuscode": dataverse.OrderApproved},
 			"client_id": user.ClientID, "client_secret": user.Secret})
 	}
 }

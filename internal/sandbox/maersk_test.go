@@ -223,3 +223,40 @@ func TestNotificationsTellTheStateOfABooking(t *testing.T) {
 	require.Len(t, list, 1)
 	require.Equal(t, data["carrierBookingReference"], list[0]["reference"])
 }
+
+func TestCallbacksOfAnUntidyBookingComeLateAndTwice(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, sandbox.Options{Lean: true, Speed: 100})
+	b.decides(t, "S-8", `{"out_of_order":true}`)
+	url, came := listen(t, ok)
+	r := b.maersk(http.MethodPost, "/v2/event-subscriptions", `{"callbackUrl":"`+url+`","secret":"`+maerskSecret+`","eventType":"TRANSPORT"}`)
+	require.Equal(t, http.StatusCreated, r.status, string(r.body))
+	b.book(t, "S-8")
+	var facts []string
+	for len(facts) < 3 {
+		var list []map[string]any
+		require.NoError(t, json.Unmarshal([]byte(next(t, came).raw), &list))
+		for _, e := range list {
+			if e["eventClassifierCode"] == "ACT" {
+				facts = append(facts, fmt.Sprint(e["transportEventTypeCode"]))
+			}
+		}
+	}
+	require.Equal(t, "ARRI", facts[0], "%v", facts)
+	require.ElementsMatch(t, []string{"ARRI", "ARRI", "DEPA"}, facts)
+}
+
+// The orders that wait for approval ask for products of which there is enough.
+func TestAnOrderThatWaitsHasLinesThatCanBeReserved(t *testing.T) {
+	t.Parallel()
+	b := newLean(t)
+	sample := b.do(http.MethodGet, "/_sandbox/samples/order-to-shipment", "").json(t)
+	require.Equal(t, "ORD-00001", sample["ordernumber"])
+	order := b.do(http.MethodGet, dataversePath+"salesorders(ordernumber='ORD-00001')?$select=salesorderid,statuscode,_customerid_value", "").json(t)
+	require.Equal(t, json.Number("1"), order["statuscode"])
+	require.NotEmpty(t, order["_customerid_value"])
+	lines, _ := b.do(http.MethodGet, dataversePath+fmt.Sprintf("salesorderdetails?$filter=_salesorderid_value%%20eq%%20%s", order["salesorderid"]), "").json(t)["value"].([]any)
+	require.Len(t, lines, 1)
+	approve := b.do(http.MethodGet, "/_sandbox/samples/order-approved", "").json(t)
+	require.Equal(t, map[string]any{"statuscode": json.Number("717750001")}, approve["change"])
+}

@@ -100,12 +100,14 @@ func (t *Topics) Post(ctx context.Context, topic, id string, data flow.Row, from
 }
 
 // Prepare makes an event of a topic as emitted says ready to be put: it fails as Post does, but
-// for a topic that no flow accepts yet.
+// for a topic that no flow accepts yet. A field that is null is one that is not there.
 func (t *Topics) Prepare(ctx context.Context, emitted flow.Topic, id string, data flow.Row, from string) (*Prepared, error) {
 	accepted, _, err := t.accepted(ctx, emitted.Name)
 	if err != nil {
 		return nil, err
 	}
+	data = maps.Clone(data)
+	maps.DeleteFunc(data, func(_ string, v any) bool { return v == nil })
 	return prepare(append([]contract{{Topic: &emitted, by: "which " + from + " emits"}}, accepted...), id, data, from)
 }
 
@@ -197,6 +199,50 @@ func Put(ctx context.Context, tx pgx.Tx, p *Prepared) (e flow.TopicEvent, err er
 	}
 	e.Duplicate = tag.RowsAffected() == 0
 	return inUTC(e), nil
+}
+
+// ToldID is the ID of the n-th event, from 1 on, that a run which tells of its rows becomes.
+func ToldID(runID string, n int) string { return fmt.Sprintf("%s/%d", runID, n) }
+
+// toldShown bounds the events of a run that are shown with it.
+const toldShown = 20
+
+// Told gives the events that runs became, by run.
+func Told(ctx context.Context, q querier, runIDs []string) (map[string][]flow.TopicEvent, error) {
+	if len(runIDs) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, 0, toldShown*len(runIDs))
+	for _, id := range runIDs {
+		for n := range toldShown {
+			ids = append(ids, ToldID(id, n+1))
+		}
+	}
+	rows, err := q.Query(ctx, `select `+shown+` from topic_event e where event_id = any ($1) order by id`, ids)
+	if err != nil {
+		return nil, err
+	}
+	list, err := collect(rows)
+	all := map[string][]flow.TopicEvent{}
+	for _, e := range list {
+		of, _, _ := strings.Cut(e.ID, "/")
+		all[of] = append(all[of], e)
+	}
+	return all, err
+}
+
+// PutAll keeps events in a transaction, in an order in which no two transactions wait for
+// each other.
+func PutAll(ctx context.Context, tx pgx.Tx, all []*Prepared) error {
+	slices.SortFunc(all, func(a, b *Prepared) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id))
+	})
+	for _, p := range all {
+		if _, err := Put(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shown are the columns of an event e as it is shown, and fields what they are read into.

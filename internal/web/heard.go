@@ -6,7 +6,8 @@ import (
 	"patchbay/internal/flow"
 )
 
-// heard is a business event that a step of a run awaits, or that came for the same key.
+// heard is a business event that a step of a run awaits, that came for the same key, or that
+// the run became.
 type heard struct {
 	Step  string
 	Event string // "shipped.v1 of 4711"
@@ -51,22 +52,40 @@ func hears(run flow.Run, now time.Time) (list []heard) {
 				continue
 			}
 			others[name] = true
-			at := e.ReceivedAt
-			one := heard{Event: e.Topic + " of " + e.Key, ID: e.ID, At: &at, Clock: now}
-			switch e.State {
-			case flow.TopicKept:
-				one.State, one.Note = queueing, "kept for a later step or another run, until "+e.ExpiresAt.Format("2 January 2006 15:04:05")+" UTC"
-			case flow.TopicTaken:
-				one.State, one.Note = state{"taken by another run", "cancelled", icon("dot")}, "run "+e.Run
-			case flow.TopicDelivered:
-				one.State, one.Note = state{"delivered", "completed", icon("tick")}, e.Why
-			case flow.TopicDead:
-				one.State, one.Note = state{"dead", "failed", icon("cross")}, e.Why
-			case flow.TopicExpired:
-				one.State, one.Note = state{"expired", "failed", icon("cross")}, e.Why
+			one := became(e, now)
+			if e.State == flow.TopicTaken {
+				one.State = state{"taken by another run", "cancelled", icon("dot")}
 			}
 			list = append(list, one)
 		}
 	}
+	for _, e := range run.Told {
+		one := became(e, now)
+		one.Step = "Told"
+		list = append(list, one)
+	}
 	return list
+}
+
+// became says what became of an event.
+func became(e flow.TopicEvent, now time.Time) heard {
+	one := heard{Event: e.Topic + " of " + e.Key, ID: e.ID, At: &e.ReceivedAt, Clock: now}
+	switch e.State {
+	case flow.TopicKept:
+		one.State, one.Note = queueing, "kept for a later step or another run, until "+e.ExpiresAt.Format("2 January 2006 15:04:05")+" UTC"
+	case flow.TopicTaken:
+		one.State, one.Note = state{"taken", "completed", icon("tick")}, "run "+e.Run
+	case flow.TopicDelivered:
+		one.State, one.Note = state{"delivered", "completed", icon("tick")}, e.Why
+	case flow.TopicDead:
+		one.State, one.Note = state{"dead", "failed", icon("cross")}, e.Why
+	case flow.TopicExpired:
+		one.State, one.Note = state{"expired", "failed", icon("cross")}, e.Why
+	}
+	for _, s := range e.Started {
+		if s.Problem == nil && e.State == flow.TopicKept {
+			one.Note = "it started the run " + s.Run + " of " + s.Flow
+		}
+	}
+	return one
 }

@@ -39,3 +39,19 @@ func TestARunShowsWhatItAwaitsUntilWhenAndWhatCame(t *testing.T) {
 	_, _, body = w.page(t, "/runs/sailing")
 	require.Contains(t, body, "the run ended before it came")
 }
+
+func TestARunOfAnEventFlowShowsWhatBecameOfWhatItTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	at := time.Now().Add(-time.Hour)
+	run := reading(fresh("told", at))
+	run.Told = []flow.TopicEvent{
+		{Topic: "moved.v1", ID: "told/1", Key: "4711", State: flow.TopicExpired, Why: "no run awaited it before then", ReceivedAt: at},
+		{Topic: "moved.v1", ID: "told/2", Key: "4712", State: flow.TopicKept, ReceivedAt: at, ExpiresAt: at, Started: []flow.TopicStart{{Flow: "follow", Run: "follower"}}},
+	}
+	w.put(run)
+	_, _, body := w.page(t, "/runs/told")
+	for _, want := range []string{"<code>told/1</code>", "no run awaited it before then", "it started the run follower of follow"} {
+		require.Contains(t, body, want)
+	}
+}

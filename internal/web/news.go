@@ -103,6 +103,8 @@ func (n *news) sentence(s *story) string {
 		message = "a message to " + n.Recipient
 	}
 	switch {
+	case s.Run.Status == flow.Completed && s.Told != "":
+		return about + " became the business event " + s.Told + "."
 	case s.Run.Status == flow.Completed && n.Recipient != "" && n.Doubt != "":
 		return about + " became " + message + ", possibly sent twice by " + s.Writes + "."
 	case s.Run.Status == flow.Completed && n.Recipient != "":

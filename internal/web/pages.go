@@ -213,7 +213,7 @@ func target(p *flow.Plan) string {
 		return strings.Join(writes, ", ")
 	}
 	if p.Write == nil {
-		return ""
+		return p.Emit // the business event that it tells of, or nothing
 	}
 	return system(p.Write.Connection)
 }

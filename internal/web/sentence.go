@@ -83,6 +83,8 @@ func (s *story) sentence() string {
 			return read + " and written to " + s.Writes + " once, for this press and identical ones."
 		case s.Run.Result != nil && s.total(flow.Confirmed, flow.Settled) > 0:
 			return read + " and written to " + s.Writes + " once."
+		case s.Run.Result != nil && s.Told != "":
+			return read + " and became the business event " + s.Told + "."
 		case s.Run.Result != nil:
 			return read + "; nothing was written."
 		}

@@ -55,6 +55,7 @@ type (
 		Facts    []fact
 		News     *news    // of a run of an event flow
 		Figures  *figures // of a run of a consolidation
+		Told     string   // the business event that its rows became
 		Heard    []heard  // business events that a service awaits or took
 		Repairs  string   // address of what it left standing and a person has to put right
 		// Consolidates: it has no answer of its own.
@@ -136,6 +137,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	if plan != nil && plan.Gather != nil {
 		s.Reads = count(len(plan.Gather.Sources), "source")
 	}
+	if plan != nil {
+		s.Told = plan.Emit
+	}
 	if plan != nil && plan.Write != nil {
 		s.Writes = system(plan.Write.Connection)
 		s.Keyed = !plan.Write.Repeat
@@ -166,8 +170,9 @@ func tell(run flow.Run, plan *flow.Plan, in setting) story {
 	s.Steps = s.line(end, plan)
 	if len(run.Tasks) > 0 {
 		s.Steps = s.tasks(end, plan)
-		s.Heard, s.Repairs = hears(run, in.now), toRepair(run)
+		s.Repairs = toRepair(run)
 	}
+	s.Heard = hears(run, in.now)
 	s.Doing = s.doing()
 	s.Now = s.Doing
 	if s.Waiting != "" && !run.Cancelling {

@@ -35,6 +35,7 @@ func Tables() []Table {
 				{Navigation: "account_parent_account", Table: "account", Column: "parentaccountid"},
 				{Navigation: "Account_Annotation", Table: "annotation", Column: "objectid"},
 				{Navigation: "msx_account_salesactionplan", Table: "msx_salesactionplan", Column: "msx_account"},
+				{Navigation: "order_customer_accounts", Table: "salesorder", Column: "customerid"},
 			},
 		},
 		{
@@ -131,7 +132,7 @@ func Tables() []Table {
 				{Name: "currencyname", Type: String, Length: 100}, {Name: "isocurrencycode", Type: String, Length: 5}, {Name: "currencysymbol", Type: String, Length: 13},
 			},
 		},
-	}, registrationTables()...)
+	}, append(orderTables(currency), registrationTables()...)...)
 }
 
 // The choices that several tables share.

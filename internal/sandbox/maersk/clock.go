@@ -52,6 +52,9 @@ func (s *System) advance(ctx context.Context, tx storage.Tx, row storage.Row, no
 	if d.OutOfOrder && numberOf(row, "step")%2 == 1 {
 		t.late = time.Duration(float64(3*leg) / s.speed)
 	}
+	if row["next"] == sail && !forced {
+		s.untidy(t, d, row)
+	}
 	set := storage.Row{"request": row["request"], "due_at": nil, "next": nil}
 	told := row["status"]
 	switch row["next"] {
@@ -78,6 +81,22 @@ func (s *System) advance(ctx context.Context, tx storage.Tx, row storage.Row, no
 		return nil
 	}
 	return t.notify(ctx, row)
+}
+
+// untidy has callbacks come as those of carriers do now and then: of every second booking,
+// and of those that are out of order, the departure is told after the arrival, and the
+// arrival twice.
+func (s *System) untidy(t *telling, d Decision, row storage.Row) {
+	reference := textOf(row, "reference")
+	if !d.OutOfOrder && (reference == "" || reference[len(reference)-1]%2 == 0) {
+		return
+	}
+	switch course[numberOf(row, "step")].code {
+	case "DEPA":
+		t.behind = time.Duration(1.5 * float64(leg) / s.speed)
+	case "ARRI":
+		t.copies = 1
+	}
 }
 
 func (s *System) decided(ctx context.Context, t *telling, d Decision, row, set storage.Row) error {

@@ -17,7 +17,11 @@ type telling struct {
 	now time.Time
 	// late makes an event look older than those that were told before it.
 	late time.Duration
-	n    int // of the events so far: each is made a microsecond after the one before
+	// behind is how much later an event is delivered than it is made, and copies how often
+	// it is delivered besides.
+	behind time.Duration
+	copies int // of a delivery, besides the first
+	n      int // of the events so far: each is made a microsecond after the one before
 }
 
 // happening is an event before it has an ID.
@@ -146,12 +150,14 @@ func (t *telling) deliver(ctx context.Context, booking storage.Row, kind, body s
 		if !wanted(s) {
 			continue
 		}
-		n, err := storage.Version(ctx, t.tx)
-		if err != nil {
-			return fmt.Errorf("numbering a delivery: %w", err)
-		}
-		if err := t.tx.Insert(ctx, deliveries, storage.Row{"n": n, "subscription": s["id"], "body": body, "due_at": t.now, "tries": int64(0)}); err != nil {
-			return fmt.Errorf("keeping a delivery: %w", err)
+		for range 1 + t.copies {
+			n, err := storage.Version(ctx, t.tx)
+			if err != nil {
+				return fmt.Errorf("numbering a delivery: %w", err)
+			}
+			if err := t.tx.Insert(ctx, deliveries, storage.Row{"n": n, "subscription": s["id"], "body": body, "due_at": t.now.Add(t.behind), "tries": int64(0)}); err != nil {
+				return fmt.Errorf("keeping a delivery: %w", err)
+			}
 		}
 	}
 	return nil

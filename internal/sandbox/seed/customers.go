@@ -48,12 +48,13 @@ func Accounts(seed uint64) []Customer {
 type User struct{ ID, Name, ClientID string }
 
 // Customers are the rows of an environment by the logical name of their table.
-// msx_specification and msx_salesactionplan begin empty: the example flows fill them.
+// msx_specification, msx_salesactionplan and msx_shipment begin empty: the example flows fill them.
 func (c Catalogue) Customers(seed uint64, users []User) map[string]iter.Seq[storage.Row] {
 	return map[string]iter.Seq[storage.Row]{
 		"transactioncurrency": currencies(users[0].ID), "systemuser": systemUsers(users), "account": accountRows(seed, users[0].ID),
 		"contact": contactRows(seed, users[0].ID), "incident": incidentRows(seed, users[0].ID), "product": c.productRows(seed, users[0].ID),
 		"msx_loanapplication": Applications(users[0].ID), "task": taskRows(seed, users[0].ID), "annotation": noteRows(seed, users[0].ID),
+		"salesorder": c.orderHeads(users[0].ID), "salesorderdetail": c.orderLines(seed, users[0].ID),
 	}
 }
 
