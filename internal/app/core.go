@@ -23,6 +23,7 @@ import (
 	"patchbay/activities"
 	"patchbay/flows"
 	"patchbay/internal/alert"
+	"patchbay/internal/claimcheck"
 	"patchbay/internal/durable"
 	"patchbay/internal/egress"
 	"patchbay/internal/fault"
@@ -70,6 +71,7 @@ type (
 		mappers  *mappers
 		systems  *systems
 		quotas   *quota.Quotas
+		checks   *claimcheck.Checks
 		stops    *stop.Stops
 		stage    *stage.Stage
 		slots    *slot.Ledger
@@ -110,6 +112,8 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	systems.region = s.Region
 	quotas := quota.New(db, quota.Options{Speed: s.Speed})
 	systems.quotas = quotas
+	checks := claimcheck.New(db)
+	systems.checks = checks
 	stops := stop.New(db, stop.Options{Speed: s.Speed, Say: s.resting})
 	systems.stops = stops
 	border := egress.New(db)
@@ -125,6 +129,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		mappers:  expressions,
 		systems:  systems,
 		quotas:   quotas,
+		checks:   checks,
 		stops:    stops,
 		stage:    stage.New(db),
 		slots:    slot.New(db),
@@ -238,7 +243,7 @@ func (c *core) set() activities.Set {
 	set.Extractor = &activities.Extractor{Plans: c.plans, Runs: c.book, Sheets: c.systems, Staging: c.stage, Patience: time.Duration(float64(patience) / max(c.Speed, 1))}
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
-	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics}
+	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics, Documents: c.systems}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

@@ -253,9 +253,13 @@ func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
 		s.sampleCase(w, r)
 		return
 	}
+	if r.PathValue("flow") == "contract-distribution" {
+		s.sampleContract(w, r)
+		return
+	}
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications and customer-360 have them", r.PathValue("flow"))
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360 and contract-distribution have them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)
