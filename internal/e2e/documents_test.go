@@ -47,6 +47,15 @@ func (a *agency) add(name string) {
 
 func (a *agency) begin() { a.patchbay = start(a.t, a.dir, "--flows", a.flows) }
 
+// third adds the file of the third target, and nothing else; dev applies files when it starts.
+func (a *agency) third() {
+	a.t.Helper()
+	a.add("contract-distribution-ibm.yaml")
+	a.kill()
+	a.begin()
+	require.Equal(a.t, http.StatusOK, a.do(http.MethodGet, a.HTTP+"/v1/flows/contract-distribution-ibm", nil, "", nil).StatusCode)
+}
+
 // put makes a document in SharePoint, or changes it, and gives its ID and checksum.
 func (a *agency) put(path string, size int) (id, sum string) {
 	a.t.Helper()
@@ -119,11 +128,7 @@ func TestAContractArrivesOnceAtEachTargetWhateverDies(t *testing.T) {
 
 	// The third target is a file.
 	require.Empty(t, a.has("ibm", name))
-	a.add("contract-distribution-ibm.yaml")
-	a.await("the third flow", time.Minute, func() bool {
-		resp := a.do(http.MethodGet, a.HTTP+"/v1/flows/contract-distribution-ibm", nil, "", nil)
-		return resp.StatusCode == http.StatusOK
-	})
+	a.third()
 
 	// The contract changes, and Patchbay dies while it is under way.
 	_, sum = a.put("/Contracts/"+name, 40_000_000)
@@ -188,10 +193,7 @@ func TestWhatIsWrongWithADocumentIsSaidOnThePageOfItsRun(t *testing.T) {
 	require.Empty(t, a.has("sap", "Huge.bin"))
 
 	// Somebody tells of a document that was never read.
-	a.add("contract-distribution-ibm.yaml")
-	a.await("the third flow", time.Minute, func() bool {
-		return a.do(http.MethodGet, a.HTTP+"/v1/flows/contract-distribution-ibm", nil, "", nil).StatusCode == http.StatusOK
-	})
+	a.third()
 	said := func(name string) string {
 		var problem struct{ Code, Detail string }
 		resp := a.do(http.MethodPost, a.HTTP+"/v1/events/contract-stored.v1", nil, fmt.Sprintf(
