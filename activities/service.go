@@ -68,6 +68,7 @@ type (
 
 		Rulings   Rulings
 		Decisions Decisions
+		Documents Documents
 	}
 
 	// doing is one task in hands.
@@ -250,6 +251,9 @@ func (d *doing) read(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, fmt.Errorf("reading: %w", err)
 	}
+	if d.task.Read.Document != "" {
+		return d.fetch(ctx, rows)
+	}
 	return run.TaskNews{State: flow.TaskDone, Gave: given(rows), Note: fmt.Sprintf("%s from %s", counted(len(rows)), d.task.Read.Connection)}, nil
 }
 
@@ -287,6 +291,13 @@ func (d *doing) write(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, err
 	}
+	what := counted(len(rows))
+	if d.task.Write.Document != "" {
+		what = d.told(rows)
+		if n, all, err := d.stored(ctx, rows); err != nil || all {
+			return n, err
+		}
+	}
 	w := d.writer(d.task.Name)
 	members, err := w.freeze(ctx, d.plan, rows)
 	if err != nil {
@@ -296,7 +307,7 @@ func (d *doing) write(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, err
 	}
-	n := run.TaskNews{State: flow.TaskDone, Outcomes: outcomes, Note: fmt.Sprintf("%s in %s", counted(len(members)), d.task.Write.Connection)}
+	n := run.TaskNews{State: flow.TaskDone, Outcomes: outcomes, Note: what + " in " + d.task.Write.Connection}
 	if n.Problem = problemOf(outcomes, d.task.Write.Connection); n.Problem != nil {
 		n.State, n.Note = flow.TaskFailed, n.Problem.Detail
 		return n, nil

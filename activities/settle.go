@@ -24,7 +24,7 @@ func (s Sight) took(i int, sent flow.Row) string {
 }
 
 // settle decides about members that were not found. They are sent again where that
-// does no harm, or where the author accepts that a row may be written twice and the
+// does no harm, now or once the target had its time, or where the author accepts that a row may be written twice and the
 // target had its time; without that they end in doubt. Those whose time is not over
 // stay as they are: nothing of them is sent now, and wait is the longest that is left.
 func (s Sight) settle(plan *flow.Plan, missing []ledger.Open) (again []ledger.Open, given []ledger.Outcome, wait time.Duration) {
@@ -37,7 +37,7 @@ func (s Sight) settle(plan *flow.Plan, missing []ledger.Open) (again []ledger.Op
 		case left > 0:
 			wait = max(wait, left)
 			given = append(given, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Intent, Reason: "not there yet; it may still show"})
-		case plan.Write.Repeat:
+		case plan.Write.Repeat, s.Looks:
 			again = append(again, o)
 		default:
 			given = append(given, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Doubtful,
@@ -50,7 +50,7 @@ func (s Sight) settle(plan *flow.Plan, missing []ledger.Open) (again []ledger.Op
 // repeats gives, by key, what is to be said of members that are sent again although
 // nobody knows that they did not take effect: each may be there twice.
 func (s Sight) repeats(again []ledger.Open) map[string]string {
-	if s.Applied != nil || s.Conditional {
+	if s.Applied != nil || s.Conditional || s.Looks {
 		return nil
 	}
 	said := make(map[string]string, len(again))

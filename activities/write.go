@@ -66,6 +66,9 @@ type (
 		// SettleAfter has passed since it was sent.
 		Conditional bool
 		SettleAfter time.Duration
+		// Looks says that the target is looked at right before the next write, and told only
+		// what it has not: once SettleAfter has passed that write does no harm either.
+		Looks bool
 	}
 
 	// Effects is the ledger as a write asks it first (promise 2): by way of the book,

@@ -41,6 +41,8 @@ func sagas() []saga {
 	legs := []flow.TaskShape{{Name: "ways", Kind: flow.TaskLegs, Legs: []flow.LegShape{
 		{Name: "a", Tasks: []flow.TaskShape{write("sale", true), write("stock", false)}}, {Name: "b", Tasks: []flow.TaskShape{write("booking", false)}}}}}
 	await := []flow.TaskShape{write("sale", true), {Name: "came", Kind: flow.TaskAwait, Target: "shipped.v1", Deadline: time.Hour}, write("booking", false)}
+	carry := []flow.TaskShape{{Name: "file", Kind: flow.TaskRead, Target: "sharepoint", Document: true},
+		{Name: "order", Kind: flow.TaskWrite, Target: "sap", Undo: true, Document: true}, write("booking", false)}
 	call := []flow.TaskShape{write("sale", true), {Name: "told", Kind: flow.TaskFlow, Target: "tell"}}
 	return []saga{
 		{name: "all-done", tasks: three, skips: "stock", status: flow.Completed, steps: []string{"sale", "stock", "booking"}, ends: completed},
@@ -51,6 +53,7 @@ func sagas() []saga {
 		{name: "awaited", tasks: await, awaits: time.Hour, signals: true, status: flow.Completed, steps: []string{"sale", "came", "came", "booking"}, ends: completed},
 		{name: "awaited-in-vain", tasks: await, awaits: 100 * time.Millisecond, status: flow.Failed, steps: []string{"sale", "came", "came", "undo sale"}, ends: failed, why: flow.AwaitLateCode},
 		{name: "awaited-and-cancelled", tasks: await, awaits: time.Hour, hangs: "came", status: flow.Cancelled, steps: []string{"sale", "came", "undo sale"}, ends: cancelled},
+		{name: "document-carried-and-undone", tasks: carry, refuses: "booking", status: flow.Failed, steps: []string{"file", "order", "booking", "undo order"}, ends: failed, why: "write.refused"},
 		{name: "called", tasks: call, status: flow.Completed, steps: []string{"sale", "call told", "told"}, ends: completed},
 	}
 }

@@ -78,7 +78,11 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 	if err != nil {
 		return nil, err
 	}
-	done, err := contract.DoTask.Tighten(within).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
+	do := contract.DoTask
+	if t.Document {
+		do = do.As(contract.Transfer)
+	}
+	done, err := do.Tighten(within).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
 	s.did(t, done.Skipped)
 	return nil, err
 }
@@ -206,7 +210,11 @@ func (s *service) back(ctx workflow.Context, undo []flow.TaskShape, why error) e
 		in.Task = t.Name
 		s.result.Tasks[t.Name] = flow.TaskUndoing
 		s.tell(free)
-		undone, err := contract.UndoTask.Run(free, in, "undo "+t.Name+" in "+t.Target)
+		undo := contract.UndoTask
+		if t.Document {
+			undo = undo.As(contract.Transfer)
+		}
+		undone, err := undo.Run(free, in, "undo "+t.Name+" in "+t.Target)
 		if err != nil { // the activity has told a person, unless its worker never came to it
 			undone.State = flow.TaskStands
 		}

@@ -121,6 +121,7 @@ func (a *api) run(ctx context.Context, ln net.Listener) error {
 	parts.Go(func() error { a.inlet.Run(ctx); return nil })
 	parts.Go(func() error { a.waker.Run(ctx); return nil })
 	parts.Go(func() error { a.canary.Run(ctx); return nil })
+	parts.Go(func() error { a.tidy(ctx); return nil })
 	parts.Go(func() error { a.watch(ctx); return nil })
 	parts.Go(func() error { a.keeper.Run(ctx); return nil })
 	parts.Go(func() error {

@@ -24,6 +24,7 @@ import (
 	"patchbay/activities"
 	"patchbay/flows"
 	"patchbay/internal/alert"
+	"patchbay/internal/claimcheck"
 	"patchbay/internal/decision"
 	"patchbay/internal/durable"
 	"patchbay/internal/egress"
@@ -75,6 +76,7 @@ type (
 		mappers   *mappers
 		systems   *systems
 		quotas    *quota.Quotas
+		checks    *claimcheck.Checks
 		stops     *stop.Stops
 		paid      *paid.Paid
 		computed  *paid.Computed
@@ -118,6 +120,8 @@ func open(ctx context.Context, s Settings) (*core, error) {
 	systems.region = s.Region
 	quotas := quota.New(db, quota.Options{Speed: s.Speed})
 	systems.quotas = quotas
+	checks := claimcheck.New(db)
+	systems.checks = checks
 	stops := stop.New(db, stop.Options{Speed: s.Speed, Say: s.resting})
 	systems.stops = stops
 	border := egress.New(db)
@@ -134,6 +138,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		mappers:   expressions,
 		systems:   systems,
 		quotas:    quotas,
+		checks:    checks,
 		stops:     stops,
 		paid:      paid.New(db, paid.Options{Speed: s.Speed}),
 		computed:  paid.NewComputed(db),
@@ -252,7 +257,7 @@ func (c *core) set() activities.Set {
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
 	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics,
-		Rulings: rulings{c.mappers}, Decisions: c.decisions}
+		Rulings: rulings{c.mappers}, Decisions: c.decisions, Documents: c.systems}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

@@ -42,6 +42,11 @@ func (s *systems) read(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 		return nil, fmt.Errorf("evaluating the where clause: %w", err)
 	}
 	query := connector.Query{Table: plan.Read.Table, Select: plan.Read.Select, Expand: plan.Read.Expand}
+	if plan.Read.Document != "" {
+		if query.Select, err = s.besides(ctx, plan.Read); err != nil {
+			return nil, err
+		}
+	}
 	for _, m := range where {
 		query.Where = append(query.Where, connector.Match{Column: m.Column, Value: m.Value})
 	}
@@ -92,6 +97,9 @@ func (s *systems) Upsert(ctx context.Context, plan *flow.Plan, call activities.C
 	if err != nil {
 		return nil, err
 	}
+	if plan.Write.Document != "" {
+		return s.carry(ctx, plan, system, call)
+	}
 	writer, ok := system.(connector.Upserter)
 	if !ok {
 		return nil, lacking(name, "write by key")
@@ -126,6 +134,9 @@ func (s *systems) ReadBack(ctx context.Context, plan *flow.Plan, rows []flow.Row
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
 		return activities.Sight{}, err
+	}
+	if plan.Write.Document != "" {
+		return s.sight(ctx, plan, system, rows)
 	}
 	if marker, keeps := system.(connector.Marker); keeps {
 		applied, err := marker.Applied(ctx, marksOf(marks))
@@ -169,7 +180,7 @@ func (s *systems) FoldKeys(ctx context.Context, plan *flow.Plan, rows []flow.Row
 		return nil, err
 	}
 	fold := exactKey
-	if folder, ok := system.(connector.KeyFolder); ok {
+	if folder, ok := system.(connector.KeyFolder); ok && plan.Write.Document == "" {
 		fold = folder.FoldKey
 	}
 	folded := make([]string, len(rows))

@@ -52,6 +52,7 @@ type (
 		client      *http.Client
 		quotas      *quota.Quotas // nil: nothing is shared
 		stops       *stop.Stops   // nil: as quotas
+		checks      checks        // nil: no documents
 
 		mu     sync.Mutex
 		built  map[string]opened // by connection
@@ -307,14 +308,19 @@ func connectorConfig(c flow.Connection, speed float64) connector.Config {
 	tables := make(map[string]connector.Table, len(c.Tables))
 	for name, t := range c.Tables {
 		types := make(map[string]string, len(t.Columns))
+		columns := slices.Sorted(maps.Keys(t.Columns))
 		for column, kind := range t.Columns {
+			if kind == flow.Document { // it is no column of a row there
+				columns = slices.DeleteFunc(columns, func(name string) bool { return name == column })
+				continue
+			}
 			types[column] = string(kind)
 		}
 		tables[name] = connector.Table{
 			Name:    name,
 			Path:    t.Path,
 			Keys:    t.Keys,
-			Columns: slices.Sorted(maps.Keys(t.Columns)),
+			Columns: columns,
 			Types:   types,
 			Expand:  t.Expand,
 			Refers:  t.Refers,

@@ -5,7 +5,8 @@
 // alternating rounds with their spread, for one client and for many: answers and
 // completed writes a second, Temporal's own count of actions, where the CPU time
 // went, memory. Then the way of an event, from its delivery to its mail, beside raw
-// inserts and a workflow per event; a service of five steps beside five bare activities; the same presses with separate processes, identical requests at
+// inserts and a workflow per event; a service of five steps beside five bare activities; a document from SharePoint to two targets, beside a plain
+// program that streams it; the same presses with separate processes, identical requests at
 // once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. And,
 // without any of these, the paths of a stressed household beside the same loop in C. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
@@ -35,12 +36,14 @@ type options struct {
 	only    []string
 	clients []int
 	rows    []int
-	shared  int
-	rounds  int
-	lasting time.Duration
-	alone   bool
-	binary  string
-	profile string
+	// documents are their sizes, in millions of bytes.
+	documents []int
+	shared    int
+	rounds    int
+	lasting   time.Duration
+	alone     bool
+	binary    string
+	profile   string
 }
 
 // The sections, in the order in which they run.
@@ -50,6 +53,7 @@ const (
 	loadSection      = "load"
 	eventsSection    = "events"
 	sagaSection      = "saga"
+	documentsSection = "documents"
 	splitSection     = "split"
 	identicalSection = "identical"
 	gatherSection    = "consolidate"
@@ -57,7 +61,7 @@ const (
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, sagaSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
+var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, sagaSection, documentsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -68,6 +72,7 @@ func main() {
 	only := flag.String("only", strings.Join(sections, ","), "sections to run")
 	clients := flag.String("clients", "1,32,256", "numbers of clients that press at a time")
 	rows := flag.String("rows", "1000000", "rows of each source of a consolidation; several sizes one after the other")
+	sizes := flag.String("document", "100", "`MB` of a document that is distributed; several sizes one after the other")
 	flag.IntVar(&o.shared, "shared", 100_000, "rows that two regions share")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds; each measures every contender once")
 	flag.DurationVar(&o.lasting, "lasting", 3*time.Second, "how long the clients of a round go on pressing")
@@ -78,6 +83,9 @@ func main() {
 	var err error
 	if o.only, o.clients, err = choices(*only, *clients); err == nil {
 		o.rows, err = numbers(*rows, 1<<30)
+	}
+	if err == nil {
+		o.documents, err = numbers(*sizes, 262)
 	}
 	if err == nil && (o.rounds < 1 || o.shared < 1 || flag.NArg() > 0 || o.profile != "" && o.binary != "") {
 		err = errors.New("give at least one round and one shared row, no arguments, and a profile only of what is built here")
@@ -160,6 +168,11 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	peer.stop()
+	if slices.Contains(o.only, documentsSection) {
+		if err := documents(ctx, env, o); err != nil {
+			return err
+		}
+	}
 	apart := []struct {
 		name string
 		run  func(context.Context, *environment, options) error

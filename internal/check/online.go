@@ -144,6 +144,9 @@ func add(needs map[string][]table, connection, name string, n *need) {
 func (o *online) connection(ctx context.Context, c flow.Connection, tables []table) {
 	slices.SortFunc(tables, func(a, b table) int { return cmp.Compare(a.name, b.name) })
 	for _, t := range tables {
+		if c.Tables[t.name].Files() {
+			continue
+		}
 		shape, err := o.ask(ctx, c, t.name)
 		switch f := fault.Of(err); {
 		case err == nil && shape == nil:

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 
 	"patchbay/internal/fault"
@@ -76,8 +75,8 @@ func (v *verified) Read(p []byte) (int, error) {
 
 func (v *verified) Close() error { return v.body.Close() }
 
-// SameContent reports whether a document that is there has a content. It reads both
-// whole, where their sizes do not tell them apart.
+// SameContent reports whether a document that is there has a content. It reads both, up to
+// where they differ, where their sizes do not tell them apart.
 func SameContent(ctx context.Context, system DocumentReader, ref DocumentRef, size int64, c Content) (bool, error) {
 	if size >= 0 && size != c.Size {
 		return false, nil
@@ -92,13 +91,23 @@ func SameContent(ctx context.Context, system DocumentReader, ref DocumentRef, si
 		return false, err
 	}
 	defer theirs.Body.Close()
-	sums := [2]hash.Hash{sha256.New(), sha256.New()}
-	for i, from := range []io.Reader{ours, theirs.Body} {
-		if _, err := io.CopyBuffer(sums[i], from, make([]byte, 64<<10)); err != nil {
-			return false, err
+	var parts [2][64 << 10]byte
+	for {
+		var got [2]int
+		for i, from := range []io.Reader{ours, theirs.Body} {
+			n, err := io.ReadFull(from, parts[i][:])
+			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				return false, err
+			}
+			got[i] = n
+		}
+		switch {
+		case !bytes.Equal(parts[0][:got[0]], parts[1][:got[1]]):
+			return false, nil
+		case got[0] < len(parts[0]):
+			return true, nil
 		}
 	}
-	return slices.Equal(sums[0].Sum(nil), sums[1].Sum(nil)), nil
 }
 
 // continuations is how often a reading that broke off without any progress is begun

@@ -39,6 +39,13 @@ type (
 		Remove(ctx context.Context, w DocumentWrite) error
 	}
 
+	// DocumentOnce is a DocumentWriter that keeps one document of a write, however often it
+	// is sent and whenever it arrives.
+	DocumentOnce interface {
+		DocumentWriter
+		Once()
+	}
+
 	// DocumentRef is one document, as Document.ID says it or a column of its row or event.
 	DocumentRef struct {
 		Table   string

@@ -27,6 +27,8 @@ var (
 	Delivery = Profile{Attempt: time.Minute, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
 	// Undoing: what was written has to be taken back, however long the target is away.
 	Undoing = Profile{Attempt: time.Minute, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
+	// Transfer: a document of any size has to arrive, or to be taken back.
+	Transfer = Profile{Attempt: 4 * time.Hour, Total: 76 * time.Hour, Heartbeat: 5 * time.Second, Initial: time.Second, MaxWait: 5 * time.Minute}
 	// Carrying: a batch, once. An item that has no answer after two seconds leaves it,
 	// so the whole is short; what was lost with a worker is put back by Release.
 	Carrying = Profile{Attempt: 30 * time.Second, Total: time.Minute, Heartbeat: 5 * time.Second, MaxAttempts: 1}

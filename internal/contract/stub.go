@@ -39,6 +39,12 @@ func (a Activity[In, Out]) Tighten(total time.Duration) Activity[In, Out] {
 	return a
 }
 
+// As returns the stub with another profile.
+func (a Activity[In, Out]) As(p Profile) Activity[In, Out] {
+	a.profile = p
+	return a
+}
+
 // Run executes the activity and waits for it. Summary is shown in the Temporal
 // Web UI: counts and names, never data.
 func (a Activity[In, Out]) Run(ctx workflow.Context, in In, summary string) (Out, error) {

@@ -47,6 +47,12 @@ const (
 // unshared is why the walk leaves synchronizations out.
 const unshared = "what regions share is committed with its cursor or its batch, and may be done again; replica tests that, and attempts that were taken over"
 
+// unwalked is why the walk leaves the tasks of hybrids out.
+const unwalked = "e2e kills Patchbay under hybrid flows, and the tables of the bank are the judge"
+
+// unkept is why the walk leaves the bytes of documents out.
+const unkept = "a document is nobody's until its last transaction, and is read anew; claimcheck tests cleaners beside runs, and e2e kills Patchbay under a transfer"
+
 // unfollowed is why the walk leaves streams of changes out.
 const unfollowed = "how far a stream was accepted is kept after its events are, and what is told again has its ID; app kills readers in the middle"
 
@@ -201,6 +207,14 @@ var points = []point{
 	{name: "decision.Standing", at: working, without: unwalked},
 	{name: "decision.Opine", at: serving, without: "a person who is not told asks again, and a decision is made once"},
 	{name: "decision.Woken", at: serving, without: "a run that is woken twice looks twice"},
+
+	// What carries documents.
+	{name: "claimcheck.begin", at: working, without: unkept},
+	{name: "claimcheck.add", at: working, without: unkept},
+	{name: "claimcheck.finish", at: working, without: unkept},
+	{name: "claimcheck.Reserve", at: serving, without: unkept},
+	{name: "claimcheck.release", at: serving, without: unkept},
+	{name: "claimcheck.remove", at: serving, without: unkept},
 
 	// What puts flows and builds in force.
 	{name: "run.Report", at: applying, without: "apply ends by it; doing it again is all that is needed"},

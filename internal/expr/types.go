@@ -31,8 +31,14 @@ type (
 // Anything is the type of a value nothing is known about.
 var Anything = Type{}
 
-// Scalar is the type of one parameter or column.
-func Scalar(t flow.Type) Type { return Type{scalar: t} }
+// Scalar is the type of one parameter or column. What is known of a document are the
+// columns of its claim.
+func Scalar(t flow.Type) Type {
+	if t == flow.Document {
+		return Type{scalar: t, object: map[string]Type{"name": {scalar: flow.String}, "type": {scalar: flow.String}, "size": {scalar: flow.Int}, "sha256": {scalar: flow.String}}}
+	}
+	return Type{scalar: t}
+}
 
 // Object is the type of a row with exactly these columns.
 func Object(columns map[string]Type) Type { return Type{object: columns} }
@@ -73,6 +79,8 @@ func (t Type) Column(name string) (Type, bool) {
 // String is the type in words, for messages.
 func (t Type) String() string {
 	switch {
+	case t.scalar == flow.Document:
+		return string(t.scalar)
 	case t.object != nil:
 		return "row"
 	case t.elem != nil:

@@ -84,3 +84,14 @@ func (a Auth) Left(now time.Time) (left time.Duration, ok bool) {
 	}
 	return day.AddDate(0, 0, 1).Sub(now), true
 }
+
+// Files reports whether the rows of the table are files: what else a row has is the
+// connector's way to say which, and no column of the system.
+func (t Table) Files() bool {
+	for _, kind := range t.Columns {
+		if kind == Document {
+			return true
+		}
+	}
+	return false
+}

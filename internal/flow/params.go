@@ -127,6 +127,15 @@ func (d Param) check(v any) (value any, code, detail string) {
 		return nil, "field.type", "must be true or false, not " + kind(v)
 	case Any:
 		return v, "", ""
+	case Document:
+		c, is := ClaimOf(v)
+		switch {
+		case !is:
+			return nil, "field.type", "must be what a step gave as a document: an object of name, type, size and sha256"
+		case !SafeName(c.Name):
+			return nil, "field.pattern", "has a name that is none of a file: it has a path, or characters that cannot be seen"
+		}
+		return c.Row(), "", ""
 	}
 	s, ok := v.(string)
 	if !ok {

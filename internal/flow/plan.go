@@ -44,8 +44,8 @@ type (
 		Accepts []Topic `json:"accepts,omitempty"`
 		Starts  string  `json:"starts,omitempty"`
 		// Decide and Review belong to the pattern hybrid, whose Saga collects, computes and writes.
-		Decide  *Decide `json:"decide,omitempty"`
-		Review  *Review `json:"review,omitempty"`
+		Decide *Decide `json:"decide,omitempty"`
+		Review *Review `json:"review,omitempty"`
 		// Emits are the business events that the flow tells of. Emit is the one that each
 		// row of Map is told as, in the place of Write; a service tells by its tasks.
 		Emits   []Topic `json:"emits,omitempty"`
@@ -86,6 +86,8 @@ type (
 		Where      []Match           `json:"where,omitempty"`  // all must hold
 		Select     []string          `json:"select,omitempty"` // the only columns asked for (promise 5)
 		Expand     map[string]string `json:"expand,omitempty"` // name in the row → path of the children
+		// Document is the column of Select whose bytes are read in; empty: none.
+		Document string `json:"document,omitempty"`
 		// OneRow is set when the where clause names at most one thing by its key:
 		// no row is then a not-found answer, not an empty list.
 		OneRow bool `json:"one_row,omitempty"`
@@ -114,6 +116,11 @@ type (
 		Repeat bool `json:"repeat,omitempty"`
 		// Existing rows alone are changed; none is made.
 		Existing bool `json:"existing,omitempty"`
+		// Document is the column whose bytes are stored, as a file of the name of column
+		// FileName where the rest of the key says; empty: rows are written.
+		Document string `json:"document,omitempty"`
+		// Remove takes such files away, where they have that content.
+		Remove bool `json:"remove,omitempty"`
 	}
 
 	// Limits bound a run. Zero means the pattern's default, which Compile fills in.
@@ -171,6 +178,8 @@ const (
 	Date      Type = "date"      // 2006-01-02
 	Timestamp Type = "timestamp" // RFC 3339
 	Any       Type = "any"
+	// Document is a file, of which a row has the Claim only.
+	Document Type = "document"
 )
 
 // Row is one record: column → value. Values are nil, bool, string,

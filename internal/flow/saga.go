@@ -68,6 +68,7 @@ type (
 		Kind     TaskKind      `json:"kind"`
 		Target   string        `json:"target,omitempty"` // connection, or flow, for summaries
 		Undo     bool          `json:"undo,omitempty"`
+		Document bool          `json:"document,omitempty"` // it carries one, which may take its time
 		Deadline time.Duration `json:"deadline,omitempty"`
 		Legs     []LegShape    `json:"legs,omitempty"`
 		Needs    []string      `json:"needs,omitempty"`
@@ -221,12 +222,12 @@ func shapes(tasks []Task) []TaskShape {
 		out[i] = TaskShape{Name: t.Name, Kind: t.Kind(), Undo: len(t.Undo) > 0, Deadline: t.Deadline, Needs: t.Needs}
 		switch out[i].Kind {
 		case TaskRead, TaskCollect:
-			out[i].Target = t.Read.Connection
+			out[i].Target, out[i].Document = t.Read.Connection, t.Read.Document != ""
 		case TaskCalculate:
 			out[i].Target = t.Calculate.Queue
 		case TaskRequire, TaskDecide, TaskReview:
 		case TaskWrite:
-			out[i].Target = t.Write.Connection
+			out[i].Target, out[i].Document = t.Write.Connection, t.Write.Document != ""
 		case TaskFlow:
 			out[i].Target = t.Flow
 		case TaskAwait:
@@ -266,6 +267,11 @@ func (p *Plan) UndoOf(t *Task) *Plan {
 	undo.Map = make([]Column, 0, len(t.Write.Key)+len(t.Undo))
 	for _, key := range t.Write.Key {
 		undo.Map = append(undo.Map, Column{Name: key, Expr: "row[" + strconv.Quote(key) + "]"})
+	}
+	if t.Write.Document != "" { // no document is what takes one back
+		undo.Write.Remove = true
+		undo.Map = append(undo.Map, Column{Name: t.Write.Document, Expr: "row[" + strconv.Quote(t.Write.Document) + "]"})
+		return undo
 	}
 	undo.Map = append(undo.Map, t.Undo...)
 	return undo

@@ -215,7 +215,7 @@ func columnTypes(d dict[word, *word]) map[string]flow.Type {
 	}
 	out := make(map[string]flow.Type, len(d.entries))
 	for _, e := range d.entries {
-		if slices.Contains(types, e.value.value) {
+		if slices.Contains(columnKinds, e.value.value) {
 			out[e.key] = flow.Type(e.value.value)
 		} else {
 			out[e.key] = flow.Any // what it says has been reported; the column exists

@@ -166,7 +166,7 @@ func (d *tableDoc) fields() []field {
 		{key: "price", into: &d.price, example: "2.50 EUR", doc: "What the provider takes for one question. Each is asked by its where, under a reference, and paid once."},
 		{key: "where", into: &d.where, keys: &columnKeys, example: object{"OrganizationCode": "V1"}, doc: "Column: text. Every read is restricted to these rows; keys are unique within them."},
 		{key: "keys", into: &d.keys, example: [][]string{{"msx_productnumber", "msx_attribute"}}, doc: "Keys that the system keeps unique, each a list of columns."},
-		{key: "columns", into: &d.columns, keys: &columnKeys, enum: types, example: object{"ItemNumber": "string"}, doc: "Column: type. Without it the schema is unknown, and nothing is checked before a run."},
+		{key: "columns", into: &d.columns, keys: &columnKeys, enum: columnKinds, example: object{"ItemNumber": "string"}, doc: "Column: type. A document is the bytes of the file that the row tells of. Without it the schema is unknown, and nothing is checked before a run."},
 		{key: "refers", into: &d.refers, keys: &columnKeys, example: object{"parentcustomerid": "account"}, doc: "Column: table of this connection whose record the value identifies by the system's own ID."},
 		{key: "restricted", into: &d.restricted, example: []string{"msx_diagnosis"}, doc: "Columns that leave the region of the connection by no flow."},
 		{key: "prose", into: &d.prose, example: []string{"msx_remarks"}, doc: "Columns that hold free text, besides those that their names tell of: they are not shared between regions unless somebody opens them."},

@@ -16,6 +16,9 @@ var types = []string{
 	string(flow.Date), string(flow.Timestamp), string(flow.Any),
 }
 
+// columnKinds are the types of columns; a parameter that a person gives is no document.
+var columnKinds = append(slices.Clone(types), string(flow.Document))
+
 var identifiers = keyRule{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`), "letters, digits and underscores, beginning with a letter"}
 
 var columnKeys = keyRule{columnName, "the name of a column, and quote an expression that holds commas or braces"}

@@ -39,8 +39,11 @@ func diagnose(t *testing.T) []string {
 				_, diags = flowfile.ParseConnections(f)
 			case "flows":
 				connections, o := valid, flowfile.Options{File: template, Now: today, Contracts: contracts}
-				if strings.HasPrefix(filepath.Base(name), "sync") {
+				switch base := filepath.Base(name); {
+				case strings.HasPrefix(base, "sync"):
 					connections, o.Peers = regional.List, regional.Peers
+				case strings.HasPrefix(base, "documents"):
+					connections = parse(t, "connections/documents.yaml")
 				}
 				_, diags = flowfile.Compile(f, connections, o)
 			case "tests":

@@ -57,6 +57,7 @@ func (c *compiler) reads(d *readDoc, name string, env *expr.Env) (*flow.Read, ex
 	if d.columns.ok && len(d.columns.items) == 0 {
 		c.add(d.columns.at, CodeRequired, name+".select names no column", "name the columns that the flow needs")
 	}
+	c.fetches(read, d, name, table)
 	for _, e := range d.expand.entries {
 		if _, taken := columns[e.key]; taken {
 			c.add(e.keyAt, CodeID, fmt.Sprintf("%s is also a selected column", e.key), "choose another name for the child rows")
@@ -94,6 +95,9 @@ func (c *compiler) where(read *flow.Read, d *readDoc, name string, env *expr.Env
 		want := expr.Anything
 		if c.column(w.keyAt, w.key, name+".where", table) && table != nil {
 			want = expr.Scalar(table.Columns[w.key])
+			if table.Columns[w.key] == flow.Document {
+				c.add(w.keyAt, CodeType, fmt.Sprintf("%s.where: nothing is looked for by the bytes of a document", name), "name the key of the row")
+			}
 		}
 		c.compile(env, w.value, want, noBetter)
 		read.Where = append(read.Where, flow.Match{Column: w.key, Expr: w.value.source})

@@ -177,13 +177,16 @@ func (s *services) writes(d *stepDoc, t *flow.Task, to tableRef) expr.Type {
 		}
 	}
 	for _, r := range d.returns.items {
-		if r.value != "" && s.column(r.at, r.value, d.step.value+".returns", table) {
+		if t.Write.Document != "" {
+			s.add(r.at, CodePattern, fmt.Sprintf("%s.returns: nothing is read back of a document that was stored", d.step.value), "remove it")
+		} else if r.value != "" && s.column(r.at, r.value, d.step.value+".returns", table) {
 			t.Returns = append(t.Returns, r.value)
 			typed(r.value)
 		}
 	}
 	row := expr.Object(columns)
 	t.Undo = s.columns(&d.undo, d.step.value+".undo", s.env(d.undo.at, expr.Var{Name: "row", Type: row}), table)
+	s.unstored(d, t)
 	for _, u := range d.undo.entries {
 		if slices.ContainsFunc(d.key.items, func(k *column) bool { return k.value == u.key }) {
 			s.add(u.keyAt, CodeDuplicateKey, fmt.Sprintf("%s.undo writes the key %s, which would take back another row", d.step.value, u.key), "remove it; the key is that of what was written")

@@ -84,6 +84,8 @@ func (c *compiler) property(d *propertyDoc, key, name string) flow.Param {
 			f.Type = flow.Date
 		case "date-time":
 			f.Type = flow.Timestamp
+		case "document":
+			c.add(d.format.at, CodeType, name+".format: a document is of type: object", "write type: object")
 		}
 		for _, v := range d.enum.items {
 			f.Enum = append(f.Enum, v.value)
@@ -98,6 +100,9 @@ func (c *compiler) property(d *propertyDoc, key, name string) flow.Param {
 		f.Type = flow.Bool
 	case "object", "array":
 		f.Type = flow.Any
+		if d.format.value == "document" && d.typ.value == "object" {
+			f.Type = flow.Document
+		}
 	default:
 		return f // what is wrong with it has been said
 	}
@@ -106,7 +111,9 @@ func (c *compiler) property(d *propertyDoc, key, name string) flow.Param {
 			c.add(p, CodeType, fmt.Sprintf("%s.%s is for type: %s, and the field is of type: %s", name, what, of, d.typ.value), "remove it")
 		}
 	}
-	only(d.format.at, "format", "string")
+	if f.Type != flow.Document {
+		only(d.format.at, "format", "string")
+	}
 	only(d.pattern.at, "pattern", "string")
 	only(d.enum.at, "enum", "string")
 	only(d.short.at, "minLength", "string")

@@ -53,7 +53,7 @@ func (d *schemaDoc) fields() []field {
 func (d *propertyDoc) fields() []field {
 	return []field{
 		{key: "type", into: &d.typ, required: true, enum: []string{"string", "integer", "number", "boolean", "object", "array"}, example: "string", doc: "Type of the value. A number is exact."},
-		{key: "format", into: &d.format, enum: []string{"date", "date-time"}, example: "date-time", doc: "Of a string: that it is a date, or a time by RFC 3339."},
+		{key: "format", into: &d.format, enum: []string{"date", "date-time", "document"}, example: "date-time", doc: "Of a string: that it is a date, or a time by RFC 3339. Of an object: that it is a document that a step gave, which is kept as long as the event is."},
 		{key: "title", into: &d.title, doc: "What people call the field."},
 		{key: "description", into: &d.description, doc: "What the field says, in a sentence."},
 		{key: "pattern", into: &d.pattern, example: "^[A-Z0-9]{4,20}$", doc: "RE2 expression that a string must match; anchor it with ^ and $."},

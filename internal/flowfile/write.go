@@ -32,6 +32,10 @@ func (c *compiler) writes(d *writeDoc, name string, mapping *dict[cel, *cel]) (*
 			write.Key = append(write.Key, k.value)
 		}
 	}
+	if c.stores(d, name, mapping, write, table) {
+		c.retrySafe(d, name, mapping, write, table)
+		return write, table
+	}
 	if why, fix := c.unwritable(write.Connection, write.Table); why != "" {
 		c.add(d.to.at, CodeRetryUnsafe, name+".to: "+why, fix)
 		return write, table

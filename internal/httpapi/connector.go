@@ -191,7 +191,7 @@ func body(params []flow.Param) *swaggerSchema {
 			s.Type, s.Format = "string", "date"
 		case flow.Timestamp:
 			s.Type, s.Format = "string", "date-time"
-		case flow.Any: // no type: any JSON
+		case flow.Any, flow.Document: // no type: any JSON
 		default:
 			s.Type, s.Enum, s.MinLength, s.MaxLength = "string", p.Enum, p.Min, p.Max
 			if portable(p.Pattern) {

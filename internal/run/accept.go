@@ -121,6 +121,9 @@ func (b *Book) accept(ctx context.Context, press flow.Press) (flow.Run, Start, e
 	if err := e.place(time.Now()); err != nil {
 		return flow.Run{}, Start{}, err
 	}
+	if err := b.reserve(ctx, e); err != nil {
+		return flow.Run{}, Start{}, err
+	}
 	who, perUser := turn{e.press.Flow, e.press.Principal}, e.perUser()
 	stop, _ := b.stops.Of(e.press.Flow, e.plan.Needs(false))
 	e.waits = stop != nil

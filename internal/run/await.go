@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"patchbay/internal/claimcheck"
 	"patchbay/internal/flow"
 	"patchbay/internal/topic"
 )
@@ -36,6 +37,10 @@ func (b *Book) Await(ctx context.Context, item Item, w topic.Wait) (taken topic.
 		if taken.Event == nil {
 			_, err = tx.Exec(ctx, `update task set waiting = $3 where run_id = $1 and name = $2`, item.RunID, item.Task,
 				w.Topic+" of "+w.Key+", until "+taken.Until.Format(time.DateTime)+" UTC")
+			return err
+		}
+		// Nobody keeps the event any more, and so its documents.
+		if _, err := claimcheck.Hold(ctx, tx, claimcheck.Owner{Run: item.RunID}, flow.Claims(taken.Event)...); err != nil {
 			return err
 		}
 		gave, err := encode([]flow.Row{taken.Event})

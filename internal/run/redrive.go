@@ -77,6 +77,11 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 		}
 		return out, nil
 	}
+	if anew != nil {
+		if err := b.reserve(ctx, anew); err != nil {
+			return flow.Redriven{}, err
+		}
+	}
 	var touched []string
 	err = b.store.Tx(ctx, func(tx pgx.Tx) error {
 		touched = nil

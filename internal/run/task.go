@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"patchbay/internal/claimcheck"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/ledger"
@@ -169,6 +170,9 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 		if _, err := ledger.SettleAll(ctx, tx, news); err != nil {
 			return err
 		}
+		if _, err := claimcheck.Hold(ctx, tx, claimcheck.Owner{Run: item.RunID}, n.claims()...); err != nil {
+			return err
+		}
 		if n.Event != nil {
 			if _, err := topic.Put(ctx, tx, n.Event); err != nil {
 				return err
@@ -187,6 +191,15 @@ func (b *Book) KeepTask(ctx context.Context, item Item, n TaskNews) error {
 		b.hub.publish(item.RunID)
 	}
 	return err
+}
+
+// claims are the documents that a task gave: the run needs them from now on.
+func (n TaskNews) claims() []string {
+	values := make([]any, len(n.Gave))
+	for i, row := range n.Gave {
+		values[i] = row
+	}
+	return flow.Claims(values...)
 }
 
 // EndTasks closes the run of a batch all of whose tasks are done, with its answer; why is,

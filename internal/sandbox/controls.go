@@ -262,10 +262,13 @@ func (s *Server) sample(w http.ResponseWriter, r *http.Request) {
 	case "order-approved", "order-to-shipment":
 		s.sampleOrder(w, r)
 		return
+	case "contract-distribution":
+		s.sampleContract(w, r)
+		return
 	}
 	sample, ok := samples[r.PathValue("flow")]
 	if !ok {
-		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360, order-approved, order-to-shipment and loan-qualification have them", r.PathValue("flow"))
+		refuse(w, http.StatusNotFound, "there are no samples for the flow %q; product-specs, case-notifications, customer-360, order-approved, order-to-shipment, contract-distribution and loan-qualification have them", r.PathValue("flow"))
 		return
 	}
 	writeJSON(w, http.StatusOK, sample)

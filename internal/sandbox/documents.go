@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"patchbay/internal/sandbox/graph"
+	"patchbay/internal/sandbox/seed"
 )
 
 // maxDocument is the largest document that is made of nothing.
@@ -45,6 +46,26 @@ func (s *Server) putDocument(w http.ResponseWriter, r *http.Request) {
 		s.broken(w, err)
 	default:
 		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// sampleContract is a contract in SharePoint, and an order and an item that it is about.
+func (s *Server) sampleContract(w http.ResponseWriter, r *http.Request) {
+	found, err := s.files.Look(r.Context(), graph.Contract)
+	switch {
+	case err != nil:
+		s.broken(w, err)
+	case found == nil:
+		refuse(w, http.StatusNotFound, "somebody deleted %s", graph.Contract)
+	default:
+		var known struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(found.Bytes(), &known); err != nil {
+			s.broken(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"id": known.ID, "order": seed.Order, "item": seed.Laptop})
 	}
 }
 

@@ -38,6 +38,9 @@ var grants = map[string]string{
 	"topic_event":      "select, insert, update, delete", // kept for 30 days after its end
 	"topic_wait":       "select, insert, update",
 	"topic_run":        "select, insert, update, delete", // with their event
+	"content":          "select, insert, update, delete", // until nobody needs it
+	"content_part":     "select, insert, delete",
+	"claim":            "select, insert, delete",
 	"effect":           "select, insert, update",
 	"seal":             "select, insert",
 	"journal":          "select, insert",

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"patchbay/internal/claimcheck"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/store"
@@ -31,6 +32,7 @@ type (
 		topic, id, key, from string
 		body                 []byte
 		keep                 time.Duration
+		documents            []string // that it tells of, by their checksums
 	}
 
 	// contract is what one flow says of a topic.
@@ -140,7 +142,20 @@ func prepare(contracts []contract, id string, data flow.Row, from string) (*Prep
 	if len(body) > mostData {
 		return nil, fault.Invalidf(flow.TopicInvalidCode, "the event has %d bytes, and at most %d are kept; send a reference to what is large", len(body), mostData)
 	}
-	return &Prepared{topic: contracts[0].Name, id: id, key: key, from: from, body: body, keep: cmp.Or(keep, defaultKeep)}, nil
+	return &Prepared{topic: contracts[0].Name, id: id, key: key, from: from, body: body, keep: cmp.Or(keep, defaultKeep), documents: documents(contracts, kept)}, nil
+}
+
+// documents are the checksums of the documents that contracts name in an event.
+func documents(contracts []contract, kept flow.Row) []string {
+	var fields []any
+	for _, c := range contracts {
+		for _, f := range c.Fields {
+			if f.Type == flow.Document {
+				fields = append(fields, kept[f.Name])
+			}
+		}
+	}
+	return flow.Claims(fields...)
 }
 
 // accepted are the contracts of a topic in the flows in force, and the names of all others.
@@ -189,16 +204,44 @@ func Put(ctx context.Context, tx pgx.Tx, p *Prepared) (e flow.TopicEvent, err er
 	if err != nil {
 		return e, err
 	}
+	var id int64
 	var known []byte
-	if err := tx.QueryRow(ctx, `select sum, `+shown+` from topic_event e where topic = $1 and event_id = $2`, p.topic, p.id).
-		Scan(append([]any{&known}, fields(&e)...)...); err != nil {
+	if err := tx.QueryRow(ctx, `select e.id, sum, `+shown+` from topic_event e where topic = $1 and event_id = $2`, p.topic, p.id).
+		Scan(append([]any{&id, &known}, fields(&e)...)...); err != nil {
 		return e, err
 	}
 	if !bytes.Equal(known, sum[:]) {
 		return e, fault.New(fault.Conflict, flow.TopicClashCode, "an event of this topic had the ID and said something else; give each event an ID of its own", nil)
 	}
-	e.Duplicate = tag.RowsAffected() == 0
-	return inUTC(e), nil
+	if e.Duplicate = tag.RowsAffected() == 0; e.Duplicate {
+		return inUTC(e), nil
+	}
+	return inUTC(e), p.hold(ctx, tx, id)
+}
+
+// hold keeps the documents of an event as long as it is kept.
+func (p *Prepared) hold(ctx context.Context, tx pgx.Tx, id int64) error {
+	err := claimcheck.HoldAll(ctx, tx, claimcheck.Owner{Event: id}, p.documents...)
+	if f := fault.Of(err); err != nil && f.Code == flow.DocumentUnknownCode {
+		err = fault.Invalidf(flow.TopicInvalidCode, "the event tells of a document that is not kept: %s", f.Text)
+	}
+	return err
+}
+
+// Waiting gives those of events, by the IDs of their rows, that are kept for somebody who
+// may still come.
+func (t *Topics) Waiting(ctx context.Context, ids []int64) (map[int64]bool, error) {
+	waiting := map[int64]bool{}
+	err := t.store.Read(ctx, func(c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `select id from topic_event where id = any ($1) and state = 'kept'`, ids)
+		if err != nil {
+			return err
+		}
+		var id int64
+		_, err = pgx.ForEachRow(rows, []any{&id}, func() error { waiting[id] = true; return nil })
+		return err
+	})
+	return waiting, err
 }
 
 // ToldID is the ID of the n-th event, from 1 on, that a run which tells of its rows becomes.

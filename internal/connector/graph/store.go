@@ -66,6 +66,9 @@ func (g *Graph) Store(ctx context.Context, w connector.DocumentWrite) (connector
 	return connector.StoredDocument{Document: stored.Document}, err
 }
 
+// Once implements connector.DocumentOnce: a place has one file.
+func (*Graph) Once() {}
+
 // Stored implements connector.DocumentWriter.
 func (g *Graph) Stored(ctx context.Context, w connector.DocumentWrite) (*connector.Document, error) {
 	u, err := g.upload(ctx, w)

@@ -237,6 +237,9 @@ func (i *IBM) change(ctx context.Context, r connector.Request, field string) err
 	return nil
 }
 
+// Once implements connector.DocumentOnce: an ID has one document.
+func (*IBM) Once() {}
+
 // Stored implements connector.DocumentWriter.
 func (i *IBM) Stored(ctx context.Context, w connector.DocumentWrite) (*connector.Document, error) {
 	u, err := i.upload(ctx, w)

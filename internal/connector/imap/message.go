@@ -209,7 +209,10 @@ func single(path []int, b *goimap.BodyStructureSinglePart) part {
 	if given == "" {
 		given = parameter(b.Params, "name")
 	}
-	if p.name, p.wrong = safeName(given); given == "" {
+	if plain, err := words.DecodeHeader(given); err == nil { // an encoded word hides what it says
+		given = plain
+	}
+	if p.name, p.wrong = connector.SafeName(given); given == "" {
 		p.wrong = nil // nobody named it
 	}
 	return p

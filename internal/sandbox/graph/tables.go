@@ -60,6 +60,9 @@ var libraries = []struct{ id, name string }{
 	{"b!BCZxLHATRkSh9UJlc_2oCsNEIi0aJepJk6g54cOgYP4T01", "Documents"}, {"b!BCZxLHATRkSh9UJlc_2oCsNEIi0aJepJk6g54cOgYP4T02", "Archive"},
 }
 
+// Contract is the path of a contract that is there from the first day.
+const Contract = "/Contracts/Framework agreement ACC-00001.pdf"
+
 // firstFiles are what the libraries begin with: a folder, a name and a size.
 var firstFiles = []struct {
 	folder, name, mime string

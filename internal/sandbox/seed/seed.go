@@ -23,6 +23,8 @@ const (
 	Products = 10_000
 	// Laptop is the product of the product-specs example.
 	Laptop = "AS54888"
+	// Order is the sales order of the contract-distribution example.
+	Order = "11"
 
 	laptopID  = 300_000_001_234_567
 	firstItem = 300_000_002_000_000
