@@ -56,12 +56,18 @@ func Shadow(ctx context.Context, live, shadow Calculator, input []byte, run Run)
 		return output, Comparison{Fault: fault.Of(failed).Code}, nil
 	}
 	if c.Equal = bytes.Equal(output, other); !c.Equal {
-		a, _ := strictjson.Decode(output, "output")
-		b, _ := strictjson.Decode(other, "output")
-		c.Differ = differences(nil, a, b, "output")
-		slices.Sort(c.Differ)
+		c.Differ = Differences(output, other)
 	}
 	return output, c, nil
+}
+
+// Differences gives where two outputs differ: paths such as output.score, sorted.
+func Differences(one, other []byte) []string {
+	a, _ := strictjson.Decode(one, "output")
+	b, _ := strictjson.Decode(other, "output")
+	found := differences(nil, a, b, "output")
+	slices.Sort(found)
+	return found
 }
 
 func differences(found []string, a, b any, path string) []string {

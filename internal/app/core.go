@@ -57,10 +57,12 @@ type (
 		Region    string  // whose synchronizations this process carries out, and whose connections it dials besides those of no region; empty: none
 		// CapsuleKey signs what was decided; the zero one: hybrid runs wait until there is one.
 		CapsuleKey CapsuleKey
-		Solo       bool // no other process works on the database
-		Resolve    func(text string) (string, error)
-		Log        *zap.Logger
-		Metrics    *telemetry.Metrics
+		// Computing is how many computations that nobody waits for the fleet does at a time; 0: 2.
+		Computing int
+		Solo      bool // no other process works on the database
+		Resolve   func(text string) (string, error)
+		Log       *zap.Logger
+		Metrics   *telemetry.Metrics
 	}
 
 	// core is what every process stands on. Whoever opened it closes it.
@@ -149,7 +151,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		giveBack:  func() { quotas.Close(context.WithoutCancel(ctx)) },
 		store:     db,
 		plans:     plans,
-		book:      run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots, Stops: stops}),
+		book:      run.NewBook(db, plans, run.Options{Solo: s.Solo, Closed: s.closed, Slots: workers.Slots, Computing: s.Computing, Stops: stops}),
 		journal:   journal.New(db),
 		temporal:  temporal,
 	}, nil

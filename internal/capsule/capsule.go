@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"patchbay/calculator"
@@ -110,31 +111,44 @@ func Seal(c Capsule, key ed25519.PrivateKey) ([]byte, error) {
 // faults: capsule.format when it is no capsule in canonical form, capsule.key when none of the keys
 // has made it, capsule.signature when it was changed.
 func Open(file []byte, trusted ...ed25519.PublicKey) (Capsule, error) {
-	var c Capsule
-	var s sealed
-	if err := strictjson.Unmarshal(file, &s); err != nil {
-		return c, fault.New(fault.Invalid, "capsule.format", "this is no capsule", err)
-	}
-	if same, err := text(s); err != nil || !bytes.Equal(same, file) {
-		return c, fault.Invalidf("capsule.format", "this is no capsule in its canonical form: it was changed, or written by something else")
+	c, s, err := read(file)
+	if err != nil {
+		return Capsule{}, err
 	}
 	signature, err := hex.DecodeString(s.Signature)
 	if err != nil {
-		return c, fault.Invalidf("capsule.signature", "the signature is none")
+		return Capsule{}, fault.Invalidf("capsule.signature", "the signature is none")
 	}
 	for _, key := range trusted {
 		if len(key) != ed25519.PublicKeySize || KeyID(key) != s.Key {
 			continue
 		}
 		if !ed25519.Verify(key, signed(s.Capsule), signature) {
-			return c, fault.Invalidf("capsule.signature", "the signature does not fit: the capsule was changed after it was sealed")
-		}
-		if err := strictjson.Unmarshal(s.Capsule, &c); err != nil || c.Format != Format {
-			return Capsule{}, fault.New(fault.Invalid, "capsule.format", "the capsule is of another format than "+Format, err)
+			return Capsule{}, fault.Invalidf("capsule.signature", "the signature does not fit: the capsule was changed after it was sealed")
 		}
 		return c, nil
 	}
-	return c, fault.Invalidf("capsule.key", "none of the trusted keys has made this capsule")
+	return Capsule{}, fault.Invalidf("capsule.key", "none of the trusted keys has made this capsule")
+}
+
+// Read reads a file without looking at who has made it: what is in it may be anybody's. Errors are
+// capsule.format as of Open.
+func Read(file []byte) (Capsule, error) {
+	c, _, err := read(file)
+	return c, err
+}
+
+func read(file []byte) (c Capsule, s sealed, err error) {
+	if err := strictjson.Unmarshal(file, &s); err != nil {
+		return c, s, fault.New(fault.Invalid, "capsule.format", "this is no capsule", err)
+	}
+	if same, err := text(s); err != nil || !bytes.Equal(same, file) {
+		return c, s, fault.Invalidf("capsule.format", "this is no capsule in its canonical form: it was changed, or written by something else")
+	}
+	if err := strictjson.Unmarshal(s.Capsule, &c); err != nil || c.Format != Format {
+		return Capsule{}, s, fault.New(fault.Invalid, "capsule.format", "the capsule is of another format than "+Format, err)
+	}
+	return c, s, nil
 }
 
 // Rerun computes everything in the capsule again and compares bit for bit. It gives nil when all
@@ -158,7 +172,8 @@ func Rerun(ctx context.Context, c Capsule, calculators *calculator.Registry) err
 			return fmt.Errorf("computing %s again: %w", path, err)
 		}
 		if !bytes.Equal(again.Output, was.Output) {
-			return fault.Invalidf("capsule.differs", "%s: %s %s gives another output now", path, was.Name, was.Version)
+			return fault.Invalidf("capsule.differs", "%s: %s %s gives another output now: %s differ", path, was.Name, was.Version,
+				strings.Join(calculator.Differences(again.Output, was.Output), ", "))
 		}
 	}
 	return nil

@@ -56,7 +56,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			devCommand(), regionCommand(), serveCommand(), workerCommand(), sandboxCommand(), applyCommand(),
 			checkCommand(), schemaCommand(), mapCommand(), impactCommand(),
 			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(), repairsCommand(),
-			estimateCommand(), drillCommand(),
+			estimateCommand(), drillCommand(), capsuleCommand(),
 			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), stopsCommand(), paidCommand(), regionsCommand(), conflictsCommand(), decideCommand(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error {

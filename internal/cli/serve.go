@@ -63,6 +63,7 @@ func serveCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "proxy", Usage: "`NETWORK` of proxies whose X-Forwarded-For says who delivers a webhook; may be repeated"},
 			&cli.StringFlag{Name: "ui", Usage: "`URL` of the Temporal Web UI, for links"},
 			&cli.StringFlag{Name: "url", Usage: "`URL` at which people reach the console, for links from the Temporal Web UI"},
+			&cli.IntFlag{Name: "fleet-batch-slots", Value: 2, Usage: "`NUMBER` of batch slots that all processes of the compute fleet have together: twice as many runs of hybrid flows that nobody waits for are under way"},
 			&cli.StringFlag{Name: "environment", Value: "production", Usage: "`NAME` shown in the console"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
@@ -72,6 +73,9 @@ func serveCommand() *cli.Command {
 			s, err := settings(c)
 			if err != nil {
 				return err
+			}
+			if s.Computing = c.Int("fleet-batch-slots"); s.Computing < 1 {
+				return usage("--fleet-batch-slots is a number from 1")
 			}
 			keys, err := config.ReadKeys(c.String("keys"))
 			if err != nil {

@@ -99,6 +99,7 @@ type (
 		Pictures  Pictures  // of consolidations; nil: no flow is one
 		Plans     ActionPlans
 		Referrals Referrals        // nil: no flow leaves anything to a person
+		Capsules  Capsules         // nil as Referrals
 		Regions   Synchronizations // nil: no flow is one
 		Paid      Paid             // nil: nothing is ever paid
 		Stops     Stops            // nil: nothing is ever stopped

@@ -59,6 +59,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.topicRoutes()
 	a.pictureRoutes()
 	a.referralRoutes()
+	a.capsuleRoutes()
 	a.regionRoutes()
 	a.stopRoutes()
 	a.paidRoutes()

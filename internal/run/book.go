@@ -21,7 +21,10 @@ type (
 	Options struct {
 		Lease time.Duration // how long a claimed row waits for its mark before the relay sends it again; 0: 15 s
 		Slots int           // activities that the workers carry out at a time; 0: 200. A quarter is kept for runs of one
-		Solo  bool          // no other process works on this store: nobody is notified, and no lease outlives a kill
+		// Computing is how many computations that nobody waits for the compute fleet does at a
+		// time; 0: 2. Twice as many such runs of a hybrid flow are under way.
+		Computing int
+		Solo      bool // no other process works on this store: nobody is notified, and no lease outlives a kill
 		// Closed is told of every run that this process closed, once it is committed:
 		// its flow, how it ended and how long after it was accepted. It may be nil.
 		Closed func(flow string, status flow.Status, took time.Duration)
@@ -31,15 +34,15 @@ type (
 
 	// Book is the book of runs. It is safe for concurrent use.
 	Book struct {
-		store *store.Store
-		plans *Plans
-		stops Stops
-		lease time.Duration
-		solo  bool
-		hub   *hub
-		ended func(flow string, status flow.Status, took time.Duration)
-		slots int
-		desk  // what is committed in groups
+		store            *store.Store
+		plans            *Plans
+		stops            Stops
+		lease            time.Duration
+		solo             bool
+		hub              *hub
+		ended            func(flow string, status flow.Status, took time.Duration)
+		slots, computing int
+		desk             // what is committed in groups
 
 		door // what is accepted and read in groups
 
@@ -91,6 +94,8 @@ const EventPrincipal = "events"
 const (
 	defaultLease = 15 * time.Second
 	defaultSlots = 200
+	// defaultComputing suits a fleet of one process with some processors.
+	defaultComputing = 2
 	// anyTimeout stands in for a plan that gives none.
 	anyTimeout = 30 * time.Second
 	// anyQueue stands in for a plan that gives no limit of waiting presses.
@@ -111,7 +116,10 @@ func NewBook(s *store.Store, plans *Plans, o Options) *Book {
 	if o.Slots <= 0 {
 		o.Slots = defaultSlots
 	}
-	b := &Book{store: s, plans: plans, stops: o.Stops, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed, slots: o.Slots}
+	if o.Computing <= 0 {
+		o.Computing = defaultComputing
+	}
+	b := &Book{store: s, plans: plans, stops: o.Stops, lease: o.Lease, solo: o.Solo, hub: newHub(s, !o.Solo), ended: o.Closed, slots: o.Slots, computing: o.Computing}
 	b.desk = newDesk(b)
 	b.door = newDoor(b)
 	return b

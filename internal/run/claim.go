@@ -98,6 +98,11 @@ func (b *Book) claimFlow(ctx context.Context, name string, contested bool) (clai
 		if err != nil {
 			return err
 		}
+		if r.pattern == flow.Hybrid {
+			if rows, err = b.computable(ctx, tx, name, rows); err != nil {
+				return err
+			}
+		}
 		if rows, err = b.allowed(ctx, name, rows); err != nil || len(rows) == 0 {
 			return err
 		}
@@ -223,6 +228,27 @@ func hold(ctx context.Context, tx pgx.Tx, batches []packed) ([]packed, error) {
 		}
 	}
 	return left, nil
+}
+
+// computable leaves out what the compute fleet has no use for yet: runs that nobody waits for
+// are started while fewer are under way than keep its slots for them busy, so that thousands
+// wait as rows, where one that somebody waits for passes them. What waits for a person
+// computes nothing.
+func (b *Book) computable(ctx context.Context, tx pgx.Tx, name string, rows []waitingRow) ([]waitingRow, error) {
+	var under int
+	if err := tx.QueryRow(ctx, `
+		select count(*) from work where flow = $1 and class > $2 and batch_id is not null and closed_at is null and waiting is null`,
+		name, flow.Interactive).Scan(&under); err != nil {
+		return nil, err
+	}
+	left := max(2*b.computing-under, 0)
+	return slices.DeleteFunc(rows, func(row waitingRow) bool {
+		if row.class <= flow.Interactive {
+			return false
+		}
+		left--
+		return left < 0
+	}), nil
 }
 
 // share gives how many rows of a flow may be claimed: its limit binds only while
