@@ -57,6 +57,8 @@ type (
 		Region    string  // whose synchronizations this process carries out, and whose connections it dials besides those of no region; empty: none
 		// CapsuleKey signs what was decided; the zero one: hybrid runs wait until there is one.
 		CapsuleKey CapsuleKey
+		// Queues are those that dev takes tasks from, as `patchbay worker --queues`; none: all.
+		Queues []string
 		// Computing is how many computations that nobody waits for the fleet does at a time; 0: 2.
 		Computing int
 		Solo      bool // no other process works on the database

@@ -55,6 +55,7 @@ type DevOptions struct {
 	Keys         httpapi.Keys // of people besides the principal dev; nil: none
 	Regions      []string     // each with a database, a Temporal and a process of its own, beside what has none
 	Speed        float64
+	Queues       []string // task queues it works for; none: all
 	Lean         bool   // the sandbox keeps nothing and limits nothing
 	Flows        fs.FS  // flow files and connections.yaml
 	FlowsName    string // stands before their names in messages
@@ -140,8 +141,8 @@ func (d *dev) prepare(ctx context.Context) error {
 		return err
 	}
 	d.core, err = open(ctx, Settings{
-		CapsuleKey: key,
-		Database:   url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
+		CapsuleKey: key, Queues: d.Queues,
+		Database: url, Temporal: info.Temporal, Speed: d.Speed, Solo: true,
 		Resolve: config.Resolve, Log: d.log, Metrics: metrics,
 	})
 	if err != nil {
@@ -214,7 +215,7 @@ func (d *dev) run(ctx context.Context, ln net.Listener) error {
 // is, and may go on until ctx ends. It owns ln.
 func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, ready func(context.Context) error) error {
 	worker := workers.New(a.temporal, a.set(), a.Log)
-	host, err := a.computing(Computes(nil), fleet.Tuning{Runaways: -1})
+	host, err := a.computing(Computes(a.Queues), fleet.Tuning{Runaways: -1})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func devCommand() *cli.Command {
 			&cli.BoolFlag{Name: "lean", Usage: "sandbox without limits and record, for benchmarks"},
 			&cli.StringFlag{Name: "database", Usage: "`URL` of a PostgreSQL to use instead of a private one", Sources: cli.EnvVars("PATCHBAY_DATABASE")},
 			&cli.StringFlag{Name: "temporal", Usage: "`HOST:PORT` of a Temporal to use instead of a development server", Sources: cli.EnvVars("TEMPORAL_ADDRESS")},
+			&cli.StringSliceFlag{Name: "queues", Usage: "`NAMES` of the task queues to work for: " + app.MainQueue + " alone leaves computations to workers that are started beside it (default: all)"},
 			&cli.BoolFlag{Name: "verbose", Usage: "log more than warnings"},
 		},
 		Action: runDev,
@@ -54,6 +55,10 @@ func runDev(ctx context.Context, c *cli.Command) error {
 			return usage("--%s %d is no port", name, p)
 		}
 	}
+	queues := c.StringSlice("queues")
+	if len(queues) > 0 && !slices.Contains(queues, app.MainQueue) {
+		return usage("--queues: patchbay dev works for the queue %s; name it, too", app.MainQueue)
+	}
 	files, name, err := flowFiles(c.String("flows"))
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func runDev(ctx context.Context, c *cli.Command) error {
 	options := app.DevOptions{
 		Regions: regions, FlowsDir: dir, Dir: c.String("data"), Fresh: c.Bool("fresh"), HTTP: c.String("http"),
 		TemporalPort: c.Int("temporal-port"), UIPort: c.Int("ui-port"), SandboxPort: c.Int("sandbox-port"), SMTPPort: c.Int("smtp-port"),
-		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"),
+		Database: c.String("database"), Temporal: c.String("temporal"), Speed: speed, Lean: c.Bool("lean"), Queues: queues,
 		Flows: files, FlowsName: name, Version: version(), Verbose: c.Bool("verbose"), Out: c.Root().ErrWriter,
 	}
 	if file := c.String("keys"); file != "" {
