@@ -18,8 +18,6 @@ import (
 	"patchbay/internal/fault"
 )
 
-func child() {}
-
 // What was asked for while the fleet had no worker at all, and had never had one, is computed
 // by the first that comes.
 func TestWhatWaitsForAFleetThatNeverWasIsComputedWhenItComes(t *testing.T) {
