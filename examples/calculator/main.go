@@ -1,4 +1,5 @@
-// Command calculator hosts a calculator of one's own: `echo '{"income": 3000, "rent": 950}' | go run ./examples/calculator`
+// Command calculator hosts calculators of one's own. `go run ./examples/calculator --queues acme` is a worker that takes
+// computations from queue acme; without arguments, as in `echo '{"income": 3000, "rent": 950}' | go run ./examples/calculator`, it
 // prints what version 1 says, and what version 2 in its shadow would say otherwise.
 package main
 
@@ -11,9 +12,13 @@ import (
 
 	"patchbay/calculator"
 	"patchbay/examples/calculator/rent"
+	"patchbay/fleet"
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		os.Exit(fleet.Main(os.Args, os.Stdout, os.Stderr, rent.V1(), rent.V2()))
+	}
 	if err := answer(context.Background(), os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -103,6 +103,7 @@ func newAPI(c *core, f Face) *api {
 		return seen
 	})
 	c.Metrics.WatchSlots(c.slotCounts)
+	c.Metrics.WatchQueues(c.backlogs)
 	if c.Region != "" {
 		c.Metrics.WatchShared(c.borders().shares)
 	}

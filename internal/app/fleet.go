@@ -6,7 +6,9 @@ import (
 
 	"patchbay/fleet"
 	"patchbay/internal/contract"
+	"patchbay/internal/durable"
 	"patchbay/internal/risk/calculators"
+	"patchbay/internal/telemetry"
 
 	"patchbay/calculator"
 )
@@ -48,4 +50,19 @@ func (c *core) computing(queues []string, t fleet.Tuning) (*fleet.Host, error) {
 		named[i] = contract.Queue(q)
 	}
 	return fleet.NewHost(c.temporal, named, registry, t, c.Log), nil
+}
+
+// backlogs are what waits for the fleet, by queue.
+func (c *core) backlogs(ctx context.Context) ([]telemetry.Queue, error) {
+	var list []telemetry.Queue
+	for _, name := range Computes(nil) {
+		for _, lane := range []contract.Queue{contract.Queue(name), contract.Queue(name).Batch()} {
+			found, err := durable.ActivityBacklog(ctx, c.temporal, c.Namespace, string(lane))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, telemetry.Queue{Name: string(lane), Waiting: found.Waiting, Age: found.Age, Pollers: found.Pollers})
+		}
+	}
+	return list, nil
 }

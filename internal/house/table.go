@@ -67,7 +67,7 @@ var Table = []Rule{
 	{Room: "calculator", Rooms: []string{"internal/fault"}, Never: []string{pgx, sdk}, Pure: true, Why: "what users write calculators with: no more than they need"},
 	{Room: "fleet", Rooms: slices.Concat(wire, rooms("durable", "httpapi", "telemetry"), []string{"calculator", "workflows"}), Libraries: []string{sdk, zap, xsync},
 		Never: []string{pgx, ourStore, ourConn, Module + "/internal/config"}, Why: "what computes holds no credentials: it has nothing that could use them"},
-	{Room: "examples/calculator", Rooms: []string{"calculator", "examples/calculator/rent"}, Why: "what a user writes"},
+	{Room: "examples/calculator", Rooms: []string{"calculator", "fleet", "examples/calculator/rent"}, Why: "what a user writes"},
 	{Room: "examples/calculator/rent", Rooms: []string{"calculator"}, Pure: true, Why: "what a user writes"},
 	{Room: "internal/capsule", Rooms: []string{"calculator", "internal/fault"}, Never: []string{pgx, sdk}, Pure: true,
 		Why: "the record of a decision, sealed and run again offline"},

@@ -37,6 +37,7 @@ type (
 		backlog  atomic.Pointer[func(context.Context) (Backlog, error)]
 		canary   atomic.Pointer[func() Canary]
 		slots    atomic.Pointer[func(context.Context) ([]Slots, error)]
+		queues   atomic.Pointer[func(context.Context) ([]Queue, error)]
 		shared   atomic.Pointer[func(context.Context) ([]Shared, error)]
 	}
 
@@ -79,7 +80,7 @@ func New() (*Metrics, error) {
 		metric.WithExplicitBucketBoundaries(callBuckets...)); err != nil {
 		return nil, err
 	}
-	return m, errors.Join(m.registerBacklog(meter), m.registerCanary(meter), m.registerSlots(meter), m.registerShared(meter))
+	return m, errors.Join(m.registerBacklog(meter), m.registerCanary(meter), m.registerSlots(meter), m.registerQueues(meter), m.registerShared(meter))
 }
 
 func (m *Metrics) registerCanary(meter metric.Meter) error {
