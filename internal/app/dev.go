@@ -56,9 +56,9 @@ type DevOptions struct {
 	Regions      []string     // each with a database, a Temporal and a process of its own, beside what has none
 	Speed        float64
 	Queues       []string // task queues it works for; none: all
-	Lean         bool   // the sandbox keeps nothing and limits nothing
-	Flows        fs.FS  // flow files and connections.yaml
-	FlowsName    string // stands before their names in messages
+	Lean         bool     // the sandbox keeps nothing and limits nothing
+	Flows        fs.FS    // flow files and connections.yaml
+	FlowsName    string   // stands before their names in messages
 	Version      string
 	FlowsDir     string    // where the processes of regions read the flows; empty: the examples
 	Verbose      bool      // log more than warnings
