@@ -52,10 +52,26 @@ func (c *core) computing(queues []string, t fleet.Tuning) (*fleet.Host, error) {
 	return fleet.NewHost(c.temporal, named, registry, t, c.Log), nil
 }
 
-// backlogs are what waits for the fleet, by queue.
+// backlogs are what waits for the fleet, by queue: that of the examples, and those that flows
+// in force name.
 func (c *core) backlogs(ctx context.Context) ([]telemetry.Queue, error) {
+	applied, err := c.plans.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := Computes(nil)
+	for _, a := range applied {
+		if a.Plan == nil || a.Plan.Saga == nil {
+			continue
+		}
+		for _, t := range a.Plan.Saga.Tasks {
+			if t.Calculate != nil && !slices.Contains(names, t.Calculate.Queue) {
+				names = append(names, t.Calculate.Queue)
+			}
+		}
+	}
 	var list []telemetry.Queue
-	for _, name := range Computes(nil) {
+	for _, name := range names {
 		for _, lane := range []contract.Queue{contract.Queue(name), contract.Queue(name).Batch()} {
 			found, err := durable.ActivityBacklog(ctx, c.temporal, c.Namespace, string(lane))
 			if err != nil {
