@@ -130,6 +130,9 @@ func (e *environment) writeFlows() error {
 	if err := writeSaga(dir); err != nil {
 		return err
 	}
+	if err := writeApplications(dir); err != nil {
+		return err
+	}
 	return writeEventFlows(dir)
 }
 

@@ -7,7 +7,8 @@
 // went, memory. Then the way of an event, from its delivery to its mail, beside raw
 // inserts and a workflow per event; a service of five steps beside five bare activities; a document from SharePoint to two targets, beside a plain
 // program that streams it; the same presses with separate processes, identical requests at
-// once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, and one user's press behind another user's queue. And,
+// once, a consolidation beside the same rows in plain SQL, two regions beside logical replication, one user's press behind another
+// user's queue, and decisions beside 10,000 applications that nobody waits for. And,
 // without any of these, the paths of a stressed household beside the same loop in C. `make bench` runs it;
 // nothing here is a test, because a time is no proof.
 //
@@ -54,6 +55,7 @@ const (
 	eventsSection    = "events"
 	sagaSection      = "saga"
 	documentsSection = "documents"
+	fleetSection     = "fleet"
 	splitSection     = "split"
 	identicalSection = "identical"
 	gatherSection    = "consolidate"
@@ -61,7 +63,7 @@ const (
 	fairnessSection  = "fairness" // the last: it leaves a queue behind
 )
 
-var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, sagaSection, documentsSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
+var sections = []string{riskSection, ceilingSection, loadSection, eventsSection, sagaSection, documentsSection, fleetSection, splitSection, identicalSection, gatherSection, regionsSection, fairnessSection}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == peerCommand {
@@ -170,6 +172,11 @@ func run(ctx context.Context, o options) error {
 	peer.stop()
 	if slices.Contains(o.only, documentsSection) {
 		if err := documents(ctx, env, o); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(o.only, fleetSection) {
+		if err := fleet(ctx, env); err != nil {
 			return err
 		}
 	}
