@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,4 +108,18 @@ func TestACancelReachesAComputationAndItsProgressIsTold(t *testing.T) {
 	<-heard
 	require.Less(t, time.Since(began), 5*time.Second)
 	require.True(t, temporal.IsCanceledError(run.Get(b.ctx, nil)))
+}
+
+func TestAProgramOfOnesOwnSaysWhatItNeedsAndWhatItHosts(t *testing.T) {
+	t.Parallel()
+	var out, errs strings.Builder
+	require.Equal(t, 2, fleet.Main([]string{"acme"}, &out, &errs, doubles))
+	require.Contains(t, errs.String(), "--queues acme")
+	require.Equal(t, 2, fleet.Main([]string{"acme", "--queues", "acme", "--http", "nowhere"}, &out, &errs, doubles))
+	require.Contains(t, errs.String(), "--http HOST:PORT")
+	require.Equal(t, 2, fleet.Main([]string{"acme", "--queues", "acme"}, &out, &errs, doubles, doubles))
+	require.Contains(t, errs.String(), "there are two calculators test.double v1")
+	require.Empty(t, out.String())
+	require.Equal(t, 0, fleet.Main([]string{"acme", "--contracts"}, &out, &errs, doubles))
+	require.Equal(t, string(doubles.Contract()), out.String())
 }
