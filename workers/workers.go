@@ -66,9 +66,9 @@ func (w *Worker) Run(ctx context.Context) error {
 func Build() string { return fleet.Build() }
 
 // Promote makes this build the one that new runs begin on. It waits for the
-// first poll of a worker of the build, which is what makes it known to the server.
+// first poll of a worker of the build's main queue: the fleet alone carries no run.
 func Promote(ctx context.Context, temporal client.Client) error {
-	if err := durable.SetCurrent(ctx, temporal, contract.Deployment, Build()); err != nil {
+	if err := durable.SetCurrent(ctx, temporal, contract.Deployment, Build(), string(contract.Main)); err != nil {
 		return fmt.Errorf("making build %s current: %w", Build(), err)
 	}
 	return nil

@@ -102,16 +102,16 @@ func awaitAttributes(ctx context.Context, c client.Client, namespace string) err
 const settle = 50 * time.Millisecond
 
 // SetCurrent makes buildID the version that new workflows begin with. It waits
-// until a worker of that build has polled or ctx ends, and leaves a build that is
-// Current already as it is. What waiting does not mend, such as credentials that
-// Temporal refuses, it returns at once.
-func SetCurrent(ctx context.Context, c client.Client, deployment, buildID string) error {
+// until a worker of that build has polled queues for workflows (any queue, where none
+// are named) or ctx ends, and leaves a build that is Current already as it is. What
+// waiting does not mend, such as credentials that Temporal refuses, it returns at once.
+func SetCurrent(ctx context.Context, c client.Client, deployment, buildID string, queues ...string) error {
 	handle := c.WorkerDeploymentClient().GetHandle(deployment)
 	ticker := time.NewTicker(settle)
 	defer ticker.Stop()
 	var heard error // the latest that is more than the end of ctx
 	for {
-		err := setCurrent(ctx, handle, buildID)
+		err := setCurrent(ctx, handle, buildID, queues)
 		if err == nil {
 			return nil
 		}
@@ -144,13 +144,16 @@ func lasting(err error) bool {
 	return f.Class == fault.Unauthorized || f.Class == fault.Bug || f.Code == noNamespace
 }
 
-func setCurrent(ctx context.Context, handle client.WorkerDeploymentHandle, buildID string) error {
+func setCurrent(ctx context.Context, handle client.WorkerDeploymentHandle, buildID string, queues []string) error {
 	state, err := handle.Describe(ctx, client.WorkerDeploymentDescribeOptions{})
 	if err != nil {
 		return err
 	}
 	if v := state.Info.RoutingConfig.CurrentVersion; v != nil && v.BuildID == buildID {
 		return nil
+	}
+	if err := polled(ctx, handle, buildID, queues); err != nil {
+		return err
 	}
 	_, err = handle.SetCurrentVersion(ctx, client.WorkerDeploymentSetCurrentVersionOptions{
 		BuildID: buildID,
@@ -161,6 +164,25 @@ func setCurrent(ctx context.Context, handle client.WorkerDeploymentHandle, build
 		IgnoreMissingTaskQueues: true,
 	})
 	return err
+}
+
+// polled reports by its error that a worker of the build has not asked for workflows of all
+// queues yet: one that only computes makes a build known, too.
+func polled(ctx context.Context, handle client.WorkerDeploymentHandle, buildID string, queues []string) error {
+	if len(queues) == 0 {
+		return nil
+	}
+	version, err := handle.DescribeVersion(ctx, client.WorkerDeploymentDescribeVersionOptions{BuildID: buildID})
+	if err != nil {
+		return err
+	}
+	for _, queue := range queues {
+		asked := client.WorkerDeploymentTaskQueueInfo{Name: queue, Type: client.TaskQueueTypeWorkflow}
+		if !slices.Contains(version.Info.TaskQueuesInfos, asked) {
+			return serviceerror.NewNotFound("no worker of the build takes tasks of " + queue)
+		}
+	}
+	return nil
 }
 
 // Current is the build that new workflows begin with, or "" when none is.
