@@ -17,8 +17,7 @@ import (
 const (
 	// beat is how often a computation reports how far it is. A cancel reaches it with the answer.
 	beat = 500 * time.Millisecond
-	// grace is how long computations may go on in a process that is asked to end; what is
-	// not done then is begun anew elsewhere. A supervisor grants more (30 s in docker-compose.yml).
+	// grace is that of a Tuning that says nothing. docker-compose.yml grants 30 s.
 	grace = 20 * time.Second
 )
 

@@ -123,3 +123,34 @@ func TestAProgramOfOnesOwnSaysWhatItNeedsAndWhatItHosts(t *testing.T) {
 	require.Equal(t, 0, fleet.Main([]string{"acme", "--contracts"}, &out, &errs, doubles))
 	require.Equal(t, string(doubles.Contract()), out.String())
 }
+
+// What a worker gives back when it has to end counts as no death, however often that happens.
+func TestAComputationThatIsGivenBackIsBegunElsewhereAndIsNoPoison(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	begun, enough := make(chan struct{}), make(chan struct{})
+	long := act("test.long", func(ctx context.Context, n int, _ calculator.Run) (int, error) {
+		select {
+		case begun <- struct{}{}:
+		case <-ctx.Done():
+		}
+		select {
+		case <-enough:
+			return n, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	})
+	run := b.start(job{In: asks("test.long", `{"n":5}`)})
+	for range contract.Deaths + 2 {
+		stop := b.host(fleet.Tuning{Grace: 100 * time.Millisecond}, long)
+		<-begun
+		require.NoError(t, stop())
+	}
+	close(enough)
+	b.host(fleet.Tuning{}, long)
+	<-begun
+	var out contract.ComputeResult
+	require.NoError(t, run.Get(b.ctx, &out))
+	require.JSONEq(t, `{"sum":5}`, string(out.Output))
+}

@@ -37,6 +37,9 @@ type (
 		// Runaways is how many functions may go on in the process after their time; 0: half of Slots,
 		// negative: any number, where the process is more than a Host.
 		Runaways int
+		// Grace is how long computations may go on in a process that is asked to end, before they
+		// are given back to begin elsewhere; 0: 20 s. A supervisor grants 10 s more.
+		Grace time.Duration
 	}
 )
 
@@ -51,8 +54,11 @@ func NewHost(temporal client.Client, queues []contract.Queue, calculators *calcu
 	if t.Runaways == 0 {
 		t.Runaways = t.Slots / 2
 	}
+	if t.Grace <= 0 {
+		t.Grace = grace
+	}
 	h := &Host{workers: map[string]worker.Worker{}, runaways: newRunaways(t.Runaways), slots: t.Slots, log: log}
-	c := &computer{calculators: calculators, runaways: h.runaways, grace: grace}
+	c := &computer{calculators: calculators, runaways: h.runaways, grace: t.Grace}
 	for _, q := range queues {
 		h.lane(temporal, q, t.Slots, c)
 		h.lane(temporal, q.Batch(), t.Batch, c)
