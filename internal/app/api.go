@@ -80,7 +80,7 @@ func newAPI(c *core, f Face) *api {
 	}
 	flows := catalogue{c.plans}
 	console := web.Options{
-		Runs: c.book, Flows: flows, Explainer: explainer{c.journal, c.inbox, c.topics, c.stage, c.reviews, c.borders()}, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book, Events: c.inbox, Alerts: c.board, Repairs: c.book, Topics: c.topics, Stops: stops{c.stops, c.plans, c.book, c.quotas}, Pictures: c.stage, Plans: c.reviews, Schedules: c.slots, Syncs: c.borders(), Landscape: &landscape{plans: c.plans},
+		Runs: c.book, Flows: flows, Explainer: explainer{c.journal, c.inbox, c.topics, c.stage, c.reviews, c.borders()}, Queue: c.book, Certificates: c.book, Dead: c.book, Overview: c.book, Events: c.inbox, Alerts: c.board, Repairs: c.book, Topics: c.topics, Stops: stops{c.stops, c.plans, c.book, c.quotas}, Pictures: c.stage, Plans: c.reviews, Referrals: c.decisions, Schedules: c.slots, Syncs: c.borders(), Landscape: &landscape{plans: c.plans},
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 		UIBase:    f.UI, Namespace: c.Namespace, Environment: f.Environment, Regions: f.Regions, Version: f.Version,
 	}

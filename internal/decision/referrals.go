@@ -126,7 +126,7 @@ func (r *row) takes(o flow.Opinion, spoken bool) error {
 		return refuse(codeClosed, "the run is being cancelled or has ended: nothing is decided about it any more")
 	case !r.now.Before(r.DueAt):
 		return refuse(codeLate, "the time to decide is over")
-	case slices.ContainsFunc(r.Conflicts, func(name string) bool { return same(name, o.By) }):
+	case r.Barred(o.By):
 		return refuse(codeConflict, "you may not decide about this: the flow declares a conflict, such as being the applicant's adviser")
 	case spoken:
 		return refuse(codeTwice, "you have decided about this before; somebody else has to")
@@ -134,13 +134,6 @@ func (r *row) takes(o flow.Opinion, spoken bool) error {
 		return refuse(codePartial, "a substitute stands for "+strings.Join(r.Ruling.Partial, ", ")+", and what is partial is not approved; decline it, or apply again when the source answers")
 	}
 	return nil
-}
-
-// same reports whether a name is that of a principal, with the kind before it ("key:") or without.
-func same(name, principal string) bool {
-	_, bare, _ := strings.Cut(principal, ":")
-	name = strings.TrimSpace(name)
-	return strings.EqualFold(name, principal) || bare != "" && strings.EqualFold(name, bare)
 }
 
 // Asleep gives runs whose referral was decided and that do not know, at most so many.

@@ -2,6 +2,8 @@ package flow
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -196,6 +198,16 @@ func (p *Plan) Rules() *Plan {
 
 // RulesDigest is the digest of Rules.
 func (p *Plan) RulesDigest() string { return p.Rules().Digest() }
+
+// Barred reports whether a principal is declared not to decide. Names are given with the kind
+// of a principal before them ("key:") or without, and without regard to capitals.
+func (r *Referral) Barred(principal string) bool {
+	_, bare, _ := strings.Cut(principal, ":")
+	return slices.ContainsFunc(r.Conflicts, func(name string) bool {
+		name = strings.TrimSpace(name)
+		return strings.EqualFold(name, principal) || bare != "" && strings.EqualFold(name, bare)
+	})
+}
 
 // Weekdays are the days of Hours.
 var Weekdays = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}

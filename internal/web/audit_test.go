@@ -84,6 +84,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 	apart.borders = []flow.SyncStanding{{Flow: "account-sync", Regions: []string{"ch", "de", "fr"}}}
 	apart.clashes = nil
 	landscape := mapped(t, 24)
+	lending := lending(t)
 	type page struct {
 		w          *world
 		name, path string
@@ -96,6 +97,7 @@ func TestEveryPageCanBeUsedByEverybody(t *testing.T) {
 		{painting, "run-rows", "/runs/" + painted.RunID}, {painting, "rows", "/flows/customer-360/rows"}, {painting, "schedules", "/schedules"}, {painting, "plans", "/plans"},
 		{sharing, "regions", "/regions"}, {sharing, "conflicts", "/regions/account-sync/conflicts"},
 		{apart, "no-region", "/regions"}, {apart, "no-conflicts", "/regions/account-sync/conflicts"},
+		{lending, "reviews", "/reviews"}, {lending, "review", "/reviews/mzxw6ytboi2gk3tuobqwg00007"}, {lending, "no-reviews", "/reviews?state=decided"},
 		{landscape, "map", "/map"}, {landscape, "map-item", "/map?item=sap.orders.SoldToParty"}, {empty, "empty-map", "/map?item=nothing"},
 		{empty, "empty-schedules", "/schedules"}, {empty, "empty-plans", "/plans"}, {painting, "form-rows", "/flows/customer-360"},
 		{one, "one-home", "/"}, {one, "one-runs", "/runs"}, {one, "one-run", "/runs/refused"},

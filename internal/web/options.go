@@ -98,6 +98,13 @@ type (
 		List(ctx context.Context, f flow.PlanFilter) ([]flow.ActionPlan, error)
 	}
 
+	// Referrals knows what rules left to people. A run that nobody has to decide about is a
+	// NotFound fault.
+	Referrals interface {
+		Referral(ctx context.Context, runID string) (flow.Referral, error)
+		Referrals(ctx context.Context, f flow.ReferralFilter) ([]flow.Referral, error)
+	}
+
 	// Schedules knows when flows start by themselves, and what became of each time.
 	Schedules interface {
 		Rhythms(ctx context.Context) ([]flow.Rhythm, error)
@@ -138,6 +145,7 @@ type (
 		Stops        Stops            // nil: nothing is ever stopped
 		Pictures     Pictures         // nil: no flow is a consolidation
 		Plans        Plans            // nil: as Pictures
+		Referrals    Referrals        // nil: no flow leaves a decision to a person
 		Schedules    Schedules        // nil: no flow has a schedule
 		Syncs        Synchronizations // nil: no flow is a synchronization
 

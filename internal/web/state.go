@@ -29,6 +29,7 @@ var shapes = map[string]template.HTML{
 	"next":   `<path d="M3 8h9M8.500 4.500L12 8l-3.500 3.500" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/>`,
 	"bell":   `<path d="M8 2.2a3.8 3.8 0 013.8 3.8c0 3 1.2 4.2 1.7 4.8H2.5C3 10.2 4.2 9 4.2 6A3.8 3.8 0 018 2.2zM6.5 12.5a1.6 1.6 0 003 0" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linejoin="round" stroke-linecap="round"/>`,
 	"plan":   `<path d="M3 3.500h10v9H3zM5.500 6.500l1.200 1.200 2-2.200M5.500 10.200h5" fill="none" stroke="currentColor" stroke-width="1.4" stroke-linecap="round" stroke-linejoin="round"/>`,
+	"scale":  `<path d="M8 2.500v11M5 13.500h6M3 4.500h10M3 4.500L1.500 9.500h3zM13 4.500L11.500 9.500h3z" fill="none" stroke="currentColor" stroke-width="1.300" stroke-linecap="round" stroke-linejoin="round"/>`,
 	"graph":  `<path d="M2.500 2.500h4v3h-4zM2.500 10.500h4v3h-4zM10 6.500h3.500v3H10zM6.500 4h1.800v8H6.500M8.300 8H10" fill="none" stroke="currentColor" stroke-width="1.400" stroke-linejoin="round"/>`,
 	"globe":  `<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="1.5"/><path d="M2.500 8h11M8 2.500c-3.200 3.400-3.200 7.600 0 11c3.200-3.400 3.200-7.600 0-11" fill="none" stroke="currentColor" stroke-width="1.3"/>`,
 	"keys":   `<path d="M6 6.2c.2-2.6 4-2.4 4 0 0 1.5-2 1.5-2 3M8 11.6v.1" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round"/>`,

@@ -21,7 +21,7 @@ var (
 	//go:embed templates static
 	files embed.FS
 
-	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "schedules", "regions", "conflicts", "map", "stops", "repairs", "error")
+	pages  = parse("home", "flows", "flow", "runs", "run", "dead", "letter", "explain", "events", "rows", "plans", "reviews", "review", "schedules", "regions", "conflicts", "map", "stops", "repairs", "error")
 	assets = load("app.css", "app.js", "letters.js", "icon.svg")
 )
 
@@ -53,6 +53,7 @@ type (
 		Dead                 string // how many there are, "" for none
 		Key                  string // what was searched for
 		Scheduled, Advised   bool   // there are pages of schedules and of action plans
+		Judges               bool   // a flow leaves decisions to people whom the viewer is one of
 		Drawn                bool   // there is a map that the viewer may see
 		Shares               bool   // a flow is a synchronization
 		CSS, JS, Letters     string
@@ -87,6 +88,8 @@ func New(o Options) http.Handler {
 	c.handle("GET /explain", c.explain)
 	c.handle("GET /flows/{flow}/rows", c.rowsOf)
 	c.handle("GET /plans", c.plans)
+	c.handle("GET /reviews", c.queue)
+	c.handle("GET /reviews/{run}", c.review)
 	c.handle("GET /schedules", c.schedules)
 	c.handle("GET /regions", c.regions)
 	c.handle("GET /regions/{flow}", c.region)
@@ -152,9 +155,10 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, status int, pag
 	f.Buried, f.Dead = c.buried(r)
 	f.CSS, f.JS, f.Icon = assets["app.css"].path, assets["app.js"].path, assets["icon.svg"].path
 	f.Scheduled, f.Advised = c.Schedules != nil && f.Operates, c.Plans != nil && f.Operates
+	f.Judges = f.Nav == "reviews" || c.judges(r)
 	f.Drawn = c.Landscape != nil && f.Operates
 	f.Shares = f.Nav == "regions" || c.shared(r)
-	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || page == "rows" || page == "stops" {
+	if f.Nav == "regions" || f.Nav == "dead" || f.Nav == "plans" || f.Nav == "reviews" || page == "rows" || page == "stops" {
 		f.Letters = assets["letters.js"].path
 	}
 	if theme, err := r.Cookie("theme"); err == nil && (theme.Value == "light" || theme.Value == "dark") {

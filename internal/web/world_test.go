@@ -53,6 +53,7 @@ type world struct {
 	repairs  []flow.Repair
 	business []flow.TopicEvent
 	stopped  []flow.Stopped
+	referred []flow.Referral
 	settled  []string // what people decided of borders, as frontier tells it
 	URL      string
 }
@@ -74,7 +75,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{runs: map[string]flow.Run{}, watchers: map[string][]chan struct{}{}, letters: map[string]flow.Letter{}, samples: true,
 		plans: []flow.Applied{{Plan: spec, Digest: spec.Digest(), AppliedAt: time.Now().Add(-3 * time.Hour)}}}
 	console := web.New(web.Options{
-		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, Events: events{w}, Alerts: w, Repairs: workshop{w}, Topics: workshop{w}, Stops: workshop{w}, Pictures: gallery{w}, Plans: gallery{w}, Schedules: gallery{w}, Syncs: frontier{w}, Landscape: terrain{w}, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
+		Runs: w, Flows: w, Explainer: w, Samples: w, Queue: w, Certificates: w, Dead: w, Overview: w, Events: events{w}, Alerts: w, Repairs: workshop{w}, Topics: workshop{w}, Stops: workshop{w}, Pictures: gallery{w}, Plans: gallery{w}, Schedules: gallery{w}, Syncs: frontier{w}, Landscape: terrain{w}, Referrals: desk{w}, UIBase: "http://127.0.0.1:8233/", Environment: "dev", Version: "1.0",
 		Principal: func(r *http.Request) flow.Principal { return httpapi.PrincipalFrom(r.Context()) },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,7 +83,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	server := httpapi.NewServer(httpapi.Options{
-		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Dead: w, Troubles: events{w}, Repairs: workshop{w}, Topics: workshop{w}, Stops: workshop{w}, Pictures: gallery{w}, Plans: gallery{w}, Regions: frontier{w}, Readiness: w, Console: console, Dev: true, Drain: time.Second,
+		Trigger: w, Runs: w, Canceller: w, Flows: w, Explainer: w, Dead: w, Troubles: events{w}, Repairs: workshop{w}, Topics: workshop{w}, Stops: workshop{w}, Pictures: gallery{w}, Plans: gallery{w}, Regions: frontier{w}, Referrals: desk{w}, Readiness: w, Console: console, Dev: true, Drain: time.Second,
 	})
 	go func() { ended <- server.Run(ctx, ln) }()
 	t.Cleanup(func() {

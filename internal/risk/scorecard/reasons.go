@@ -24,7 +24,11 @@ func (s *Score) Reasons(most int) []string {
 	against := s.Against()
 	out := make([]string, 0, min(most, len(against)))
 	for _, p := range against[:min(most, len(against))] {
-		out = append(out, fmt.Sprintf("%s: %s. That is %d points less than an average applicant has. %s", p.Title, p.Found, -p.Effect, p.Advice))
+		points := fmt.Sprintf("%d points", -p.Effect)
+		if p.Effect == -1 {
+			points = "1 point"
+		}
+		out = append(out, fmt.Sprintf("%s: %s. That is %s less than an average applicant has. %s", p.Title, p.Found, points, p.Advice))
 	}
 	return out
 }

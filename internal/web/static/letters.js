@@ -244,6 +244,18 @@
   }
   for (const row of all("[data-conflict]")) conflict(row);
 
+  // review decides what rules left to a person: the button that was pressed says what.
+  function review(form) {
+    const said = $("[data-review-said]", form);
+    form.addEventListener("submit", event => {
+      event.preventDefault();
+      const reason = form.elements.reason.value.trim();
+      if (!reason) { said.textContent = "Give a reason: the customer is told it."; form.elements.reason.focus(); return; }
+      decided(form, said, form.dataset.review, JSON.stringify({ decision: event.submitter.value, reason }), () => location.reload());
+    });
+  }
+  for (const form of all("[data-review]")) review(form);
+
   // hold leaves a table or a region alone, or goes on with it.
   function hold(button) {
     const box = button.closest("[data-border]"), said = $("[data-border-said]", box);
