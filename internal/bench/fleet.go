@@ -19,7 +19,7 @@ const applications = "bench-applications"
 
 const (
 	applied     = 10_000 // applications that nobody waits for
-	decisions   = 30     // that somebody waits for, one after the other
+	awaited     = 30     // that somebody waits for, one after the other
 	applyLimit  = 3 * time.Minute
 	application = `
 flow: ` + applications + `
@@ -111,7 +111,7 @@ func fleet(ctx context.Context, env *environment) error {
 	c := &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: most}}
 	n := 3000
 	turns := func() (took []time.Duration, err error) {
-		for range decisions {
+		for range awaited {
 			n++
 			began := time.Now()
 			if err := env.apply(ctx, c, n, true); err != nil {
@@ -149,7 +149,7 @@ func fleet(ctx context.Context, env *environment) error {
 	if after == 0 {
 		note = " THE APPLICATIONS ENDED BEFORE THE MEASUREMENT;"
 	}
-	fmt.Printf("\n%d applications of 100,000 paths that nobody waits for, accepted in %s, and %d that somebody waits for, one after the other\n", applied, piled.Round(100*time.Millisecond), decisions)
+	fmt.Printf("\n%d applications of 100,000 paths that nobody waits for, accepted in %s, and %d that somebody waits for, one after the other\n", applied, piled.Round(100*time.Millisecond), awaited)
 	fmt.Printf("  idle p50 %.0f, p95 %.0f ms; with the others p50 %.0f, p95 %.0f ms; ratio of p95s %.2f, goal at most 2;%s open %d at the first, %d after the last\n",
 		milliseconds(quantile(idle, 0.5)), milliseconds(quantile(idle, 0.95)), milliseconds(quantile(busy, 0.5)), milliseconds(quantile(busy, 0.95)),
 		float64(quantile(busy, 0.95))/float64(quantile(idle, 0.95)), note, before, after)

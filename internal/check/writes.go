@@ -43,7 +43,7 @@ func writes(p *flow.Plan) []written {
 		for i := range p.Saga.Tasks {
 			place := []string{"steps", fmt.Sprintf("[%d]", i)}
 			if w := p.Saga.Tasks[i].Write; w != nil && p.Decide != nil {
-				out = append(out, written{w.Connection, w.Table, w.Key, p.Saga.Tasks[i].Map, []string{"write", "to"}})
+				out = append(out, written{w.Connection, w.Table, w.Key, p.Saga.Tasks[i].Map, nil, []string{"write", "to"}})
 				continue
 			}
 			out = append(out, taskWrites(&p.Saga.Tasks[i], place)...)

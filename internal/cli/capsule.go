@@ -82,7 +82,7 @@ func verifyCapsule(_ context.Context, c *cli.Command) error {
 		return usage("name the public key that is trusted: --key FILE; GET /v1/capsule-key of the Patchbay that sealed it gives it")
 	}
 	found, err := app.VerifyCapsule(file, keys...)
-	return told(c, capsuleAnswer{Verified: err == nil}, found.Run, found.Flow, found.Decision.Outcome, found.Decision.At, err)
+	return judged(c, capsuleAnswer{Verified: err == nil}, found.Run, found.Flow, found.Decision.Outcome, found.Decision.At, err)
 }
 
 func rerunCapsule(ctx context.Context, c *cli.Command) error {
@@ -102,7 +102,7 @@ func rerunCapsule(ctx context.Context, c *cli.Command) error {
 	} else if err = app.RerunCapsule(ctx, found); err == nil {
 		answer.Equal, answer.Computed = true, len(found.Computed)
 	}
-	return told(c, answer, found.Run, found.Flow, found.Decision.Outcome, found.Decision.At, err)
+	return judged(c, answer, found.Run, found.Flow, found.Decision.Outcome, found.Decision.At, err)
 }
 
 // capsuleAnswer is what verify and rerun print with --json.
@@ -122,7 +122,7 @@ type capsuleProblem struct {
 	Detail string `json:"detail"`
 }
 
-func told(c *cli.Command, a capsuleAnswer, run, flow, decision string, at time.Time, err error) error {
+func judged(c *cli.Command, a capsuleAnswer, run, flow, decision string, at time.Time, err error) error {
 	if err == nil || run != "" {
 		a.Run, a.Flow, a.Decision, a.At = run, flow, decision, &at
 	}
