@@ -263,7 +263,7 @@ func (r borders) Pause(ctx context.Context, name string, p flow.SyncPause) error
 }
 
 // Resume ends a pause. Columns of a table that are others than they were are allowed as
-// they are now.
+// they are now, and what the system rejected or cut is tried again.
 func (r borders) Resume(ctx context.Context, name, table, peer string) error {
 	plan, err := r.named(ctx, name, table, peer)
 	if err != nil {
@@ -271,6 +271,9 @@ func (r borders) Resume(ctx context.Context, name, table, peer string) error {
 	}
 	if table != "" {
 		if err := r.replica.Bind(ctx, r.place(plan), table, nil); err != nil {
+			return err
+		}
+		if _, err := r.replica.Retry(ctx, r.place(plan), table, nil); err != nil {
 			return err
 		}
 	}
@@ -295,48 +298,3 @@ func (r borders) named(ctx context.Context, name, table, peer string) (*flow.Pla
 }
 
 func (c *core) borders() borders { return borders{c.plans, c.replica, c.egress, c.board, c.Region} }
-
-// explain tells of the shared records with a business key how each stands here.
-func (r borders) explain(ctx context.Context, about string) ([]flow.Entry, error) {
-	applied, err := r.plans.List(ctx)
-	if err != nil || r.region == "" {
-		return nil, err
-	}
-	key, err := json.Marshal(about)
-	if err != nil {
-		return nil, nil //nolint:nilerr // no key is like this
-	}
-	var all []flow.Entry
-	for _, a := range applied {
-		if a.Plan.Sync == nil || a.Plan.Sync.Region(r.region) == nil {
-			continue
-		}
-		for _, t := range a.Plan.Sync.Tables {
-			if len(t.Key) != 1 {
-				continue
-			}
-			account, err := r.replica.Account(ctx, r.place(a.Plan), t.Name, []string{string(key)})
-			if fault.Of(err).Code == replica.CodeRecord {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			detail := map[string]any{"table": t.Name, "region": r.region, "story": strings.Join(account.Words, " ")}
-			if account.Code != "" {
-				detail["code"], detail["why"] = account.Code, account.Text
-			}
-			all = append(all, flow.Entry{At: newest(account.Values), Flow: a.Plan.Flow, What: "record", Reason: string(account.Outcome), Detail: detail})
-		}
-	}
-	return all, nil
-}
-
-// newest is when the last of the values was written.
-func newest(values []flow.SyncCell) time.Time {
-	var last int64
-	for _, v := range values {
-		last = max(last, v.Version.Stamp)
-	}
-	return time.UnixMicro(last).UTC()
-}

@@ -144,7 +144,14 @@ func detail(entries []flow.Entry) string {
 		}
 		parts = append(parts, "by "+by)
 	}
-	for _, name := range []string{"code", "problem", "why"} {
+	if e.What == "record" || e.What == "table" {
+		for _, name := range []string{"table", "story"} {
+			if text := said(e, name); text != "" {
+				parts = append(parts, text)
+			}
+		}
+	}
+	for _, name := range []string{"code", "problem", "why", "note", "do"} {
 		if text := said(e, name); text != "" {
 			parts = append(parts, text)
 		}

@@ -83,7 +83,7 @@ const told = 20
 func RunsOf(entries []Entry) []string {
 	var ids []string
 	for _, e := range slices.Backward(entries) {
-		if len(ids) < told && !slices.Contains(ids, e.Run) {
+		if e.Run != "" && len(ids) < told && !slices.Contains(ids, e.Run) {
 			ids = append(ids, e.Run)
 		}
 	}
