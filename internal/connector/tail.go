@@ -23,6 +23,10 @@ type (
 	Feed struct {
 		Name   string // a-z, 0-9 and _, at most 40 characters
 		Tables []FeedTable
+		// Known, where it is not nil, is asked about each transaction that says where it comes
+		// from, with the Version of its last change, that of its end, and how many changes it
+		// has: those of one that is known are not given. It may be left unasked.
+		Known func(ctx context.Context, origin string, last, end int64, changes int) bool
 	}
 
 	// FeedTable is one table of a feed. Key and Columns are told of changes; Key alone of
@@ -115,6 +119,15 @@ type (
 		UpsertAt(ctx context.Context, u Upsert, versions []string) ([]Result, error)
 		// DeleteAt removes rows in the same way; one that is gone already is no failure.
 		DeleteAt(ctx context.Context, d Delete, versions []string) ([]Result, error)
+	}
+
+	// Comparer is a Versioned that compares the values of a row where it writes it: nobody
+	// has to read it before.
+	Comparer interface {
+		// UpsertOver writes each row only while the system's has all values of its place in was;
+		// nil is a row that must not be there. One of which that is not so, or cannot be told, is
+		// left as it is: a Conflict, "connector.version".
+		UpsertOver(ctx context.Context, u Upsert, was []Row) ([]Result, error)
 	}
 
 	// VersionedRow is a row as it is now. At is when it was changed last, where the system

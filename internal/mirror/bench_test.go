@@ -91,13 +91,12 @@ func until(b *testing.B, p *pgxpool.Pool, sql string, want int) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
+	began := time.Now()
 	for got := -1; got != want; {
 		select {
 		case <-ctx.Done():
 			b.Fatalf("%d, not %d", got, want)
-		case <-tick.C:
+		case <-time.After(max(20*time.Millisecond, time.Since(began)/30)): // looking is not to be what is measured
 		}
 		require.NoError(b, p.QueryRow(ctx, sql).Scan(&got))
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"patchbay/internal/connector"
@@ -49,7 +50,9 @@ const (
 	// brisk is how long the stream is waited for beside a range: it is only to tell that it
 	// has come as far.
 	brisk = 10 * time.Millisecond
-	beats = 5 * time.Second
+	// patient is how often is looked, so long apart, whether who wrote has noted it.
+	patient = 20
+	beats   = 5 * time.Second
 	// clockWrong is for how long it is said that the clock of the system was wrong.
 	clockWrong = 10 * time.Minute
 )
@@ -175,7 +178,23 @@ func (f *follower) alive(ctx context.Context, next replica.Progress) error {
 // feed is what a system that tells of commits is asked to tell of.
 func (f *follower) feed() connector.Feed {
 	sum := sha256.Sum256([]byte(f.Place.Flow + "\x00" + f.Place.Region + "\x00" + f.table.Name))
-	return connector.Feed{Name: "patchbay_" + hex.EncodeToString(sum[:8]), Tables: []connector.FeedTable{f.part()}}
+	return connector.Feed{Name: "patchbay_" + hex.EncodeToString(sum[:8]), Tables: []connector.FeedTable{f.part()}, Known: f.known}
+}
+
+// known reports whether a transaction of our system is a write of ours of which all is
+// known that it made. Who wrote it may be about to note that. Of few changes it is noted
+// record by record, and who takes them finds that.
+func (f *follower) known(ctx context.Context, origin string, last, end int64, changes int) bool {
+	if origin != f.origin() || changes < replica.Together {
+		return false
+	}
+	for range patient {
+		n, err := f.Replica.Wrote(ctx, f.Place, f.table.Name, last, end)
+		if err != nil || n > 0 || !f.sleep(ctx, brisk) {
+			return n == int64(changes)
+		}
+	}
+	return false
 }
 
 func (f *follower) part() connector.FeedTable {
@@ -226,16 +245,37 @@ func (f *follower) progress() (now load, loading bool, err error) {
 	return now, p.Cursor == "", nil
 }
 
+// ahead begins to read a range of the table, and gives what waits for it.
+func (f *follower) ahead(ctx context.Context, system tailing, after connector.Row, reading *sync.WaitGroup) func() (connector.Chunk, error) {
+	var chunk connector.Chunk
+	var err error
+	read := make(chan struct{})
+	reading.Go(func() {
+		defer close(read)
+		err = f.guarded(ctx, f.table, func(ctx context.Context, _ *flow.SyncTable) (err error) {
+			chunk, err = system.ReadChunk(ctx, f.part(), after, most)
+			return err
+		})
+	})
+	return func() (connector.Chunk, error) { <-read; return chunk, err }
+}
+
 // load reads the table in ranges of the key, beside the stream. What the stream told of a
-// record while its range was read is newer than the range.
+// record while its range was read is newer than the range. While one range is kept the next
+// is read: nobody asks the stream meanwhile.
 func (f *follower) load(ctx context.Context, system tailing, stream connector.Stream, now load) error {
 	if now.Of == nil {
 		now.Of = f.telling()
 	}
 	f.recover = now.Recover
 	fill := f.filling(now, nil)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	ranges, stop := context.WithCancel(ctx)
+	defer stop()
+	next := f.ahead(ranges, system, now.After, &reading)
 	for {
-		chunk, err := system.ReadChunk(ctx, f.part(), now.After, most)
+		chunk, err := next()
 		if err != nil {
 			return err
 		}
@@ -268,6 +308,7 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 		var rest []byte
 		if now.After = chunk.Last; now.After != nil {
 			rest = kept(now)
+			next = f.ahead(ranges, system, now.After, &reading)
 		} else {
 			if now.Again {
 				if err := f.gone(ctx, now.Emptied); err != nil {

@@ -27,8 +27,11 @@ type (
 
 	// backlog is what has come of a table and was not written yet.
 	backlog struct {
+		coming sync.Mutex // held while something is received and added, and while what is pending is read
 		mu     sync.Mutex
-		n      int           // about how many records
+		n      int               // about how many records
+		orders [][]replica.Order // of what came, as long as nobody else has written since
+		last   *replica.Writing
 		news   chan struct{} // something came
 		room   chan struct{} // something was written
 		over   chan struct{} // closed: nothing comes any more
@@ -118,16 +121,15 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 			pause = min(pause*5/4, later)
 			continue
 		}
-		if after, err = s.receive(ctx, from, peer, t, batches, done); err != nil {
+		if after, err = s.receive(ctx, from, t, batches, b, done); err != nil {
 			return err
 		}
 		b.well.Store(true)
 		pause, said = soon, time.Now()
-		n := 0
-		for i := range batches {
-			n += len(batches[i].Deltas)
+		if err := peer.Acknowledge(ctx, s.Place.Flow, t.Name, after); err != nil {
+			return err
 		}
-		b.add(ctx, n)
+		b.wait(ctx)
 	}
 	return nil
 }
@@ -143,12 +145,13 @@ func (s *Side) drain(ctx context.Context, t *flow.SyncTable, b *backlog, done *t
 		default:
 		}
 		if !b.paused.Load() {
-			n := b.waiting()
-			ours, err := s.write(ctx, t, done, func(wrote int) { n -= wrote; b.written(wrote) })
+			ours, err := s.write(ctx, t, b, done)
 			if err != nil || ctx.Err() != nil {
 				return err
 			}
-			b.written(max(n, 0))
+			if !ours || !b.more() {
+				b.written(b.waiting()) // all that there is was given, or another takes care of it
+			}
 			if !ours { // who writes now may have looked before ours came
 				pause = soon
 			}
@@ -175,16 +178,22 @@ func (s *Side) drain(ctx context.Context, t *flow.SyncTable, b *backlog, done *t
 	}
 }
 
-// add tells of records that came, and waits while too many are not written yet: the others
-// wait at the border.
-func (b *backlog) add(ctx context.Context, n int) {
+// add tells of records that came.
+func (b *backlog) add(n int, orders []replica.Order) {
 	b.mu.Lock()
 	b.n += n
+	if len(orders) > 0 {
+		b.orders = append(b.orders, orders)
+	}
 	b.mu.Unlock()
 	select {
 	case b.news <- struct{}{}:
 	default:
 	}
+}
+
+// wait waits while too many records are not written yet: the others wait at the border.
+func (b *backlog) wait(ctx context.Context) {
 	for b.waiting() > ahead {
 		select {
 		case <-ctx.Done():
@@ -192,6 +201,48 @@ func (b *backlog) add(ctx context.Context, n int) {
 		case <-b.room:
 		}
 	}
+}
+
+// begin forgets the orders of what came before another writing than the last, or one that
+// is not ours: who wrote meanwhile may have carried them out.
+func (b *backlog) begin(w *replica.Writing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w == nil || !w.Follows(b.last) {
+		b.orders = nil
+	}
+	b.last = w
+}
+
+// next gives the orders of what came first, and when there are no more what else is pending:
+// nothing of that is among what came.
+func (b *backlog) next(pending func() ([]replica.Order, error)) ([]replica.Order, error) {
+	if first := b.first(); first != nil {
+		return first, nil
+	}
+	b.coming.Lock()
+	defer b.coming.Unlock()
+	if first := b.first(); first != nil {
+		return first, nil
+	}
+	return pending()
+}
+
+func (b *backlog) first() []replica.Order {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.orders) == 0 {
+		return nil
+	}
+	first := b.orders[0]
+	b.orders = b.orders[1:]
+	return first
+}
+
+func (b *backlog) more() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.orders) > 0
 }
 
 func (b *backlog) waiting() int {
@@ -211,18 +262,24 @@ func (b *backlog) written(n int) {
 	}
 }
 
-// receive keeps what came, and only then lets the other region forget it.
-func (s *Side) receive(ctx context.Context, from string, peer Peer, t *flow.SyncTable, batches []egress.Batch, done *tally) (upto int64, err error) {
+// receive keeps what came; only then may the other region forget it.
+func (s *Side) receive(ctx context.Context, from string, t *flow.SyncTable, batches []egress.Batch, b *backlog, done *tally) (upto int64, err error) {
 	var deltas []flow.Delta
 	for _, b := range batches {
 		deltas, upto = append(deltas, b.Deltas...), b.ID
 	}
-	counts, err := s.Replica.Receive(ctx, s.Place, from, t.Name, deltas, upto)
+	b.coming.Lock()
+	defer b.coming.Unlock()
+	counts, orders, err := s.Replica.Receive(ctx, s.Place, from, t.Name, deltas, upto)
 	if err != nil {
 		return 0, fmt.Errorf("keeping what came of %s from %s: %w", t.Name, from, err)
 	}
 	done.add(int64(len(batches)), counts)
-	return upto, peer.Acknowledge(ctx, s.Place.Flow, t.Name, upto)
+	if !s.ordered() { // it takes fewer at a time
+		orders = nil
+	}
+	b.add(len(deltas), orders)
+	return upto, nil
 }
 
 // paused reports whether somebody has stopped the table, or the other region.

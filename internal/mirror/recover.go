@@ -80,7 +80,10 @@ func (s *Side) retell(ctx context.Context, from string, peer Peer, t *flow.SyncT
 			if b.MadeAt.Before(asked) {
 				genuine(b.Deltas)
 			}
-			if after, err = s.receive(ctx, from, peer, t, []egress.Batch{b}, done); err != nil {
+			if after, err = s.receive(ctx, from, t, []egress.Batch{b}, new(backlog), done); err != nil { // it is written as what is pending
+				return err
+			}
+			if err := peer.Acknowledge(ctx, s.Place.Flow, t.Name, after); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,7 @@ type (
 		key     connector.Row // the record's key in the system now
 		version string
 		remove  bool
+		tried   bool             // it was sent, and the record is not as it was thought to be
 		settled *replica.Settled // nil: it is to be sent
 	}
 )
@@ -54,14 +55,14 @@ const (
 	codeTruncated = "connector.truncated"
 )
 
-// write writes what is pending of a table, and tells how many records at a time; false:
-// another does.
-func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally, wrote func(int)) (ours bool, err error) {
+// write writes what came and then what else is pending of a table; false: another does.
+func (s *Side) write(ctx context.Context, t *flow.SyncTable, b *backlog, done *tally) (ours bool, err error) {
 	system, ok := s.System.(connector.Versioned)
 	if !ok {
 		return false, s.lacks("write only what nobody else has written meanwhile")
 	}
 	writing, err := s.Replica.Write(ctx, s.Place, t.Name, leaseFor)
+	b.begin(writing)
 	if err != nil || writing == nil {
 		return false, err
 	}
@@ -76,7 +77,7 @@ func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally, wrote 
 		portion = sendsInOrder
 	}
 	for ctx.Err() == nil {
-		orders, err := s.Replica.Pending(ctx, s.Place, writing, portion)
+		orders, err := b.next(func() ([]replica.Order, error) { return s.Replica.Pending(ctx, s.Place, writing, portion) })
 		if err != nil || len(orders) == 0 {
 			return true, err
 		}
@@ -98,7 +99,7 @@ func (s *Side) write(ctx context.Context, t *flow.SyncTable, done *tally, wrote 
 		w.lease = time.Now().Add(leaseFor * 4 / 5)
 		counts.Changes = 0 // counted as they came
 		done.add(0, counts)
-		wrote(len(orders))
+		b.written(len(orders))
 		if counts.Outcomes[flow.SyncApplied] > 0 {
 			for _, child := range s.children(t.Name) {
 				if _, err := s.Replica.Wake(ctx, s.Place, child); err != nil {
@@ -128,6 +129,9 @@ func (w *writer) carry(ctx context.Context, orders []replica.Order) ([]replica.S
 		plans[i] = &plan{order: o}
 	}
 	if err := w.refer(ctx, plans); err != nil {
+		return nil, err
+	}
+	if err := w.over(ctx, plans); err != nil {
 		return nil, err
 	}
 	if err := w.read(ctx, plans); err != nil {
@@ -264,7 +268,7 @@ func (w *writer) read(ctx context.Context, plans []*plan) error {
 	for _, p := range plans {
 		switch o := &p.order; {
 		case p.settled != nil:
-		case w.ordered() && o.Create && !o.Check && o.Attempts == 0:
+		case w.ordered() && o.Create && !o.Check && o.Attempts == 0 && !p.tried:
 			// Whether it is there, the write tells, which makes what is not there alone; one that
 			// is there has an edit that nobody has observed yet, and is looked at the next time.
 			p.complete()

@@ -55,7 +55,7 @@ func BenchmarkShare(b *testing.B) {
 				timed(spent, "observe", func() { de.observe("account", rows...) })
 				require.Len(b, de.out, chunk)
 				timed(spent, "receive", func() {
-					_, err := fr.replica.Receive(b.Context(), fr.Place, "de", "account", de.out, time.Now().UnixNano())
+					_, _, err := fr.replica.Receive(b.Context(), fr.Place, "de", "account", de.out, time.Now().UnixNano())
 					require.NoError(b, err)
 				})
 				w := fr.writing("account")

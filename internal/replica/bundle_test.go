@@ -114,7 +114,7 @@ func (p *place) receive(from string) Counts {
 	other := p.regions[from]
 	deltas := other.out[p.sent[from]:]
 	p.sent[from] = len(other.out)
-	c, err := p.replica.Receive(p.Context(), p.Place, from, "account", deltas, int64(len(other.out)))
+	c, _, err := p.replica.Receive(p.Context(), p.Place, from, "account", deltas, int64(len(other.out)))
 	require.NoError(p, err)
 	return c
 }

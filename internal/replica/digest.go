@@ -243,7 +243,7 @@ func (s *shelf) known(key string) *Known {
 // was all.
 func (r *Replica) Settled(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
 	return r.list(ctx, p, table, after, most, `
-		select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
+		select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid) and not `+inRange+`
 		from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`)
 }
 
@@ -272,7 +272,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'
 // known, whatever is to be written of them; but those whose key we are to change.
 func (r *Replica) Holds(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
 	return r.list(ctx, p, table, after, most, `
-		select r.uid, coalesce(r.key, r.uid), not coalesce(w.absent or w.key is not null, r.dead)
+		select r.uid, coalesce(r.key, r.uid), not coalesce(w.absent or w.key is not null, r.dead or `+inRange+`)
 		from replica_record r left join lateral (select key, absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
 		where r.tbl = $1 and r.uid > $2 order by r.uid limit $3`)
 }

@@ -18,7 +18,8 @@ type (
 		version, written       *int64
 		vers, baseText         []byte
 		layout                 int32
-		absent                 *bool // nil: no row of what is pending
+		absent                 *bool // nil: nothing is pending
+		ranged                 *bool // what is pending is that of a range
 		baseKey, outcome, code *string
 		rev, seen              *int64
 		attempts               *int
@@ -248,7 +249,7 @@ func (more *versions) of(r *record, place, i int, c *flow.SyncCell) error {
 
 // pending decodes what our system holds.
 func (k *kept) pending(r *record, places []int) error {
-	r.waits = true
+	r.waits, r.inRange = true, k.ranged != nil && *k.ranged
 	r.rev, r.seen, r.seenAs = *k.rev, *k.seen, *k.seen
 	r.outcome, r.code, r.attempts = *k.outcome, *k.code, *k.attempts
 	b := &base{absent: *k.absent, key: r.key, cells: make([]flow.SyncCell, len(r.cells))}

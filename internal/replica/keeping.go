@@ -16,19 +16,21 @@ import (
 // Records are found by everything that may name them: what they were first called, are
 // called, are still called in our system, and what our system's IDs are. Each name is looked
 // up by itself ("offset 0" keeps it so): given thousands of names at once, PostgreSQL may go through
-// the whole table for them.
+// the whole table for them. Where no record of a table has another key, none is looked for.
 const (
 	others = `
 		select r.uid from unnest($2::text[]) as k (key) cross join lateral (select uid from replica_record where tbl = $1 and key is not null and key = k.key offset 0) as r
+			where exists (select from replica_record where tbl = $1 and key is not null)
 		union all select r.uid from unnest($2::text[]) as k (key) cross join lateral (select uid from replica_pending where tbl = $1 and key is not null and key = k.key offset 0) as r
+			where exists (select from replica_pending where tbl = $1 and key is not null)
 		union all select r.uid from unnest($3::text[]) as k (id) cross join lateral (select uid from replica_record where tbl = $1 and id is not null and id = k.id offset 0) as r`
 	byUID = `
-		select r.layout, r.uid, r.key, r.id, r.cells, r.ver, r.vers, r.gone, r.moved, r.written,
-			case when r.written is null then r.version else greatest(r.version, (select max(version) from replica_written where tbl = $1 and rev = r.written and r.uid between first and last)) end,
-			p.absent, p.attempts, p.rev, p.seen, p.key, p.outcome, p.code, p.base
+		select r.layout, r.uid, r.key, r.id, r.cells, r.ver, r.vers, r.gone, r.moved, r.written, greatest(r.version, w.version),
+			p.rev is null and w.open, coalesce(p.absent, w.open), coalesce(p.attempts, 0), coalesce(p.rev, r.written), coalesce(p.seen, r.written), p.key, coalesce(p.outcome, ''), coalesce(p.code, ''), p.base
 		from (select distinct uid from unnest($2::text[]) as k (uid)) as k
 		cross join lateral (select * from replica_record where tbl = $1 and uid = k.uid offset 0) as r
-		left join lateral (select * from replica_pending where tbl = $1 and uid = k.uid offset 0) as p on true`
+		left join lateral (select * from replica_pending where tbl = $1 and uid = k.uid offset 0) as p on true
+		left join lateral (select max(version) as version, nullif(bool_or(version is null), false) as open from replica_written where tbl = $1 and rev = r.written and r.uid between first and last) as w on r.written is not null`
 	// What goes is found in the same way, and deleted by where it lies: only who holds the
 	// lock on the table moves it.
 	endedOf = `
@@ -79,7 +81,7 @@ func (t *table) read(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, err
 	var all []kept
 	var k kept
 	_, err = pgx.ForEachRow(rows, []any{&k.layout, &k.uid, &k.key, &k.id, &k.cells, &k.ver, &k.vers, &k.gone, &k.moved, &k.written, &k.version,
-		&k.absent, &k.attempts, &k.rev, &k.seen, &k.baseKey, &k.outcome, &k.code, &k.baseText}, func() error {
+		&k.ranged, &k.absent, &k.attempts, &k.rev, &k.seen, &k.baseKey, &k.outcome, &k.code, &k.baseText}, func() error {
 		if t.places[k.layout] == nil {
 			return broken("its columns")
 		}
@@ -157,6 +159,10 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 		switch t.stand(r) {
 		case pending:
 			due++
+			if r.ranged {
+				r.written = t.span
+				continue
+			}
 			r.written = t.rev
 			fallthrough
 		case withheld:
@@ -176,6 +182,9 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 		}
 	}
 	if err := t.change(ctx, tx, changed); err != nil {
+		return 0, 0, err
+	}
+	if err := t.leave(ctx, tx, changed); err != nil {
 		return 0, 0, err
 	}
 	if err := t.await(ctx, tx, waiting); err != nil {
@@ -251,15 +260,19 @@ func (w *waits) Values() ([]any, error) {
 	if own := joinKey(r.base.key); own != joinKey(r.key) {
 		key = &own
 	}
-	seen := r.seenAs
-	if seen == 0 || r.seen != r.seenAs {
-		seen = w.t.rev
-	}
 	due, outcome := any(w.at), ""
 	if w.t.alg.weigh(r) == withheld {
 		due, outcome = never, string(flow.SyncHeld)
 	}
-	return []any{w.t.id, r.base.absent, w.t.rev, seen, due, w.at, r.uid, key, outcome, text}, err
+	return []any{w.t.id, r.base.absent, w.t.rev, w.t.seenOf(r), due, w.at, r.uid, key, outcome, text}, err
+}
+
+// seenOf is what is kept as the seen of a record that waits.
+func (t *table) seenOf(r *record) int64 {
+	if r.seenAs == 0 || r.seen != r.seenAs {
+		return t.rev
+	}
+	return r.seenAs
 }
 
 // await writes what our system holds of records that it does not hold as the registers say.

@@ -46,9 +46,9 @@ func (r *Replica) IDs(ctx context.Context, p Place, table string, refs []string)
 	err := r.store.Read(ctx, func(c *pgxpool.Conn) error {
 		return find(ctx, c, p, table, refs, `
 			select r.uid, coalesce(r.id, p.key, r.key, r.uid) from unnest($2::text[]) as k (uid)
-			cross join lateral (select uid, id, key, dead from replica_record where tbl = $1 and uid = k.uid offset 0) as r
+			cross join lateral (select tbl, uid, id, key, dead, written from replica_record where tbl = $1 and uid = k.uid offset 0) as r
 			left join lateral (select key, absent from replica_pending where tbl = $1 and uid = k.uid offset 0) as p on true
-			where not coalesce(p.absent, r.dead)`,
+			where not coalesce(p.absent, r.dead or `+inRange+`)`,
 			func(uid, id string) { ids[uid] = refOf(id) }, func(ref string, columns int) string {
 				uid, _ := uidOf(ref, columns)
 				return uid

@@ -71,7 +71,13 @@ func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Pr
 		if t.fence != reading.fence {
 			return fenced()
 		}
+		if err := t.spread(ctx, tx); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `update replica_record set version = null, written = null where tbl = $1 and (version is not null or written is not null)`, t.id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `update replica_written set version = 0 where tbl = $1`, t.id); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `update replica_table set cursor = $2, load = $3, scope = coalesce($4, scope), anew = $5 where id = $1`,

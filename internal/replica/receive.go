@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,15 +30,18 @@ func (r *Replica) Received(ctx context.Context, p Place, from, table string) (up
 
 // Receive takes the deltas of batches of another region, in their order, the last of
 // which is upto. What was received before is nothing new; an upto that was passed changes
-// nothing.
-func (r *Replica) Receive(ctx context.Context, p Place, from, table string, deltas []flow.Delta, upto int64) (Counts, error) {
+// nothing. The orders are those of what became pending by it that are simple, as Pending
+// would give them: whoever carries them out at once spares reading them again, and they are
+// none any more once somebody else may have written (see Writing.Follows).
+func (r *Replica) Receive(ctx context.Context, p Place, from, table string, deltas []flow.Delta, upto int64) (Counts, []Order, error) {
 	var counts Counts
+	var orders []Order
 	err := r.store.Tx(ctx, func(tx pgx.Tx) error {
 		t, err := r.open(ctx, tx, p, table)
 		if err != nil {
 			return err
 		}
-		counts = Counts{}
+		counts, orders = Counts{}, nil
 		stamp := int64(0)
 		for i := range deltas {
 			stamp = max(stamp, latest(&deltas[i]))
@@ -55,9 +59,13 @@ func (r *Replica) Receive(ctx context.Context, p Place, from, table string, delt
 				return err
 			}
 		}
-		return t.receive(ctx, tx, deltas, &counts)
+		orders, err = t.receive(ctx, tx, from, deltas, &counts)
+		return err
 	})
-	return counts, err
+	if err != nil {
+		return counts, nil, err
+	}
+	return counts, orders, nil
 }
 
 // latest is the greatest stamp of a delta.
@@ -74,11 +82,11 @@ func latest(d *flow.Delta) (stamp int64) {
 	return stamp
 }
 
-func (t *table) receive(ctx context.Context, tx pgx.Tx, deltas []flow.Delta, counts *Counts) error {
+func (t *table) receive(ctx context.Context, tx pgx.Tx, from string, deltas []flow.Delta, counts *Counts) ([]Order, error) {
 	keys := make([]string, len(deltas))
 	for i, d := range deltas {
 		if len(d.Key) != len(t.flow.Key) || d.Was != nil && len(d.Was) != len(t.flow.Key) || d.Cells != nil && len(d.Cells) != len(t.flow.Columns) {
-			return misshapen(t.flow)
+			return nil, misshapen(t.flow)
 		}
 		if keys[i] = joinKey(d.Key); d.Was != nil {
 			keys[i] = joinKey(d.Was)
@@ -86,7 +94,7 @@ func (t *table) receive(ctx context.Context, tx pgx.Tx, deltas []flow.Delta, cou
 	}
 	s, err := t.take(ctx, tx, keys, []string{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var clashes []clashed
 	for _, d := range deltas {
@@ -105,15 +113,42 @@ func (t *table) receive(ctx context.Context, tx pgx.Tx, deltas []flow.Delta, cou
 			clashes = append(clashes, clashed{rec, c})
 		}
 	}
+	if err := t.gather(ctx, tx, s); err != nil {
+		return nil, err
+	}
 	added, due, err := t.keep(ctx, tx, s)
+	if err == nil {
+		err = t.opens(ctx, tx, s, from)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	counts.Pending = due
 	if added > 0 {
 		if _, err := tx.Exec(ctx, `update replica_table set records = records + $2 where id = $1`, t.id, added); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return t.decided(ctx, tx, clashes)
+	return t.simple(s), t.decided(ctx, tx, clashes)
+}
+
+// simple gives the orders of what this transaction made pending, as it is kept now, but
+// for those of which more has to be looked at than the record.
+func (t *table) simple(s *shelf) []Order {
+	var orders []Order
+	for _, r := range s.order {
+		if !r.dirty || r.written != t.rev && !r.ranged || r.base == nil {
+			continue
+		}
+		o := t.alg.order(r)
+		if o.Delete || o.Check || o.Was != nil || o.held || o.Create && s.occupied(joinKey(o.Key), o.uid) {
+			continue
+		}
+		o.rev, o.seen, o.alike, o.Since = t.rev, t.seenOf(r), true, time.UnixMicro(t.now)
+		if r.ranged {
+			o.rev, o.seen, o.span = t.span, t.span, t.spanned
+		}
+		orders = append(orders, o)
+	}
+	return orders
 }

@@ -23,6 +23,8 @@ type (
 		version int64
 		// written is the rev of what is to be written, where that is all that became of it.
 		written int64
+		inRange bool  // that is in the store as part of an open range,
+		ranged  bool  // or will be
 		base    *base // nil: our system holds what the registers say
 		// rev and seen change with what is pending and with the base: an order knows by them
 		// what became of the record since.

@@ -121,6 +121,7 @@ type (
 		Table string
 		lease time.Duration
 		fence int64
+		last  int64  // the fence of who wrote before
 		after string // the last that was given
 	}
 
@@ -146,6 +147,7 @@ type (
 		rev   int64
 		seen  int64
 		alike bool            // it is as it became pending: what its rev became, it became
+		span  int             // its rev is that of a range of so many; 0: of none
 		cells []flow.SyncCell // what Set comes from
 		moved *flow.Version
 		held  bool // some of its values wait for a person

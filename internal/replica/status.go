@@ -61,7 +61,10 @@ func tables(ctx context.Context, c *pgxpool.Conn, p Place, by map[string]*TableS
 
 func opened(ctx context.Context, c *pgxpool.Conn, p Place, by map[string]*TableState) error {
 	rows, err := c.Query(ctx, `
-		select t.name, w.outcome, count(*), min(w.since) from replica_table t join replica_pending w on w.tbl = t.id where t.flow = $1 group by t.name, w.outcome`, p.Flow)
+		select name, outcome, sum(n)::bigint, min(since) from (
+			select t.name, w.outcome, count(*) as n, min(w.since) as since from replica_table t join replica_pending w on w.tbl = t.id where t.flow = $1 group by t.name, w.outcome
+			union all select t.name, '', sum(w.rows), min(w.since) from replica_table t join replica_written w on w.tbl = t.id and w.version is null where t.flow = $1 group by t.name) as o
+		group by name, outcome`, p.Flow)
 	if err != nil {
 		return err
 	}
@@ -168,6 +171,8 @@ func (r *Replica) tell(ctx context.Context, p Place, a *Account, known bool) (re
 	err = r.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			select w.outcome, w.code, w.reason, w.attempts from replica_pending w join replica_table t on t.id = w.tbl where t.flow = $1 and t.name = $2 and w.uid = $3 and $4
+			union all select '', '', '', 0 from replica_record r join replica_table t on t.id = r.tbl where t.flow = $1 and t.name = $2 and r.uid = $3 and $4
+				and `+inRange+` and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
 			union all select f.outcome, f.code, '', -1 from replica_refused f join replica_table t on t.id = f.tbl where t.flow = $1 and t.name = $2 and f.key = $5`,
 			p.Flow, a.Table, a.uid, known, joinKey(a.Key))
 		if err != nil {

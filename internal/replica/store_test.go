@@ -45,7 +45,7 @@ func TestABatchThatComesAgainIsNothingNew(t *testing.T) {
 	fr.receive("de")
 	fr.write()
 	again := func(upto int64) Counts {
-		c, err := fr.replica.Receive(t.Context(), fr.Place, "de", "account", de.out, upto)
+		c, _, err := fr.replica.Receive(t.Context(), fr.Place, "de", "account", de.out, upto)
 		require.NoError(t, err)
 		return c
 	}
@@ -55,7 +55,7 @@ func TestABatchThatComesAgainIsNothingNew(t *testing.T) {
 	upto, err := fr.replica.Received(t.Context(), fr.Place, "de", "account")
 	require.NoError(t, err)
 	require.EqualValues(t, 2, upto)
-	c, err := de.replica.Receive(t.Context(), de.Place, "fr", "account", de.out, 1)
+	c, _, err := de.replica.Receive(t.Context(), de.Place, "fr", "account", de.out, 1)
 	require.NoError(t, err)
 	require.Equal(t, map[flow.SyncOutcome]int64{flow.SyncStale: 1}, c.Outcomes, "its own writing")
 }

@@ -29,6 +29,8 @@ type table struct {
 	restored *time.Time // nil: it was not, or has recovered
 	now      int64      // by the database's clock, microseconds
 	rev      int64      // of what this transaction changes
+	span     int64      // and of the range of records that it makes; 0: it makes none,
+	spanned  int        // and of how many records
 }
 
 // tableOf gives the shape of a table of the plan.

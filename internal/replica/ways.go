@@ -44,7 +44,8 @@ func ways(ctx context.Context, c *pgxpool.Conn, p Place, by map[string]*TableSta
 				from (select r.ver union all select r.gone union all select r.moved union all select value from jsonb_each_text(r.vers->'v')) a(x)
 				where x <> '' and split_part(x, '|', 2) <> $2 order by split_part(x, '|', 1)::bigint desc limit 1) v
 			where t.flow = $1) o
-		group by 1, 2`, p.Flow, p.Region, mostWeighed)
+		group by 1, 2
+		union all select t.name, w.peer, sum(w.rows)::bigint, min(w.since) from replica_table t join replica_written w on w.tbl = t.id and w.version is null where t.flow = $1 group by 1, 2`, p.Flow, p.Region, mostWeighed)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,9 @@ func ways(ctx context.Context, c *pgxpool.Conn, p Place, by map[string]*TableSta
 			return nil
 		}
 		s := t.Peers[region]
-		s.Rows, s.Oldest = n, oldest
+		if s.Rows += n; s.Oldest.IsZero() || oldest.Before(s.Oldest) {
+			s.Oldest = oldest
+		}
 		t.Peers[region] = s
 		weighed[name] += n
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/internal/flow"
 )
@@ -25,12 +26,15 @@ func (r *Replica) Write(ctx context.Context, p Place, table string, lease time.D
 		if err != nil || t.writing || t.restored != nil {
 			return err
 		}
-		w = &Writing{Table: table, lease: lease, fence: t.rev}
+		w = &Writing{Table: table, lease: lease, fence: t.rev, last: t.writer}
 		_, err = tx.Exec(ctx, `update replica_table set writer = $2, writer_until = clock_timestamp() + $3 where id = $1`, t.id, w.fence, lease)
 		return err
 	})
 	return w, err
 }
+
+// Follows reports whether nobody has written between another writing and this one.
+func (w *Writing) Follows(last *Writing) bool { return last != nil && w.last == last.fence }
 
 // Release ends a writing before its lease does; one that was taken over is none any more.
 func (r *Replica) Release(ctx context.Context, p Place, w *Writing) error {
@@ -62,6 +66,9 @@ func (r *Replica) Pending(ctx context.Context, p Place, w *Writing, most int) ([
 			return err
 		}
 		if err := t.extend(ctx, tx, w); err != nil {
+			return err
+		}
+		if err := t.spread(ctx, tx); err != nil {
 			return err
 		}
 		for len(orders) == 0 {
@@ -202,14 +209,20 @@ func (r *Replica) Settle(ctx context.Context, p Place, w *Writing, settled []Set
 }
 
 func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts *Counts) error {
-	groups := together(settled)
-	var slow []*Settled
+	whole, slow, err := t.closes(ctx, tx, settled)
+	if err != nil {
+		return err
+	}
+	groups := together(settled, whole)
 	var others []Order
 	of := map[string]*Settled{}
 	var uids []string
 	var revs []int64
 	for i := range settled {
 		s := &settled[i]
+		if whole[i] {
+			continue
+		}
 		grouped := groups[s.group()] != nil
 		if s.Order.alike && !grouped {
 			others = append(others, s.Order)
@@ -248,9 +261,9 @@ func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts
 	}
 	for g, span := range groups { // in any order
 		if _, err := tx.Exec(ctx, `
-			insert into replica_written as w (tbl, rev, first, last, version) values ($1, $2, $3, $4, $5)
-			on conflict (tbl, rev, first) do update set last = greatest(w.last, excluded.last), version = greatest(w.version, excluded.version)`,
-			t.id, g.rev, span.first, span.last, g.version); err != nil {
+			insert into replica_written as w (tbl, rev, first, last, version, rows) values ($1, $2, $3, $4, $5, $6)
+			on conflict (tbl, rev, first) do update set last = greatest(w.last, excluded.last), version = greatest(w.version, excluded.version), rows = excluded.rows`,
+			t.id, g.rev, span.first, span.last, g.version, span.n); err != nil {
 			return err
 		}
 	}
@@ -273,17 +286,17 @@ type (
 	}
 )
 
-// fewest is from how many on records are settled together; of fewer each is told what it
+// Together is from how many on records are settled together; of fewer each is told what it
 // became, so that not every small change leaves a row behind.
-const fewest = 100
+const Together = 100
 
 // together finds the groups that are worth it.
-func together(settled []Settled) map[group]*span {
+func together(settled []Settled, whole map[int]bool) map[group]*span {
 	found := map[group]*span{}
 	for i := range settled {
 		s := &settled[i]
 		g := s.group()
-		if g == (group{}) {
+		if g == (group{}) || whole[i] {
 			continue
 		}
 		uid := s.Order.uid
@@ -297,7 +310,7 @@ func together(settled []Settled) map[group]*span {
 	for g := range found { // in any order
 		byRev[g.rev]++
 	}
-	maps.DeleteFunc(found, func(g group, of *span) bool { return of.n < fewest || byRev[g.rev] > 1 })
+	maps.DeleteFunc(found, func(g group, of *span) bool { return of.n < Together || byRev[g.rev] > 1 })
 	return found
 }
 
@@ -313,6 +326,17 @@ func (s *Settled) group() group {
 // of the record but that.
 func (s *Settled) plain() bool {
 	return s.Kept == nil && s.ID == "" && !s.Order.held && !(s.Order.Delete && s.Order.ID != "")
+}
+
+// Wrote tells how many records one of our writes made that is known, by the versions of its
+// last record and of its end.
+func (r *Replica) Wrote(ctx context.Context, p Place, table string, last, end int64) (n int64, err error) {
+	err = r.store.Read(ctx, func(c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `
+			select coalesce(sum(w.rows), 0)::bigint from replica_written w join replica_table t on t.id = w.tbl where t.flow = $1 and t.name = $2 and w.version between $3 and $4`,
+			p.Flow, table, last, end).Scan(&n)
+	})
+	return n, err
 }
 
 // apart takes records out of what becomes of their rev.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +24,9 @@ const (
 	visibleWithin = 20 * time.Second
 )
 
-// rowTimes is an expression for when a row was changed last, in the databases that keep it.
-const rowTimes = "extract(epoch from pg_xact_commit_timestamp(t.xmin))::text"
+// rowWriter is an expression for the transaction that changed a row last, by which the
+// databases that keep that tell when it was.
+const rowWriter = "t.xmin::text"
 
 // ReadChunk reads a range of a table by its key, beside a stream. What the stream told
 // before Low shows in the rows, and what shows in them the stream tells at High at the
@@ -238,7 +240,7 @@ func (b *bound) expressions(timed bool) string {
 		list = append(list, e)
 	}
 	if timed {
-		list = append(list, rowTimes)
+		list = append(list, rowWriter)
 	}
 	return strings.Join(list, ", ")
 }
@@ -256,6 +258,8 @@ func (p *Postgres) scan(ctx context.Context, tx pgx.Tx, b *bound, timed bool, li
 	rows := tx.Conn().PgConn().ExecParams(ctx, statement, args, nil, nil, nil)
 	var size int64
 	var why error
+	var by []string // whom each row was written by
+	writers := map[string]string{}
 	for why == nil && rows.NextRow() {
 		values := rows.Values()
 		if len(found) == limit || size > p.bytes {
@@ -278,7 +282,7 @@ func (p *Postgres) scan(ctx context.Context, tx pgx.Tx, b *bound, timed bool, li
 		}
 		values = values[len(all):]
 		if timed {
-			r.At = timeOf(values[0])
+			by = append(by, intern(writers, values[0]))
 			values = values[1:]
 		}
 		if len(values) == 2 {
@@ -294,7 +298,41 @@ func (p *Postgres) scan(ctx context.Context, tx pgx.Tx, b *bound, timed bool, li
 	if _, err := rows.Close(); err != nil {
 		return nil, false, err
 	}
-	return found, cut, why
+	if why != nil || len(by) == 0 {
+		return found, cut, why
+	}
+	times, err := writtenAt(ctx, tx, slices.Collect(maps.Keys(writers)))
+	for i := range found {
+		found[i].At = times[by[i]]
+	}
+	return found, cut, err
+}
+
+func intern(known map[string]string, raw []byte) string {
+	s, ok := known[string(raw)]
+	if !ok {
+		s = string(raw)
+		known[s] = s
+	}
+	return s
+}
+
+// writtenAt tells when transactions were committed: many rows are of few.
+func writtenAt(ctx context.Context, tx pgx.Tx, writers []string) (map[string]time.Time, error) {
+	rows, err := tx.Query(ctx, `select x, extract(epoch from pg_xact_commit_timestamp(x::xid))::text from unnest($1::text[]) as x`, writers)
+	if err != nil {
+		return nil, err
+	}
+	times := make(map[string]time.Time, len(writers))
+	var writer string
+	var at *string
+	_, err = pgx.ForEachRow(rows, []any{&writer, &at}, func() error {
+		if at != nil {
+			times[writer] = timeOf([]byte(*at))
+		}
+		return nil
+	})
+	return times, err
 }
 
 // timeOf reads seconds since 1970; the zero time for a row whose time is not kept.

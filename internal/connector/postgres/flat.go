@@ -30,44 +30,53 @@ var flatTypes = map[uint32]string{
 
 // flat are rows as arrays of texts, one a column.
 type flat struct {
-	from     string // a table expression with the columns, and their order in "patchbay place"
-	args     []any
-	compared []string // columns of which what is stored has to be what was given
+	names, casts, places []string
+	args                 []any
+	compared             []string // columns of which what is stored has to be what was given
 }
 
 // flat gives rows column by column; false: one of them has a value that only JSON carries.
 func (v *versioned) flat(rows []int, columns []string) (f flat, ok bool) {
-	names, casts, places := make([]string, len(columns)), make([]string, len(columns)), make([]string, len(columns))
-	for n, name := range columns {
+	return f, v.flatten(&f, v.rows, rows, columns, "")
+}
+
+// flatten adds columns of some of the rows of a list, named with a prefix.
+func (v *versioned) flatten(f *flat, list []connector.Row, rows []int, columns []string, prefix string) (ok bool) {
+	for _, name := range columns {
 		of, known := v.columns[name]
 		if !known || flatTypes[of.oid] == "" {
-			return f, false
+			return false
 		}
 		texts := make([]*string, len(rows))
 		values := make([]string, len(rows))
 		for at, i := range rows {
-			x, given := v.rows[i][name]
+			x, given := list[i][name]
 			if !given {
-				return f, false
+				return false
 			}
 			if x == nil {
 				continue
 			}
 			if values[at], ok = of.plainText(x); !ok {
-				return f, false
+				return false
 			}
 			texts[at] = &values[at]
 		}
+		n := len(f.args)
 		f.args = append(f.args, texts)
-		names[n], places[n] = "c"+strconv.Itoa(n), "$"+strconv.Itoa(n+1)+"::text[]"
-		casts[n] = fmt.Sprintf("%s::%s as %s", names[n], flatTypes[of.oid], pgx.Identifier{name}.Sanitize())
-		if of.kind != float && of.kind != date {
+		f.names, f.places = append(f.names, "c"+strconv.Itoa(n)), append(f.places, "$"+strconv.Itoa(n+1)+"::text[]")
+		f.casts = append(f.casts, fmt.Sprintf("%s::%s as %s", f.names[n], flatTypes[of.oid], pgx.Identifier{prefix + name}.Sanitize()))
+		if prefix == "" && of.kind != float && of.kind != date {
 			f.compared = append(f.compared, name)
 		}
 	}
-	f.from = fmt.Sprintf(`(select "patchbay place", %s from unnest(%s) with ordinality as a (%s, "patchbay place")) as r`,
-		strings.Join(casts, ", "), strings.Join(places, ", "), strings.Join(names, ", "))
-	return f, true
+	return true
+}
+
+// from is a table expression with the columns, and their order in "patchbay place".
+func (f *flat) from() string {
+	return fmt.Sprintf(`(select "patchbay place", %s from unnest(%s) with ordinality as a (%s, "patchbay place")) as r`,
+		strings.Join(f.casts, ", "), strings.Join(f.places, ", "), strings.Join(f.names, ", "))
 }
 
 // plainText is the text of a value of a type; false: its text says another thing than its JSON.
@@ -94,6 +103,12 @@ func (of column) plainText(x any) (string, bool) {
 // stored as they were given. Else nothing is, and false: who is at fault has to be found.
 func (v *versioned) whole(inner context.Context, tx pgx.Tx, rows []int, fresh bool) (done bool, err error) {
 	columns := slices.Sorted(maps.Keys(v.rows[rows[0]]))
+	if fresh {
+		others := slices.DeleteFunc(slices.Clone(columns), func(c string) bool { return slices.Contains(v.key, c) })
+		if done, err := v.copied(inner, tx, rows, slices.Concat(v.key, others)); done || err != nil {
+			return done, err
+		}
+	}
 	f, ok := v.flat(rows, columns)
 	if !ok {
 		return false, nil
@@ -132,7 +147,7 @@ func (v *versioned) wholeInsert(f flat, columns []string) string {
 		with r as materialized (select * from %[2]s), t as (
 			insert into %[1]s (%[3]s) select %[4]s from r order by %[5]s on conflict (%[6]s) do nothing returning %[3]s
 		) select s.n, s.sum = g.sum from (select count(*) as n, %[7]s as sum from t) as s, (select %[8]s as sum from r) as g`,
-		v.table.Path, f.from, quoted("", columns), quoted("r.", columns), quoted("r.", v.key), quoted("", v.key), sum("t."), sum("r."))
+		v.table.Path, f.from(), quoted("", columns), quoted("r.", columns), quoted("r.", v.key), quoted("", v.key), sum("t."), sum("r."))
 }
 
 // wholeUpdate tells how many rows were updated, and whether they are what was given.
@@ -151,14 +166,14 @@ func (v *versioned) wholeUpdate(f flat, columns []string) string {
 		same = fmt.Sprintf("row(%s) is not distinct from row(%s)", quoted("t.", f.compared), quoted("r.", f.compared))
 	}
 	return fmt.Sprintf(`with u as (update %s as t set %s from %s where %s returning %s as same) select count(*), coalesce(bool_and(same), false) from u`,
-		v.table.Path, strings.Join(sets, ", "), f.from, v.same(), same)
+		v.table.Path, strings.Join(sets, ", "), f.from(), v.same(), same)
 }
 
 // keyed gives the keys of rows as a table expression r, with their places in "patchbay place".
 func (v *versioned) keyed(chunk []int) (from string, args []any, err error) {
 	if len(chunk) >= flatFrom {
 		if f, ok := v.flat(chunk, v.key); ok {
-			return f.from, f.args, nil
+			return f.from(), f.args, nil
 		}
 	}
 	keys := make([]connector.Row, len(chunk))

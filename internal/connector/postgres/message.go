@@ -51,10 +51,14 @@ func (s *stream) message(ctx context.Context, at pglogrepl.LSN, data []byte) err
 			return errMessage
 		}
 		s.inside, s.commit, s.at, s.xid, s.index, s.origin = true, m.FinalLSN, m.CommitTime.UTC(), m.Xid, 0, ""
+		s.held, s.holding = s.held[:0], false
 	case pglogrepl.MessageTypeCommit:
 		var m pglogrepl.CommitMessage
 		if m.Decode(body) != nil {
 			return errMessage
+		}
+		if err := s.judge(ctx); err != nil {
+			return err
 		}
 		s.committed(m.TransactionEndLSN)
 	case pglogrepl.MessageTypeMessage:
@@ -64,23 +68,79 @@ func (s *stream) message(ctx context.Context, at pglogrepl.LSN, data []byte) err
 		}
 		if m.Transactional && m.Prefix == originPrefix {
 			s.origin = string(m.Content)
+			s.holding = s.feed.in.Known != nil && s.index == 0
 		}
 	case pglogrepl.MessageTypeRelation:
 		var m pglogrepl.RelationMessage
 		if m.Decode(body) != nil {
 			return errMessage
 		}
+		if len(s.held) > 0 { // it is of the relation that was
+			if err := s.release(); err != nil {
+				return err
+			}
+		}
 		return s.relation(ctx, &m)
-	case pglogrepl.MessageTypeInsert:
-		return s.change("create", at, body)
-	case pglogrepl.MessageTypeUpdate:
-		return s.change("update", at, body)
-	case pglogrepl.MessageTypeDelete:
-		return s.change("delete", at, body)
 	case pglogrepl.MessageTypeTruncate:
+		if err := s.release(); err != nil {
+			return err
+		}
 		return s.truncate(at, body)
+	case pglogrepl.MessageTypeInsert, pglogrepl.MessageTypeUpdate, pglogrepl.MessageTypeDelete:
+		if s.holding {
+			return s.hold(at, data)
+		}
+		return s.change(at, data)
 	}
 	return nil
+}
+
+// mostHeld bounds the bytes that are held of one transaction.
+const mostHeld = 16 << 20
+
+// message is a change as it came.
+type message struct {
+	at   pglogrepl.LSN
+	data []byte
+}
+
+// hold keeps a change unread.
+func (s *stream) hold(at pglogrepl.LSN, data []byte) error {
+	if len(s.held) == 0 {
+		s.arena = s.arena[:0]
+	}
+	if len(s.arena)+len(data) > mostHeld {
+		if err := s.release(); err != nil {
+			return err
+		}
+		return s.change(at, data)
+	}
+	from := len(s.arena)
+	s.arena = append(s.arena, data...) // where it moves, what was held keeps what it had
+	s.held = append(s.held, message{at, s.arena[from:len(s.arena):len(s.arena)]})
+	return nil
+}
+
+// release reads what is held; nothing more is held of this transaction.
+func (s *stream) release() error {
+	held := s.held
+	s.held, s.holding = s.held[:0], false
+	for _, m := range held {
+		if err := s.change(m.at, m.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge leaves out what is held of a transaction that ends, if it is known.
+func (s *stream) judge(ctx context.Context) error {
+	n := len(s.held)
+	if n > 0 && s.feed.in.Known(ctx, s.origin, int64(s.held[n-1].at), int64(s.commit), n) {
+		s.held, s.holding = s.held[:0], false
+		return nil
+	}
+	return s.release()
 }
 
 func (s *stream) committed(end pglogrepl.LSN) {
@@ -150,9 +210,11 @@ func (s *stream) formats(ctx context.Context, types []uint32) (found map[uint32]
 	return found, nil
 }
 
+var ops = map[pglogrepl.MessageType]string{pglogrepl.MessageTypeInsert: "create", pglogrepl.MessageTypeUpdate: "update", pglogrepl.MessageTypeDelete: "delete"}
+
 // change takes an insert, an update or a delete.
-func (s *stream) change(op string, at pglogrepl.LSN, body []byte) error {
-	id := s.id()
+func (s *stream) change(at pglogrepl.LSN, data []byte) error {
+	id, op, body := s.id(), ops[pglogrepl.MessageType(data[0])], data[1:]
 	if len(body) < 5 {
 		return errMessage
 	}

@@ -47,13 +47,16 @@ type stream struct {
 	beat      sync.WaitGroup
 
 	// The transaction under way.
-	inside bool
-	commit pglogrepl.LSN
-	at     time.Time
-	xid    uint32
-	index  uint64
-	origin string
+	inside  bool
+	commit  pglogrepl.LSN
+	at      time.Time
+	xid     uint32
+	index   uint64
+	origin  string
+	holding bool
 
+	held    []message        // changes that are not read before it is asked whether they are known
+	arena   []byte           // of held
 	changes []connector.Tail // read and not given yet
 	whole   int              // of them, of transactions that ended
 	size    int              // bytes of their values

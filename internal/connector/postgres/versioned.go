@@ -29,10 +29,13 @@ type versioned struct {
 	key      []string
 	rows     []connector.Row
 	versions []string
+	was      []connector.Row // in place of versions; nil: they are none
 	held     func() error
 	origin   string
 	remove   bool
 	columns  map[string]column
+	looked   bool // it was looked whether the table is plain
+	plain    bool
 	results  []connector.Result
 }
 
@@ -186,6 +189,11 @@ func (v *versioned) chunk(ctx, inner context.Context, tx pgx.Tx, chunk []int) er
 	}
 	if v.remove {
 		return v.write(ctx, inner, tx, there, v.delete)
+	}
+	if v.was != nil {
+		if fresh, err = v.judged(inner, tx, fresh); err != nil {
+			return err
+		}
 	}
 	for _, part := range v.alike(there) {
 		if err := v.put(ctx, inner, tx, part, v.update, false); err != nil {
