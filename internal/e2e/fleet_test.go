@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -87,7 +88,7 @@ func TestAWorkerOfTheFleetHoldsNoCredentials(t *testing.T) {
 		return string(b)
 	}
 	p.await("the fleet", time.Minute, func() bool {
-		return strings.Contains(scrape(probes), `temporal_num_pollers{namespace="default",poller_type="activity_task",task_queue="risk"`)
+		return regexp.MustCompile(`(?m)^temporal_num_pollers\{[^}]*task_queue="risk"[^}]*\} [1-9]`).MatchString(scrape(probes))
 	})
 	p.await("its backlog", time.Minute, func() bool {
 		return strings.Contains(scrape(strings.TrimPrefix(p.HTTP, "http://")), `patchbay_queue_backlog{queue="risk"} 0`)
