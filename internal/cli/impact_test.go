@@ -19,7 +19,7 @@ func TestImpactAndMapAnswerWithoutAServer(t *testing.T) {
 	}
 	status, out, _ := call("impact", "sap.A_SalesOrder.SoldToParty", "../../flows")
 	require.Zero(t, status)
-	require.Contains(t, out, "the column sap.orders.SoldToParty: 1 flow, 2 places\n")
+	require.Contains(t, out, "the column sap.orders.SoldToParty: 2 flows, 3 places\n")
 	require.Regexp(t, `customer-360\.yaml:\d+:\d+ +gather\.orders\.key +key +sap\.orders\.SoldToParty`, out)
 	require.Contains(t, out, "dataverse.account.accountnumber, by customer-360")
 

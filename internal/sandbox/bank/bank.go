@@ -1,6 +1,10 @@
-// Package bank holds the tables of the core banking stand-in, in the schema "bank" of the sandbox's
-// database: PostgreSQL is its wire protocol, so it has no other face. The sandbox creates and fills
-// them; it imports storage.
+// Package bank owns the tables of the core banking stand-in, in the schema "bank" of the
+// sandbox's database: PostgreSQL is its wire protocol, so it has no other face.
+//
+// The sandbox creates and fills them when it starts; it may import storage alone.
+//
+// Invariants: customer has one row a customer, whose sums are those of the rows of account,
+// salary_credit and loan; the same seed gives the same rows.
 package bank
 
 import "patchbay/internal/sandbox/storage"
