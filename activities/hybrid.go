@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -42,12 +41,6 @@ type (
 
 // mostFigures is the size of a calculator's input, which travels through Temporal.
 const mostFigures = 60 << 10
-
-// pseudonym stands for a principal where no name may be.
-func pseudonym(principal string) string {
-	sum := sha256.Sum256([]byte("principal\n" + principal))
-	return hex.EncodeToString(sum[:8])
-}
 
 // facts are what the tasks of the run came to, in the order of the plan.
 func (d *doing) facts() (flow.Case, error) {

@@ -31,6 +31,7 @@ type (
 		States(ctx context.Context, runID, step string) (map[string]ledger.Standing, error)
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 		Await(ctx context.Context, item run.Item, w topic.Wait) (topic.Taken, error)
+		Pseudonym(ctx context.Context, principal string) (string, error)
 	}
 
 	// Steps are the expressions of a service and what they are about: in are the inputs
@@ -123,7 +124,8 @@ func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskRe
 	case err == nil && d.left > 0:
 		return contract.TaskResult{Left: d.left}, nil
 	case err == nil && d.ask != nil:
-		return contract.TaskResult{Compute: d.ask, User: pseudonym(d.item.Principal)}, nil
+		user, err := d.Runs.Pseudonym(ctx, d.item.Principal)
+		return contract.TaskResult{Compute: d.ask, User: user}, err
 	}
 	if f := hopeless(ctx, err); f != nil {
 		news = run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}

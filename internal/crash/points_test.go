@@ -111,6 +111,8 @@ var points = []point{
 	{name: "run.Redrive", at: serving, by: redriven},
 	{name: "run.Dismiss", at: serving, by: dismissed},
 	{name: "run.Repaired", at: serving, without: "one statement and its entry in the journal, which a person repeats; it starts nothing"},
+	{name: "topic.Dismiss", at: serving, without: "one statement, which a person repeats; it starts nothing"},
+	{name: "slot.Stopped", at: working, without: "one statement about a slot that has no run; its workflow looks again, and slot tests it"},
 	{name: "topic.Redrive", at: serving, without: "one transaction an event, which a person repeats; what it puts back is looked for as any event"},
 
 	// What becomes of events until a run has them.
