@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"patchbay/internal/durable"
@@ -51,6 +53,9 @@ func (p *patchbay) tasks(c client.Client, run string) (list []task) {
 	asked, begun := map[int64]task{}, map[int64]time.Time{}
 	for i := c.GetWorkflowHistory(p.t.Context(), "hybrid/loan/"+run, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
 		e, err := i.Next()
+		if gone := new(serviceerror.NotFound); errors.As(err, &gone) {
+			return nil // claimed, and not with Temporal yet
+		}
 		require.NoError(p.t, err)
 		switch e.GetEventType() {
 		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:

