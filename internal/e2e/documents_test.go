@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -196,8 +197,10 @@ func TestWhatIsWrongWithADocumentIsSaidOnThePageOfItsRun(t *testing.T) {
 	a.third()
 	said := func(name string) string {
 		var problem struct{ Code, Detail string }
+		quoted, err := json.Marshal(name)
+		require.NoError(t, err)
 		resp := a.do(http.MethodPost, a.HTTP+"/v1/events/contract-stored.v1", nil, fmt.Sprintf(
-			`{"id":"made up","data":{"document_id":"x","order":"11","document":{"name":%q,"type":"","size":4,"sha256":"%064d"}}}`, name, 7), &problem)
+			`{"id":"made up","data":{"document_id":"x","order":"11","document":{"name":%s,"type":"","size":4,"sha256":"%064d"}}}`, quoted, 7), &problem)
 		require.Equal(t, http.StatusUnprocessableEntity, resp.StatusCode)
 		return problem.Code + " " + problem.Detail
 	}

@@ -178,10 +178,16 @@ func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 	temporal, err := client.Dial(client.Options{HostPort: i.Temporal})
 	require.NoError(t, err)
 	defer temporal.Close()
+	workflows := make([]string, n+later)
+	for k, id := range ids {
+		var run flow.Run
+		i.do(http.MethodGet, i.HTTP+"/v1/runs/"+id, i.as(), "", &run)
+		workflows[k] = run.WorkflowID
+	}
 	builds := map[string]int{}
 	var mu sync.Mutex
 	eachOf(t, n+later, func(k int) error {
-		d, err := temporal.DescribeWorkflowExecution(t.Context(), "service/voyage/"+ids[k], "")
+		d, err := temporal.DescribeWorkflowExecution(t.Context(), workflows[k], "")
 		if err != nil {
 			return err
 		}

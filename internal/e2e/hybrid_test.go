@@ -278,7 +278,7 @@ func TestEveryApplicationIsDecidedOnceAndByName(t *testing.T) {
 		"nohouse":   {[]string{"housing = 'castle'"}, flow.Refuse, "calculate score", "housing", []string{"refuse"}},
 		"huge":      {[]string{"amount = 1e200"}, flow.Refuse, "calculate stress", "amount", []string{"refuse"}},
 		"noaccount": {[]string{"account: none"}, flow.Refuse, "collect account", "cannot see", []string{"refuse"}},
-		"unknown":   {nil, flow.Refuse, "collect application", "do not know", nil},
+		"unknown":   {nil, flow.Refuse, "collect application", "do not know", []string{}},
 	}
 	for nr, c := range cases { // all at once
 		if nr != "unknown" {
@@ -416,7 +416,7 @@ func TestWhatNobodyDecidesInTimeEndsAsTheFlowSays(t *testing.T) {
 func TestDecisionsAreTheSameWhateverDies(t *testing.T) {
 	t.Parallel()
 	b := lending(t)
-	kinds := map[string][]string{"fine": nil, "weak": {"report: arrears = 3", "report: inquiries = 9", "account: savings = 0", "employed = 2"}, "open": middling()}
+	kinds := map[string][]string{"fine": nil, "weak": {"report: arrears = 3", "report: inquiries = 9", "account: savings = 0", "account: card_use = 100", "employed = 2", "account: since_months = 1"}, "open": middling()}
 	type told struct {
 		Outcome flow.Outcome
 		Rule    string

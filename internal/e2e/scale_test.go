@@ -48,10 +48,10 @@ type task struct {
 }
 
 // tasks are the activities of a run that have ended, in the order of their ends.
-func (p *patchbay) tasks(c client.Client, run string) (list []task) {
+func (p *patchbay) tasks(c client.Client, workflow string) (list []task) {
 	p.t.Helper()
 	asked, begun := map[int64]task{}, map[int64]time.Time{}
-	for i := c.GetWorkflowHistory(p.t.Context(), "hybrid/loan/"+run, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
+	for i := c.GetWorkflowHistory(p.t.Context(), workflow, "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); i.HasNext(); {
 		e, err := i.Next()
 		if gone := new(serviceerror.NotFound); errors.As(err, &gone) {
 			return nil // claimed, and not with Temporal yet
@@ -116,7 +116,7 @@ func TestTheFleetGoesFromNoneToTwoAndBackAndCollectingDoesNotNotice(t *testing.T
 				if r.Status == flow.Accepted {
 					return false
 				}
-				found = b.tasks(c, run)
+				found = b.tasks(c, r.WorkflowID)
 				return len(found) >= 3
 			})
 			for _, one := range found[:3] { // application, account and report come first
@@ -151,7 +151,9 @@ func TestTheFleetGoesFromNoneToTwoAndBackAndCollectingDoesNotNotice(t *testing.T
 	require.LessOrEqual(t, again, most)
 	by := map[string]int{}
 	for _, run := range all[:decided] {
-		for _, one := range b.tasks(c, run) {
+		var r flow.Run
+		b.do(http.MethodGet, b.HTTP+"/v1/runs/"+run, nil, "", &r)
+		for _, one := range b.tasks(c, r.WorkflowID) {
 			computes := strings.HasPrefix(one.identity, first) || strings.HasPrefix(one.identity, second)
 			require.Equal(t, one.name == "compute.v1", computes, "%s was with %s", one.name, one.identity)
 			if computes {

@@ -113,7 +113,7 @@ func TestControlsAreRefusedInWords(t *testing.T) {
 	} {
 		require.Equal(t, want, b.do(http.MethodPut, "/_sandbox/faults/login", body).json(t)["error"], body)
 	}
-	require.Equal(t, `there is no system "nope"; the sandbox has oracle, sap, dataverse, ibm, maersk, graph, model, login, dataverse-de, dataverse-fr, dataverse-ch, mail`, b.do(http.MethodGet, "/_sandbox/faults/nope", "").json(t)["error"])
+	require.Equal(t, `there is no system "nope"; the sandbox has oracle, sap, dataverse, ibm, maersk, graph, model, bureau, login, dataverse-de, dataverse-fr, dataverse-ch, mail`, b.do(http.MethodGet, "/_sandbox/faults/nope", "").json(t)["error"])
 	unknown := b.do(http.MethodPost, "/_sandbox/faults/oracle", "{}")
 	require.Equal(t, http.StatusNotFound, unknown.status)
 	require.Equal(t, "there is no control POST /_sandbox/faults/oracle", unknown.json(t)["error"])
