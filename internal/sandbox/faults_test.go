@@ -162,7 +162,7 @@ func TestCallsAreCountedByOperationAlsoInTheLeanSandbox(t *testing.T) {
 			"sap":       {},
 			"dataverse": {"PATCH msx_specifications": 2, "POST Microsoft.Dynamics.CRM.UpsertMultiple": 1, "GET WhoAmI": 1},
 			"login":     {"POST token": 1},
-			"ibm":       {}, "graph": {}, "maersk": {}, "dataverse-de": {}, "dataverse-fr": {}, "dataverse-ch": {},
+			"ibm":       {}, "graph": {}, "maersk": {}, "dataverse-de": {}, "dataverse-fr": {}, "bureau": {}, "dataverse-ch": {},
 			"model": {},
 			"mail":  {},
 		}, counts())
