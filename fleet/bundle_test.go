@@ -47,7 +47,7 @@ var jobs = contract.DeclareWorkflow[job, contract.ComputeResult]("test.job.v1", 
 func newBundle(t *testing.T) *bundle {
 	t.Helper()
 	address, _ := testenv.Temporal(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	b := &bundle{T: t, ctx: ctx, address: address, namespace: "test-" + strings.ToLower(rand.Text())}
 	b.client = b.dial()

@@ -415,7 +415,8 @@ func TestWhatNobodyDecidesInTimeEndsAsTheFlowSays(t *testing.T) {
 // undisturbed, each made once and told once.
 func TestDecisionsAreTheSameWhateverDies(t *testing.T) {
 	t.Parallel()
-	b := lending(t)
+	// A process that is dead for a while is no source that does not answer.
+	b := lending(t, "deadline: 3s", "deadline: 5m", "deadline: 20s", "deadline: 5m", "deadline: 60s", "deadline: 5m")
 	kinds := map[string][]string{"fine": nil, "weak": {"report: arrears = 3", "report: inquiries = 9", "account: savings = 0", "account: card_use = 100", "employed = 2", "account: since_months = 1"}, "open": middling()}
 	type told struct {
 		Outcome flow.Outcome

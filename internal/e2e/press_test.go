@@ -239,7 +239,7 @@ func TestTheCommandLineRunsExplainsAndRefuses(t *testing.T) {
 		require.Equal(t, "ok", k.Status, "%+v", k)
 		names = append(names, k.Name)
 	}
-	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "drift", "disk",
+	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "drift", "repairs", "disk",
 		"connection dataverse", "connection dataverse-ch", "connection dataverse-de", "connection dataverse-fr", "connection ibm", "connection maersk", "connection mail", "connection model", "connection oracle-plm", "connection oracle-scm", "connection sap", "connection sharepoint"}, names)
 	p.fault("dataverse", `{"status":401,"rate":1}`)
 	out, note, status = p.cli("doctor")

@@ -234,7 +234,7 @@ func TestAnApprovedOrderIsShippedOrTakenBack(t *testing.T) {
 	require.Equal(t, flow.TopicKept, kept.State)
 	teller, _, _ := strings.Cut(kept.ID, "/")
 	p.do(http.MethodGet, p.HTTP+"/v1/runs/"+teller, nil, "", &run)
-	require.Equal(t, kept.ID, run.Told[0].ID, "the run that told of it shows what became of it")
+	require.True(t, slices.ContainsFunc(run.Told, func(e flow.TopicEvent) bool { return e.ID == kept.ID }), "the run that told of it shows what became of it: %+v", run.Told)
 
 	var told struct {
 		Entries []json.RawMessage `json:"entries"`
