@@ -136,7 +136,24 @@ func (s *SAP) Describe(ctx context.Context, table string) (connector.Description
 	if err != nil {
 		return connector.Description{}, err
 	}
-	return at.entity.describe(), nil
+	out := at.entity.describe()
+	if column := s.references[table]; column != "" {
+		out.Keys = append(out.Keys, []string{column}) // Patchbay keeps it one
+	}
+	// What the table says of lines is of the entity of lines.
+	for _, name := range linesOf {
+		if e := at.entity.navigations[name]; e != nil {
+			if slices.Contains(t.Columns, name) {
+				out.Columns = append(out.Columns, connector.Described{Name: name, Type: "list", Nullable: true})
+			}
+			for _, c := range e.describe().Columns {
+				if slices.Contains(t.Columns, c.Name) && !at.has(c.Name) {
+					out.Columns = append(out.Columns, c)
+				}
+			}
+		}
+	}
+	return out, nil
 }
 
 // form is how the values of a column become what rows hold: as the connection
