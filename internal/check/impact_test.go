@@ -168,8 +168,8 @@ func TestWhatImpactDoesNotKnowItSaysWithWhatMayBeMeant(t *testing.T) {
 	report := run(t, files(t, nil), check.Options{Name: "flows"})
 	x := check.NewIndex(report)
 	for item, want := range map[string]string{
-		"":                         `"" names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential or a flow`,
-		"sap.":                     `"sap." names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential or a flow`,
+		"":                         `"" names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential, a flow or a business event`,
+		"sap.":                     `"sap." names nothing; name CONNECTION.TABLE.COLUMN, CONNECTION.TABLE, CONNECTION, a credential, a flow or a business event`,
 		"datavers.account":         `there is no connection "datavers"; did you mean "dataverse.account"?`,
 		"dataverse.acount.name":    `the connection dataverse has no table "acount"; did you mean "dataverse.account.name"?`,
 		"dataverse.account.nam":    `connections.yaml declares no column "nam" of dataverse.account, so no flow can name it; did you mean "dataverse.account.name"?`,
