@@ -35,7 +35,7 @@ type (
 	// bundle is a namespace of the test's own with a worker for the workflow of jobs.
 	bundle struct {
 		*testing.T
-		ctx       context.Context
+		ctx       context.Context //nolint:containedctx // it bounds a test
 		client    client.Client
 		address   string
 		namespace string

@@ -59,7 +59,7 @@ func devCapsuleKey(file string) (CapsuleKey, error) {
 	if err != nil {
 		return CapsuleKey{}, err
 	}
-	if err := os.WriteFile(file+".pub", known, 0o644); err != nil {
+	if err := os.WriteFile(file+".pub", known, 0o644); err != nil { //nolint:gosec // a public key
 		return CapsuleKey{}, fmt.Errorf("keeping the key for capsules: %w", err)
 	}
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600); err != nil {

@@ -273,7 +273,7 @@ func (c *copier) attachToItem(ctx context.Context, name string, body io.Reader, 
 		return err
 	}
 	if len(found.Items) != 1 || len(found.Items[0].Links) == 0 {
-		return errors.New("Oracle gives no address of the item")
+		return errors.New("no address of the item is given by Oracle")
 	}
 	at, err := url.Parse(found.Items[0].Links[0].Href)
 	if err != nil {

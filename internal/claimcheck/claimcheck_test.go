@@ -272,7 +272,7 @@ func TestCleanersNeverTakeWhatIsNeeded(t *testing.T) {
 	for i := range removed {
 		cleaners.Go(func() error {
 			for ctx.Err() == nil {
-				n, err := b.Clean(t.Context())
+				n, err := b.Clean(t.Context()) //nolint:contextcheck // it ends what it has begun
 				if err != nil {
 					return err
 				}

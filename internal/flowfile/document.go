@@ -14,10 +14,10 @@ var (
 	takers = []string{"graph", "ibm", "oracle", "sap"}
 )
 
-// GivesDocuments and TakesDocuments report what a system does with files.
+// GivesDocuments reports whether a system's files can be read.
 func GivesDocuments(system string) bool { return slices.Contains(givers, system) }
 
-// TakesDocuments: see GivesDocuments.
+// TakesDocuments reports whether files can be stored in a system.
 func TakesDocuments(system string) bool { return slices.Contains(takers, system) }
 
 // fetches makes a column of a document one whose bytes are read in.

@@ -58,7 +58,7 @@ func (p *Paid) begin(ctx context.Context, q Question, question []byte) (t turn, 
 		today := dayOf(now, q.Budget, p.speed)
 		switch {
 		case found && last.state == "answered" && last.answer != nil && (last.run == q.Run || last.asOf.After(now.Add(-q.Reuse))):
-			t.answer = last.said(q, true)
+			t.answer = last.said(true)
 			return use(ctx, tx, q, last.reference)
 		case found && last.state == "asking" && last.run != q.Run && last.until.After(now):
 			return nil
@@ -83,8 +83,8 @@ func lastOf(ctx context.Context, tx pgx.Tx, question []byte) (last inquiry, foun
 	return last, err == nil, err
 }
 
-// said is the answer as the run of q gets it.
-func (i inquiry) said(q Question, reused bool) *Answer {
+// said is the answer as a run gets it.
+func (i inquiry) said(reused bool) *Answer {
 	return &Answer{Body: i.answer, Reference: i.reference, AsOf: i.asOf.UTC(), Price: i.price, Run: i.run, Reused: reused}
 }
 
@@ -186,7 +186,7 @@ func (p *Paid) keep(ctx context.Context, q Question, t turn, reply Reply) (answe
 		if last.state != "answered" || last.answer == nil { // others found it unusable, and asked anew
 			return fault.New(fault.Unavailable, "paid.overtaken", "another run asked "+q.Connection+" the same meanwhile", nil)
 		}
-		answer = *last.said(q, tag.RowsAffected() == 0)
+		answer = *last.said(tag.RowsAffected() == 0)
 		return use(ctx, tx, q, last.reference)
 	})
 	return answer, err

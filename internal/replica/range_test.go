@@ -48,7 +48,7 @@ func TestWhatCameTogetherIsPendingAsOneRange(t *testing.T) {
 	_, fr, orders := newRanged(t)
 	all, rows := fr.open()
 	require.Equal(t, []int64{150, 0}, []int64{all, rows})
-	require.Equal(t, "", fr.told(numbered(70))[0], "it is to be written")
+	require.Empty(t, fr.told(numbered(70))[0], "it is to be written")
 	ids, err := fr.replica.IDs(t.Context(), fr.Place, "account", []string{`"A070"`})
 	require.NoError(t, err)
 	require.Empty(t, ids, "our system does not have it yet")

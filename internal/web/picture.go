@@ -171,7 +171,7 @@ func (d *distribution) trim() (from, width float64) {
 }
 
 // plot draws a distribution, what is below zero apart.
-func (d distribution) plot(of, path string) plot {
+func (d *distribution) plot(of, path string) plot {
 	const wide, high, foot = 560, 140, 20
 	from, width := d.trim()
 	total, below, most, n := 0.0, 0.0, 1.0, float64(len(d.Counts))

@@ -3,7 +3,6 @@ package web_test
 import (
 	"context"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -121,7 +120,7 @@ func TestWhatStandsIsSettledByAPersonWhoSaysWhatWasDone(t *testing.T) {
 	require.Contains(t, body, "/repairs?run=stands")
 	require.Contains(t, body, "could not be taken back: oracle refused it")
 	tab.Go(w.URL + "/repairs?run=stands")
-	require.False(t, strings.Contains(browser.Value[string](tab, `document.querySelector("main").innerText`), "A-1"), "of this run only")
+	require.NotContains(t, browser.Value[string](tab, `document.querySelector("main").innerText`), "A-1", "of this run only")
 	send := func(note string) {
 		browser.Value[bool](tab, `(() => { const f = document.querySelector("[data-settle]"); f.elements.note.value = `+"`"+note+"`"+`; f.requestSubmit(); return true })()`)
 	}
