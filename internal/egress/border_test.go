@@ -303,7 +303,7 @@ func TestARoleHasExactlyTheseRights(t *testing.T) {
 			if table == "contact" {
 				keys = []string{"fullname", "number", "tenant"}
 			}
-			all := append([]string{":batch", ":cells", ":gone", ":n", ":region", ":seen", ":stamp", ":was"}, keys...)
+			all := append([]string{":batch", ":cells", ":gone", ":n", ":over", ":region", ":seen", ":stamp", ":was"}, keys...)
 			for _, c := range all {
 				columns[b.relation(table)+" "+c] = "SELECT"
 			}
@@ -312,7 +312,7 @@ func TestARoleHasExactlyTheseRights(t *testing.T) {
 			var relation string
 			require.NoError(t, owner.QueryRow(ctx, `select 'egress.' || relation from egress.border where flow = 'other'`).Scan(&relation))
 			want = append(want, "table "+relation)
-			for _, c := range []string{":batch", ":cells", ":gone", ":n", ":region", ":seen", ":stamp", ":was", "accountnumber", "emailaddress1", "name", "telephone1"} {
+			for _, c := range []string{":batch", ":cells", ":gone", ":n", ":over", ":region", ":seen", ":stamp", ":was", "accountnumber", "emailaddress1", "name", "telephone1"} {
 				columns[relation+" "+c] = "SELECT"
 			}
 		}

@@ -294,7 +294,7 @@ func TestWhoeverWaitsForTheAnswerOfAnotherRunIsToldSoWhenItsTimeIsOver(t *testin
 		asked <- err
 	}()
 	require.Eventually(t, func() bool { return read[int](t, p, `select count(*)::int from paid_inquiry`) == 1 }, time.Minute, time.Millisecond)
-	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := p.Ask(short, question("S", "b"), v.ask("S"))
 	require.Equal(t, UnderWay, fault.Of(err).Code)
