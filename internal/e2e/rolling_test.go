@@ -53,7 +53,7 @@ func TestANewBuildIsRolledOutWhilePeoplePress(t *testing.T) { //nolint:parallelt
 
 	i.pressed(l, *rate)
 	outcomes := l.end()
-	allAnswered(t, outcomes, 30*time.Second)
+	allAnswered(t, outcomes, 15*time.Second)
 	i.once(i.settled(outcomes, time.Minute))
 }
 

@@ -234,7 +234,7 @@ func TestADrillSaysHowLongASpikeTakesAndWhatItUsesOfTheQuota(t *testing.T) {
 	require.Equal(t, recorded*times, r.Events)
 	require.True(t, r.Emptied)
 	require.Equal(t, []string{string(flow.SpikeQueue)}, r.Modes)
-	require.InEpsilon(t, r.Drained, r.Forecast, 0.25)
+	require.InEpsilon(t, r.Drained, r.Forecast, 0.15)
 	require.Greater(t, r.Peak, perMinute, "more waited than may go at a time")
 	require.Len(t, r.Quotas, 1)
 	require.Equal(t, "messages", r.Quotas[0].Kind)
