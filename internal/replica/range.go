@@ -154,6 +154,11 @@ func (t *table) closes(ctx context.Context, tx pgx.Tx, settled []Settled) (whole
 				slow = append(slow, &settled[i])
 			}
 		}
+		if len(others) > 0 { // what the write made of these, the source has to tell
+			if _, err := tx.Exec(ctx, `update replica_written set rows = rows - $3 where tbl = $1 and rev = $2`, t.id, rev, len(others)); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	return whole, slow, nil
 }

@@ -153,3 +153,25 @@ func TestWhoBeginsAnewLosesNoRange(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, again, len(orders))
 }
+
+// A person makes the same record, and deletes it, while our write of it is on its way: the
+// write makes again what is deleted everywhere, which has to go.
+func TestWhatWasDeletedWhileItWasWrittenIsDeletedAgain(t *testing.T) {
+	t.Parallel()
+	_, fr, orders := newRanged(t)
+	deleted := key(numbered(3))
+	fr.observe("account", Observed{Key: deleted, Values: values("mine", "1", "2"), At: fr.tick(), Version: 40})
+	fr.observe("account", Observed{Key: deleted, Was: deleted, Deleted: true, At: fr.tick(), Version: 45})
+	w := fr.writing("account")
+	fr.settle(w, applied(orders, 50)...)
+	n, err := fr.replica.Wrote(t.Context(), fr.Place, "account", 49, 51)
+	require.NoError(t, err)
+	require.EqualValues(t, 149, n, "not all that the write made is known: its source is read")
+	require.Empty(t, fr.orders(w))
+	fr.observe("account", Observed{Key: deleted, Values: values("Acme", "1", "2"), At: fr.tick(), Version: 49, Ours: true})
+	w.after = ""
+	left := fr.orders(w)
+	require.Len(t, left, 1)
+	require.True(t, left[0].Delete)
+	require.Equal(t, deleted, left[0].Key)
+}

@@ -165,14 +165,15 @@ func (s *shelf) recovering(key string) (of *record) {
 }
 
 // echoed gives the record that a write of ours was of, by its key: one that our system has,
-// or one that was to be created. Where records took turns with a key, an old echo could be
-// of any; then it is of none, and what became of the write is known by settling it.
+// or one that was to be created, perhaps until it was deleted while that was on its way. Where
+// records took turns with a key, an old echo could be of any; then it is of none, and what
+// became of the write is known by settling it.
 func (s *shelf) echoed(o Observed) *record {
 	key := joinKey(o.Key)
 	all := s.under(key)
 	for _, r := range all {
 		has := !r.absent() && joinKey(r.own()) == key && (o.ID == "" || r.id == "")
-		awaited := r.absent() && r.alive() && !o.Deleted
+		awaited := r.absent() && !o.Deleted
 		if has && (!o.Deleted || !r.alive()) || len(all) == 1 && (has || awaited) {
 			return r
 		}

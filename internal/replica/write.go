@@ -256,6 +256,9 @@ func (t *table) settle(ctx context.Context, tx pgx.Tx, settled []Settled, counts
 		for _, uid := range uids { // what became another thing meanwhile
 			if s := of[uid]; s != nil {
 				slow = append(slow, s)
+				if span := groups[s.group()]; span != nil {
+					span.n-- // what the write made of it, the source has to tell
+				}
 			}
 		}
 	}
