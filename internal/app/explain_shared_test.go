@@ -116,6 +116,17 @@ func TestWhatKeepsASharedRecordIsToldByItsKey(t *testing.T) {
 
 	require.NoError(t, s.sides["fr"].Replica.Pause(t.Context(), s.sides["fr"].Place, replica.Paused{Table: "account", By: "somebody", Why: "a reason"}))
 	check(s.told(fr, "T3", "table", "on_hold"), "on_hold", "somebody: a reason", "patchbay resume account-sync --table account")
+	s.write("de", "T3", "telephone1", "+49 under way")
+	under := s.told(de, "T3", "record", "in_flight")
+	check(under, "", "region fr has not fetched it", "patchbay regions account-sync")
+	require.Equal(t, "fr", under.Detail["to"])
+
+	s.faults("de", `{"expire_tokens":true,"count":2}`)
+	s.write("de", "T3", "name", "After the token")
+	check(s.told(de, "T3", "table", "connector.cursor_expired"), "connector.cursor_expired", "", "read from the beginning")
+	s.exec(`UPDATE dataverse_de.account SET name = 'Behind', modifiedon = now() - interval '1 day', versionnumber = nextval('dataverse_de.row_version') WHERE accountnumber = 'T1'`)
+	s.write("de", "T2", "name", "Wakes the sandbox")
+	check(s.told(de, "T1", "table", "sync.clock_behind"), "sync.clock_behind", "older than what they replaced", "set the clock")
 }
 
 // note is what is said beside the trouble of tables of a key that is not known.

@@ -29,6 +29,10 @@ type (
 		// own are only de's from the backup on.
 		own  []string
 		kept bool
+		// made has, since all held the same, in which regions a record was made. One that was
+		// made in two and is deleted in one before the other's is written there is none that
+		// this one's system ever showed beside it: see docs/synchronization.md, Open.
+		made map[string]map[string]bool
 	}
 
 	remembered struct {
@@ -64,6 +68,9 @@ func (h *history) step(region string, keys []string) {
 	if h.kept && own && region != "de" || h.away != nil && region == "de" && !own && what == 0 {
 		what = 9
 	}
+	if what == 0 && len(h.made[key]) > 1 {
+		what = 9
+	}
 	switch {
 	case what == 0:
 		sql, args = `delete from account where accountnumber = $1`, []any{key}
@@ -87,6 +94,10 @@ func (h *history) step(region string, keys []string) {
 	case what == 0:
 		rec.gone = h.n
 	case what < 3:
+		if h.made[key] == nil {
+			h.made[key] = map[string]bool{}
+		}
+		h.made[key][region] = true
 		for i := range rec.values {
 			rec.values[i], rec.at[i] = h.value(i), h.n
 		}
@@ -113,7 +124,40 @@ func (h *history) steps(n int, regions []string, keys []string) {
 	}
 }
 
-// pruned removes what all regions have from all borders.
+// agreed waits until all regions hold what the history comes to.
+func (h *history) agreed(within time.Duration) {
+	h.Helper()
+	got := h.same(within)
+	clear(h.made)
+	want := h.want()
+	if got == want {
+		return
+	}
+	for _, key := range h.differing(got, want) {
+		for name, r := range h.regions {
+			account, err := r.replica.Account(h.ctx, r.side.Place, "account", []string{`"` + key + `"`})
+			h.Logf("%s, region %s: %v %v", key, name, account.Words, err)
+		}
+	}
+	require.Equal(h, want, got)
+}
+
+// differing are the keys of which two texts tell another thing.
+func (h *history) differing(got, want string) (keys []string) {
+	for key := range h.records {
+		line := func(all string) string {
+			_, rest, _ := strings.Cut(all, "account "+key+":")
+			line, _, _ := strings.Cut(rest, "\n")
+			return line
+		}
+		if line(got) != line(want) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// forgotten removes what all regions have from all borders.
 func (w *world) forgotten() {
 	w.Helper()
 	for _, r := range w.regions {
@@ -145,7 +189,7 @@ func restored(t *testing.T, seed uint64) {
 	for _, r := range w.regions {
 		r.border.Keep = 5 * time.Second
 	}
-	h := &history{world: w, r: rand.New(rand.NewPCG(seed, 1)), records: map[string]*remembered{}}
+	h := &history{world: w, r: rand.New(rand.NewPCG(seed, 1)), records: map[string]*remembered{}, made: map[string]map[string]bool{}}
 	var keys []string
 	for n := range 60 {
 		keys = append(keys, fmt.Sprintf("K%02d", n))
@@ -157,12 +201,12 @@ func restored(t *testing.T, seed uint64) {
 	w.work(all...)
 	everything := slices.Concat(keys, h.own)
 	h.steps(150, all, everything)
-	w.same(90 * time.Second)
+	h.agreed(90 * time.Second)
 	h.kept = true
 	h.steps(30, all, keys)
 	restore := storetest.Backup(t, w.regions["de"].database.Owner)
 	h.steps(200, all, everything)
-	w.same(90 * time.Second)
+	h.agreed(90 * time.Second)
 	h.away = map[string]bool{}
 	h.steps(60, all, keys)
 	w.halt("de") // whatever is on its way then
@@ -172,7 +216,7 @@ func restored(t *testing.T, seed uint64) {
 	restore()
 	w.work("de")
 	h.steps(60, all, keys)
-	require.Equal(t, h.want(), w.same(120*time.Second))
+	h.agreed(120 * time.Second)
 	states, err := w.regions["de"].replica.Status(t.Context(), w.regions["de"].side.Place)
 	require.NoError(t, err)
 	require.NotNil(t, states[0].Anew)
@@ -185,7 +229,7 @@ func restored(t *testing.T, seed uint64) {
 	}
 	h.away = nil
 	h.steps(60, all, everything)
-	require.Equal(t, h.want(), w.same(90*time.Second), "it goes on as before")
+	h.agreed(90 * time.Second) // it goes on as before
 }
 
 // One of the other regions is away when a region comes back: what waits for it has a name,

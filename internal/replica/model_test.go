@@ -161,9 +161,6 @@ func (m *model) observed(r *region, c change, now int64) (made []*writing) {
 		}
 		made = append(made, m.make(w))
 	case "delete":
-		if !truth.alive {
-			return nil
-		}
 		w := writing{of: e, column: isGone, region: r.name, stamp: max(c.at, 1), knows: map[*writing]bool{}}
 		for _, v := range c.was.values {
 			if before := m.byValue[v]; before != nil {

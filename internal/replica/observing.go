@@ -243,7 +243,8 @@ func (a *algebra) removed(r *record, o Observed, now int64) noticed {
 	if r.gone != nil {
 		knew = *r.gone
 	}
-	if !r.alive() {
+	again := !r.alive() // by somebody who did not know that; where it may be our own deletion nobody says when
+	if again && o.At.IsZero() {
 		return noticed{outcome: flow.SyncEcho}
 	}
 	last := int64(0)
@@ -255,6 +256,9 @@ func (a *algebra) removed(r *record, o Observed, now int64) noticed {
 	}
 	stamp, ahead := a.stamp(o.At, now, last)
 	gone := flow.Version{Stamp: stamp, Region: a.region, Seen: seenBy(knew.Seen, a.region, knew.Seen[a.region]+1)}
+	if again && r.gone != nil && later(gone, *r.gone) < 0 {
+		return noticed{outcome: flow.SyncEcho}
+	}
 	if r.out.gone = &gone; r.gone == nil || later(gone, *r.gone) > 0 {
 		r.gone = &gone
 	}
