@@ -167,6 +167,9 @@ func (m *model) observed(r *region, c change, now int64) (made []*writing) {
 				w.know(before)
 			}
 		}
+		if !truth.alive && compare(&w, truth.gone) < 0 {
+			return nil // it was deleted later, somewhere else
+		}
 		made = append(made, m.make(w))
 	}
 	for _, w := range made {
