@@ -18,6 +18,7 @@ import (
 	"patchbay/internal/decision"
 	"patchbay/internal/fault"
 	"patchbay/internal/flow"
+	"patchbay/internal/paid"
 	"patchbay/internal/run"
 )
 
@@ -30,6 +31,32 @@ type (
 		Propose(plan *flow.Plan, of flow.Case, now time.Time) (decision.Proposal, error)
 		// Question is the input of the calculator of a task, in canonical JSON.
 		Question(plan *flow.Plan, in flow.Row) (json.RawMessage, error)
+	}
+
+	// Collects reads a source for a decision: as Source does, but what costs money is asked and
+	// paid once.
+	Collects interface {
+		Collect(ctx context.Context, plan *flow.Plan, params flow.Row, q Inquiry) (Collection, error)
+	}
+
+	// Inquiry is for whom a source is asked, and how old an answer that somebody else paid for may be.
+	Inquiry struct {
+		Run, Source string
+		Reuse       time.Duration
+	}
+
+	// Collection is what a source gave. AsOf is of when, of an answer that costs money; zero: now.
+	Collection struct {
+		Rows   []flow.Row
+		AsOf   time.Time
+		Price  string // "2.50 EUR"; empty: it costs nothing
+		PaidBy string // run_id of another run that paid
+	}
+
+	// Computations are what calculators came to before; see paid.Computed.
+	Computations interface {
+		Find(ctx context.Context, q paid.Calculation) (paid.Output, bool, error)
+		Keep(ctx context.Context, q paid.Calculation, body json.RawMessage) error
 	}
 
 	// Decisions keeps what was decided; see decision.Decisions.
@@ -115,16 +142,26 @@ func (d *doing) collect(ctx context.Context, why *fault.Fault) (run.TaskNews, er
 		}
 		return d.instead(found, why)
 	}
-	rows, err := d.Source.Rows(ctx, d.plan, d.in)
+	got, err := d.Collects.Collect(ctx, d.plan, d.in, Inquiry{Run: d.item.RunID, Source: d.task.Name, Reuse: d.task.Collect.Reuse})
+	if !got.AsOf.IsZero() {
+		found.AsOf = got.AsOf.UTC().Truncate(time.Microsecond)
+	}
 	switch f := hopeless(ctx, err); {
 	case f != nil:
 		return d.instead(found, f)
 	case err != nil:
 		return run.TaskNews{}, fmt.Errorf("collecting: %w", err)
-	case len(rows) == 0 && d.task.Read.OneRow:
+	case len(got.Rows) == 0 && d.task.Read.OneRow:
 		return d.instead(found, fault.NotFoundf(flow.MissingCode, "%s has no such row", d.task.Read.Connection))
 	}
-	return run.TaskNews{State: flow.TaskDone, Gave: given(rows), About: about(found), Note: fmt.Sprintf("%s from %s", counted(len(rows)), d.task.Read.Connection)}, nil
+	note := fmt.Sprintf("%s from %s", counted(len(got.Rows)), d.task.Read.Connection)
+	switch {
+	case got.PaidBy != "":
+		note += ", paid by the run " + got.PaidBy
+	case got.Price != "":
+		note += ", for " + got.Price
+	}
+	return run.TaskNews{State: flow.TaskDone, Gave: given(got.Rows), About: about(found), Note: note}, nil
 }
 
 // stuck is why the task cannot be done: one that it needs gave nothing.
@@ -174,7 +211,7 @@ func (d *doing) require() (run.TaskNews, error) {
 }
 
 // calculate asks for a computation, and keeps what came of it.
-func (d *doing) calculate(in contract.TaskInput) (run.TaskNews, error) {
+func (d *doing) calculate(ctx context.Context, in contract.TaskInput) (run.TaskNews, error) {
 	if f := d.stuck(); f != nil {
 		return run.TaskNews{State: flow.TaskSkipped, Note: f.Text}, nil
 	}
@@ -190,18 +227,43 @@ func (d *doing) calculate(in contract.TaskInput) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, fault.New(fault.Bug, "hybrid.seed", "the seed of the plan is no number", err)
 	}
-	if in.Computed == nil {
+	q := paid.Calculation{Function: c.Function, Version: c.Version, Model: c.Contract, Seed: seed, Input: asked.Input, Reuse: c.Reuse, Run: d.item.RunID}
+	note, computed := c.Function+" "+c.Version, in.Computed
+	switch {
+	case computed != nil && c.Reuse > 0:
+		if err := d.Computations.Keep(ctx, q, about(computed)); err != nil {
+			return d.unkept(ctx, err)
+		}
+	case computed == nil && c.Reuse > 0:
+		known, found, err := d.Computations.Find(ctx, q)
+		if err != nil {
+			return run.TaskNews{}, fmt.Errorf("looking for what was computed before: %w", err)
+		}
+		if found && json.Unmarshal(known.Body, &computed) == nil && known.Run != d.item.RunID {
+			note += ", as the run " + known.Run + " computed it"
+		}
+	}
+	if computed == nil {
 		d.ask = &contract.ComputeInput{Function: c.Function, Version: c.Version, Seed: seed, Input: asked.Input}
 		return run.TaskNews{}, nil
 	}
 	var row flow.Row
-	numbers := json.NewDecoder(bytes.NewReader(in.Computed.Output))
+	numbers := json.NewDecoder(bytes.NewReader(computed.Output))
 	numbers.UseNumber()
 	if err := numbers.Decode(&row); err != nil {
 		return d.incomputable(fault.New(fault.Rejected, "hybrid.output", c.Function+" "+c.Version+" gave what is no object of JSON", err)), nil
 	}
-	asked.Model = in.Computed.Model
-	return run.TaskNews{State: flow.TaskDone, Gave: []flow.Row{row}, About: about(asked), Note: c.Function + " " + c.Version}, nil
+	asked.Model = computed.Model
+	return run.TaskNews{State: flow.TaskDone, Gave: []flow.Row{row}, About: about(asked), Note: note}, nil
+}
+
+// unkept is what becomes of a computation that cannot be kept: one that gave something else before
+// is no function of its figures, and nothing is decided by it.
+func (d *doing) unkept(ctx context.Context, err error) (run.TaskNews, error) {
+	if f := hopeless(ctx, err); f != nil {
+		return d.incomputable(f), nil
+	}
+	return run.TaskNews{}, fmt.Errorf("keeping what was computed: %w", err)
 }
 
 func (d *doing) incomputable(f *fault.Fault) run.TaskNews {

@@ -67,9 +67,11 @@ type (
 		Effects Effects
 		Events  Emitted
 
-		Rulings   Rulings
-		Decisions Decisions
-		Documents Documents
+		Rulings      Rulings
+		Decisions    Decisions
+		Documents    Documents
+		Collects     Collects
+		Computations Computations
 	}
 
 	// doing is one task in hands.
@@ -225,7 +227,7 @@ func (d *doing) do(ctx context.Context, in contract.TaskInput) (run.TaskNews, er
 	case flow.TaskRequire:
 		return d.require()
 	case flow.TaskCalculate:
-		return d.calculate(in)
+		return d.calculate(ctx, in)
 	case flow.TaskDecide:
 		return d.decide(ctx)
 	case flow.TaskReview:

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Runs once, on an empty cluster, as its owner: a role and databases for Temporal and for the sandbox. Patchbay's own
+# Runs once, on an empty cluster, as its owner: a role and databases for Temporal and for the sandbox, and a role that may
+# read the core banking of the sandbox and nothing else; its password is known to everybody, as what it opens is made up.
+# Patchbay's own
 # database is the image's; its role is made by `patchbay apply`.
 set -eu
 
@@ -14,4 +16,11 @@ create database temporal owner temporal;
 create database temporal_visibility owner temporal;
 create database patchbay_sandbox owner sandbox;
 revoke connect on database temporal, temporal_visibility, patchbay_sandbox from public;
+create role bank_reader login noinherit password 'sandbox-secret';
+alter role bank_reader set default_transaction_read_only = on;
+grant connect on database patchbay_sandbox to bank_reader;
+\connect patchbay_sandbox
+create schema bank authorization sandbox;
+grant usage on schema bank to bank_reader;
+alter default privileges for role sandbox in schema bank grant select on tables to bank_reader;
 SQL

@@ -261,7 +261,7 @@ func (c *core) set() activities.Set {
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
 	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics,
-		Rulings: rulings{c.mappers}, Decisions: c.decisions, Documents: c.systems}
+		Rulings: rulings{c.mappers}, Decisions: c.decisions, Documents: c.systems, Collects: sources{c.systems, c.paid}, Computations: outputs{c.computed, hosted()}}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

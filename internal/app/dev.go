@@ -30,14 +30,6 @@ import (
 	"patchbay/workers"
 )
 
-// sandboxSecret is the client secret that the sandbox's token endpoint knows. It
-// guards nothing but made-up products.
-const sandboxSecret = "sandbox-secret"
-
-// sandboxHook is what the sandbox signs its callbacks with where a subscriber has to bring
-// bytes in base64.
-const sandboxHook = "c2FuZGJveC1jYWxsYmFjay1zZWNyZXQtMzItYnl0ZXM="
-
 // stopWithin bounds the orderly end of a whole environment.
 const stopWithin = 20 * time.Second
 
@@ -116,10 +108,13 @@ type dev struct {
 
 // prepare brings schema, flows and search attributes up to date.
 func (d *dev) prepare(ctx context.Context) error {
+	if err := lendBank(ctx, d.env); err != nil {
+		return err
+	}
 	info := d.env.Info()
 	// The example connections name the sandbox by reference, as they would name a
 	// real system (promise 9); this process is who resolves it.
-	for name, value := range map[string]string{"PATCHBAY_SANDBOX": info.Sandbox, "PATCHBAY_SANDBOX_SECRET": sandboxSecret, "PATCHBAY_SANDBOX_HOOK": sandboxHook, "PATCHBAY_SANDBOX_SMTP": info.SMTP} {
+	for name, value := range sandboxed(info) {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}

@@ -136,7 +136,7 @@ func nameSandbox(dir string) error {
 	if err != nil {
 		return nil //nolint:nilerr // none was here: the connections have to be resolved by themselves
 	}
-	for name, value := range map[string]string{"PATCHBAY_SANDBOX": info.Sandbox, "PATCHBAY_SANDBOX_SECRET": sandboxSecret, "PATCHBAY_SANDBOX_HOOK": sandboxHook, "PATCHBAY_SANDBOX_SMTP": info.SMTP} {
+	for name, value := range sandboxed(info) {
 		if _, set := os.LookupEnv(name); set {
 			continue
 		}

@@ -35,6 +35,15 @@ func Computes(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == MainQueue })
 }
 
+// hosted are the calculators of this program.
+func hosted() []calculator.Calculator {
+	all, err := calculators.All()
+	if err != nil { // the committed scorecard, which a test opens
+		panic("app: " + err.Error())
+	}
+	return all
+}
+
 // computing is the Host of a process that does more than compute.
 func (c *core) computing(queues []string, t fleet.Tuning) (*fleet.Host, error) {
 	all, err := calculators.All()

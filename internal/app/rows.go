@@ -24,6 +24,25 @@ func (s *systems) Rows(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 }
 
 func (s *systems) read(ctx context.Context, plan *flow.Plan, params flow.Row) ([]flow.Row, error) {
+	r, err := s.reading(ctx, plan, params)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := r.all(ctx)
+	if err == nil && len(rows) == 0 && plan.Read.OneRow {
+		return nil, notFound(plan)
+	}
+	return rows, err
+}
+
+// reading is the read of a plan, ready to be asked.
+type reading struct {
+	plan   *flow.Plan
+	reader connector.PageReader
+	query  connector.Query
+}
+
+func (s *systems) reading(ctx context.Context, plan *flow.Plan, params flow.Row) (*reading, error) {
 	name := plan.Read.Connection
 	system, err := s.open(ctx, plan, name)
 	if err != nil {
@@ -41,37 +60,39 @@ func (s *systems) read(ctx context.Context, plan *flow.Plan, params flow.Row) ([
 	if err != nil {
 		return nil, fmt.Errorf("evaluating the where clause: %w", err)
 	}
-	query := connector.Query{Table: plan.Read.Table, Select: plan.Read.Select, Expand: plan.Read.Expand}
+	r := &reading{plan: plan, reader: reader, query: connector.Query{Table: plan.Read.Table, Select: plan.Read.Select, Expand: plan.Read.Expand}}
 	if plan.Read.Document != "" {
-		if query.Select, err = s.besides(ctx, plan.Read); err != nil {
+		if r.query.Select, err = s.besides(ctx, plan.Read); err != nil {
 			return nil, err
 		}
 	}
 	for _, m := range where {
-		query.Where = append(query.Where, connector.Match{Column: m.Column, Value: m.Value})
+		r.query.Where = append(r.query.Where, connector.Match{Column: m.Column, Value: m.Value})
 	}
+	return r, nil
+}
+
+// all reads every page.
+func (r *reading) all(ctx context.Context) ([]flow.Row, error) {
+	name := r.plan.Read.Connection
 	var rows []flow.Row
 	for token := ""; ; {
-		page, err := reader.ReadPage(ctx, query, token)
+		page, err := r.reader.ReadPage(ctx, r.query, token)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s.%s: %w", name, plan.Read.Table, err)
+			return nil, fmt.Errorf("reading %s.%s: %w", name, r.plan.Read.Table, err)
 		}
 		rows = append(rows, page.Rows...)
-		if len(rows) > plan.Limits.Rows {
-			return nil, tooMany(plan)
+		if len(rows) > r.plan.Limits.Rows {
+			return nil, tooMany(r.plan)
 		}
 		if page.Next == "" {
-			break
+			return rows, nil
 		}
 		if page.Next == token {
 			return nil, fault.New(fault.Bug, "vendor.page_loop", name+" gave the same page token twice", nil)
 		}
 		token = page.Next
 	}
-	if len(rows) == 0 && plan.Read.OneRow {
-		return nil, notFound(plan)
-	}
-	return rows, nil
 }
 
 // notFound names the columns that were asked by, never their values.

@@ -104,11 +104,12 @@ func registry() *connector.Registry {
 }
 
 // sandboxVar is the reference by which connections.yaml names the sandbox of the
-// environment, and sandboxMail its mail server. Each stands for one system,
-// whatever port it listens on today.
+// environment, sandboxMail its mail server and sandboxBank its core banking. Each stands
+// for one system, whatever port it listens on today.
 const (
 	sandboxVar  = "${env:PATCHBAY_SANDBOX}"
 	sandboxMail = "smtp://${env:PATCHBAY_SANDBOX_SMTP}"
+	sandboxBank = "postgres://${env:PATCHBAY_SANDBOX_BANK}"
 )
 
 // Identity names the system behind a connection: connector, host and path. A run
@@ -118,7 +119,7 @@ func Identity(resolve func(string) (string, error)) func(flow.Connection) (strin
 		if rest, ok := strings.CutPrefix(c.URL, sandboxVar); ok {
 			return c.System + " sandbox" + rest, nil
 		}
-		if c.URL == sandboxMail {
+		if c.URL == sandboxMail || c.URL == sandboxBank {
 			return c.System + " sandbox", nil
 		}
 		url, err := naming(c.Name, resolve)(c.URL)

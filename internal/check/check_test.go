@@ -61,10 +61,10 @@ func TestTheExamplesAreClean(t *testing.T) {
 	for i, f := range report.Flows {
 		names[i] = f.Plan.Flow
 	}
-	require.Equal(t, []string{"account-sync", "case-notifications", "contract-changes", "contract-distribution-ibm", "contract-distribution", "customer-360", "order-approved", "order-to-shipment", "product-specs", "shipment-tracking"}, names)
-	require.Len(t, report.Connections, 12)
+	require.Equal(t, []string{"account-sync", "case-notifications", "contract-changes", "contract-distribution-ibm", "contract-distribution", "customer-360", "loan-qualification", "order-approved", "order-to-shipment", "product-specs", "shipment-tracking"}, names)
+	require.Len(t, report.Connections, 14)
 	require.Len(t, report.Peers, 3)
-	require.Equal(t, 16, report.Files)
+	require.Equal(t, 17, report.Files)
 
 	b, err := json.Marshal(run(t, flows.Files, check.Options{}))
 	require.NoError(t, err)

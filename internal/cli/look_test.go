@@ -193,7 +193,7 @@ func TestCheckSaysWhatItLookedAt(t *testing.T) {
 	var out, note bytes.Buffer
 	require.Equal(t, exitOK, execute(t.Context(), []string{"patchbay", "check", "--examples", "--test"}, &out, &note), note.String())
 	require.Empty(t, out.String())
-	require.True(t, strings.HasPrefix(note.String(), "16 files, 10 flows, 0 errors, 0 warnings; flow tests: "), note.String())
+	require.True(t, strings.HasPrefix(note.String(), "17 files, 11 flows, 0 errors, 0 warnings; flow tests: "), note.String())
 
 	file := filepath.Join(t.TempDir(), "specs.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("flow: specs\n"), 0o600))

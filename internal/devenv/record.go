@@ -19,6 +19,7 @@ type Info struct {
 	UI       string  `json:"ui"`       // Temporal Web UI, http://HOST:PORT
 	Sandbox  string  `json:"sandbox"`  // http://HOST:PORT
 	SMTP     string  `json:"smtp"`     // HOST:PORT of the sandbox's mail server
+	Bank     string  `json:"bank"`     // postgres://… of the sandbox's core banking, with the password of who may read it
 	Database string  `json:"database"` // postgres://…, with the password of the owner
 	Metrics  string  `json:"metrics"`  // Temporal's Prometheus endpoint, http://HOST:PORT/metrics
 	Cluster  string  `json:"cluster"`  // directory of the private PostgreSQL cluster

@@ -118,13 +118,8 @@ func (e *Env) executable() (string, error) {
 // sandboxDatabase gives the URL, fit for an argument list, of the database that
 // the sandbox has for itself on Patchbay's server.
 func (e *Env) sandboxDatabase(ctx context.Context) (string, error) {
-	name := sandboxDB
+	name := sandboxName(e.options.Database)
 	if e.options.Database != "" {
-		u, err := url.Parse(e.options.Database)
-		if err != nil {
-			return "", fault.New(fault.Invalid, "devenv.database", "the database's address is no URL", err)
-		}
-		name = strings.Trim(u.Path, "/") + "_sandbox"
 		if err := createDatabases(ctx, e.options.Database, name); err != nil {
 			return "", fault.New(fault.Of(err).Class, "devenv.database", "the sandbox needs a database "+name+" on the server that was given, and it cannot be created", err)
 		}
@@ -135,6 +130,33 @@ func (e *Env) sandboxDatabase(ctx context.Context) (string, error) {
 		}
 	}
 	return e.argumentURL(e.Info().Database, name)
+}
+
+// sandboxName is the name of the sandbox's database on a server that was given, or on ours.
+func sandboxName(given string) string {
+	if given == "" {
+		return sandboxDB
+	}
+	u, err := url.Parse(given)
+	if err != nil {
+		return sandboxDB // it was dialled already
+	}
+	return strings.Trim(u.Path, "/") + "_sandbox"
+}
+
+// SandboxDatabase gives the URL of the sandbox's database, with the password of its owner.
+func (e *Env) SandboxDatabase() (string, error) {
+	u, err := url.Parse(e.Info().Database)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "devenv.database", "the database's address is no URL", err)
+	}
+	u.Path = "/" + sandboxName(e.options.Database)
+	return u.String(), nil
+}
+
+// Bank records who may read the core banking of the sandbox, and where that is.
+func (e *Env) Bank(address string) error {
+	return e.update(func(r *record) { r.Bank = address })
 }
 
 func httpReady(ctx context.Context, address string) error {

@@ -56,6 +56,7 @@ type info struct {
 	Sandbox  string `json:"sandbox"`
 	SMTP     string `json:"smtp"` // HOST:PORT of its mail server
 	Database string `json:"database"`
+	Bank     string `json:"bank"` // core banking, for who may read it
 	Regions  map[string]struct {
 		HTTP     string `json:"http"`
 		Temporal string `json:"temporal"`

@@ -240,7 +240,7 @@ func TestTheCommandLineRunsExplainsAndRefuses(t *testing.T) {
 		names = append(names, k.Name)
 	}
 	require.Equal(t, []string{"server", "build", "store", "schema", "temporal", "attributes", "canary", "relay", "clock", "drift", "repairs", "disk",
-		"connection dataverse", "connection dataverse-ch", "connection dataverse-de", "connection dataverse-fr", "connection ibm", "connection maersk", "connection mail", "connection model", "connection oracle-plm", "connection oracle-scm", "connection sap", "connection sharepoint"}, names)
+		"connection bureau", "connection core-banking", "connection dataverse", "connection dataverse-ch", "connection dataverse-de", "connection dataverse-fr", "connection ibm", "connection maersk", "connection mail", "connection model", "connection oracle-plm", "connection oracle-scm", "connection sap", "connection sharepoint"}, names)
 	p.fault("dataverse", `{"status":401,"rate":1}`)
 	out, note, status = p.cli("doctor")
 	require.Equal(t, 2, status, out+note)

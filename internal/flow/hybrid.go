@@ -10,10 +10,11 @@ import (
 type (
 	// Collect is what a task that reads for a decision does when its system gives no row
 	// within the deadline: the columns of Substitute take its place, or the run is refused for
-	// the reason Refuse.
+	// the reason Refuse. Reuse is how old an answer that another run paid for may be; 0: none is used.
 	Collect struct {
-		Substitute []Column `json:"substitute,omitempty"`
-		Refuse     string   `json:"refuse,omitempty"`
+		Substitute []Column      `json:"substitute,omitempty"`
+		Refuse     string        `json:"refuse,omitempty"`
+		Reuse      time.Duration `json:"reuse,omitempty"`
 	}
 
 	// Calculate is a task that a registered calculator does on a queue of its own. Map are the
@@ -26,6 +27,8 @@ type (
 		// Seed is a decimal number, or SeedOfRun; empty: it follows from the figures, so that
 		// equal figures give equal results.
 		Seed string `json:"seed,omitempty"`
+		// Reuse is how old an output of another run may be, of the same figures and seed; 0: none is used.
+		Reuse time.Duration `json:"reuse,omitempty"`
 	}
 
 	// Decide is what a decision is made by. It is bound to the run by its digest.

@@ -75,7 +75,7 @@ func TestSpeedDividesTheDurationsOfAPlan(t *testing.T) {
 func TestTheExampleConnectionsHoldReferencesAndNoSecrets(t *testing.T) {
 	t.Parallel()
 	list := exampleConnections(t)
-	require.Len(t, list, 12)
+	require.Len(t, list, 14)
 	specifications := list[1].Tables["msx_specification"]
 	list[1].Tables = map[string]flow.Table{"msx_specification": specifications}
 	require.Equal(t, flow.Connection{

@@ -104,7 +104,10 @@ func (h *hybrid) collect(e entry[collectDoc]) {
 	h.name(e.keyAt, e.key)
 	env := h.env(d.at)
 	read, row := h.compiler.reads(&readDoc{at: d.at, from: d.from, where: d.where, columns: d.columns, expand: d.expand}, "collect."+e.key, env)
-	t := flow.Task{Name: e.key, Read: read, Deadline: h.duration(d.deadline, 0), Collect: &flow.Collect{Refuse: d.refuse.value}}
+	t := flow.Task{Name: e.key, Read: read, Deadline: h.duration(d.deadline, 0), Collect: &flow.Collect{Refuse: d.refuse.value, Reuse: h.duration(d.reuse, 0)}}
+	if table, known := h.connections[d.from.connection].Tables[d.from.table]; d.reuse.given() && known && table.Price == (flow.Money{}) {
+		h.add(d.reuse.at, CodeUnknownField, fmt.Sprintf("collect.%s.reuse: asking %s.%s costs nothing, so it is always asked", e.key, d.from.connection, d.from.table), "leave it out, or say in connections.yaml what it costs: price: 2.50 EUR")
+	}
 	if d.deadline.ok && d.deadline.value <= 0 {
 		h.add(d.deadline.at, CodeTimeout, fmt.Sprintf("collect.%s.deadline is zero, so no source could answer in time", e.key), "write a duration such as 10s")
 	}
@@ -198,7 +201,7 @@ func (h *hybrid) calculate(e entry[calculateDoc], before []string) {
 	if d.queue.value != "" {
 		t.Calculate.Queue = d.queue.value
 	}
-	t.Calculate.Seed = h.seed(d.seed, e.key)
+	t.Calculate.Seed, t.Calculate.Reuse = h.seed(d.seed, e.key), h.duration(d.reuse, 0)
 	var given []string
 	in, out := h.contract(d, e.key, t.Calculate)
 	env := h.env(d.at)

@@ -26,6 +26,7 @@ type (
 		deadline   span
 		substitute dict[cel, *cel]
 		refuse     text
+		reuse      span
 	}
 
 	requireDoc struct {
@@ -42,6 +43,7 @@ type (
 		queue    text
 		seed     literal
 		deadline span
+		reuse    span
 		with     dict[cel, *cel]
 	}
 
@@ -97,6 +99,7 @@ func (d *collectDoc) fields() []field {
 		{key: "deadline", into: &d.deadline, required: true, advice: "how long the system has, such as 10s", example: "10s", doc: "How long the source may take, with all attempts."},
 		{key: "substitute", into: &d.substitute, keys: &columnKeys, example: object{"score": "0"}, doc: "Stands in the place of a row when none came within the deadline: every column of select, CEL over params and the steps of sources before. What is decided with it is never an approval."},
 		{key: "refuse", into: &d.refuse, example: "The credit bureau does not answer. Please apply again later.", doc: "In words for the customer: without a row nothing can be decided, and the run is refused for this reason."},
+		{key: "reuse", into: &d.reuse, example: "30d", doc: "How old an answer that another run paid for may be, of a table with a price. Without it each run pays for its own."},
 	}
 }
 
@@ -115,6 +118,7 @@ func (d *calculateDoc) fields() []field {
 		{key: "queue", into: &d.queue, example: "risk", doc: "The task queue of the workers that host it; default risk."},
 		{key: "seed", into: &d.seed, example: 42, doc: "Where what looks random comes from: a whole number, or run for one that follows from the run. Without it the seed follows from the figures: equal figures give equal results."},
 		{key: "deadline", into: &d.deadline, example: "30s", doc: "How long the computation may take, with all attempts and the wait for a worker; default 5m."},
+		{key: "reuse", into: &d.reuse, example: "30d", doc: "How old an output of another run may be, for the same figures, version and seed. Without it each run computes its own."},
 		{key: "with", into: &d.with, required: true, keys: &figureKeys, advice: "each figure of the calculator's input by its path: question.loan.amount: params.amount", example: object{"figures.savings_months": "steps.account.row.savings_months"}, doc: "Path in the calculator's input: CEL over params and the steps before. Nothing that is personal."},
 	}
 }

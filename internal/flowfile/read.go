@@ -31,6 +31,9 @@ func (c *compiler) reads(d *readDoc, name string, env *expr.Env) (*flow.Read, ex
 		}
 		c.add(d.from.at, CodeUnknownRef, fmt.Sprintf(name+".from: the connector %s %s and cannot be read", system, unread[system]), fix)
 	}
+	if table != nil && table.Price != (flow.Money{}) && c.out.Pattern != flow.Hybrid {
+		c.add(d.from.at, CodePattern, fmt.Sprintf("%s.from: asking %s.%s costs %s, and only collect of a hybrid flow asks what costs money", name, d.from.connection, d.from.table, table.Price), "read it in a flow of the pattern hybrid")
+	}
 	read := &flow.Read{Connection: d.from.connection, Table: d.from.table}
 	c.where(read, d, name, env, table)
 

@@ -237,7 +237,7 @@ func (p *Postgres) address() (*pgx.ConnConfig, error) {
 	}
 	u.User = url.UserPassword(values[1], values[2])
 	query := url.Values{"sslmode": {"verify-full"}}
-	if host := u.Hostname(); host == "localhost" || host == "127.0.0.1" || host == "::1" {
+	if host := u.Hostname(); host == "localhost" || host == "127.0.0.1" || host == "::1" || host == p.config.Options["plain_host"] {
 		query.Set("sslmode", "prefer")
 	}
 	if file := p.config.Options["root_certificate"]; file != "" {
