@@ -226,7 +226,6 @@ func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, 
 		parts.Go(func() error { a.core.sweeper().Run(ctx); return nil })
 		parts.Go(func() error { a.core.follower().Run(ctx); return nil })
 		parts.Go(func() error { a.core.drifting(ctx); return nil })
-		parts.Go(func() error { a.core.renewed(ctx); return nil })
 		parts.Go(func() error { a.core.listen(ctx); return nil })
 		parts.Go(func() error { a.core.retire(ctx); return nil })
 		parts.Go(func() error {
@@ -234,9 +233,9 @@ func (a *api) whole(ctx context.Context, ln net.Listener, working *atomic.Bool, 
 				return ended(ctx, err)
 			}
 			working.Store(true)
-			for _, err := range a.subscribe(ctx, a.face.Address) {
-				a.Log.Warn("a source does not deliver; the sweep finds its events", zap.Error(err))
-			}
+			subscribed := make(chan struct{})
+			parts.Go(func() error { a.core.subscribed(ctx, a.face.Address, func() { close(subscribed) }); return nil })
+			<-subscribed
 			return ready(ctx)
 		})
 		return parts.Wait()

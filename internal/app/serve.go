@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -94,7 +93,7 @@ func (w *work) run(ctx context.Context, ln net.Listener) error {
 		parts.Go(func() error { w.sweeper().Run(polling); return nil })
 		parts.Go(func() error { w.follower().Run(polling); return nil })
 		parts.Go(func() error { w.drifting(polling); return nil })
-		parts.Go(func() error { w.renewed(polling); return nil })
+		parts.Go(func() error { w.subscribed(polling, "", func() {}); return nil })
 		parts.Go(func() error { w.listen(polling); return nil })
 		parts.Go(func() error { w.retire(polling); return nil })
 		parts.Go(func() error {
@@ -148,7 +147,7 @@ type ApplyOptions struct {
 	FlowsName string            // stands before their names in messages
 	By        string            // who applies
 	Egress    map[string]string // by other region: the password of the role by which it reads our border
-	Hooks     string            // URL at which sources reach the API; empty: none is told to deliver
+	Hooks     string            // URL at which sources reach the API; empty: as it was
 	Wait      time.Duration     // for a worker of this build
 	Out       io.Writer         // progress
 }
@@ -193,8 +192,11 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 		return c.located(err)
 	}
 	if o.Hooks != "" {
-		if failed := c.subscribe(ctx, o.Hooks); len(failed) > 0 {
-			return fmt.Errorf("flows are in force, and not every source delivers: %w", errors.Join(failed...))
+		if err := c.store.Choose(ctx, hooksSetting, []byte(o.Hooks)); err != nil {
+			return err
+		}
+		for _, err := range c.subscribe(ctx, o.Hooks) { // it may want to ask a process that is not there yet
+			fmt.Fprintf(o.Out, "not every source delivers yet, the workers try again: %v\n", err)
 		}
 	}
 	return promote(ctx, c, o.Wait, o.Out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,24 +52,60 @@ func (c *core) subscribeOne(ctx context.Context, plan *flow.Plan, name, url stri
 	return c.replica.Hooked(ctx, plan.Flow, url)
 }
 
-// renewEvery is how often it is looked for subscriptions that come to their end.
-const renewEvery = time.Hour
+const (
+	// hooksSetting is where sources deliver to an installation, as `apply --hooks` was told.
+	hooksSetting = "hooks"
+	// renewEvery is how often subscriptions are looked at, and subscribeEvery how often while
+	// one of them is missing: who is to be told may not be there yet.
+	renewEvery     = time.Hour
+	subscribeEvery = time.Minute
+)
 
-// renewed keeps the subscriptions of systems whose subscriptions end by themselves, until
-// ctx ends. What fails is tried again; the sweep finds what is told to nobody meanwhile.
-func (c *core) renewed(ctx context.Context) {
-	ticks := time.NewTicker(max(time.Duration(float64(renewEvery)/max(c.Speed, 1)), time.Second))
+// subscribed keeps the subscriptions of sources until ctx ends. base is where they deliver;
+// empty: where apply was told. What is missing is made, and what ends by itself is
+// lengthened. What fails is tried again; the sweep finds what is told to nobody meanwhile.
+// tried is called when all was tried for the first time.
+func (c *core) subscribed(ctx context.Context, base string, tried func()) {
+	tried = sync.OnceFunc(tried)
+	ticks := time.NewTicker(c.sooner(subscribeEvery))
 	defer ticks.Stop()
+	var at string
+	var kept time.Time
 	for {
-		if err := c.renew(ctx); err != nil && ctx.Err() == nil {
-			c.Log.Warn("renewing subscriptions; the sweep finds what is told to nobody", zap.Error(err))
+		now := base
+		chosen, err := c.store.Chosen(ctx, hooksSetting)
+		if now == "" {
+			now = string(chosen)
 		}
+		if err == nil && (now != at || time.Since(kept) > c.sooner(renewEvery)) {
+			if err = c.keepSubscriptions(ctx, now); err == nil {
+				at, kept = now, time.Now()
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			c.Log.Warn("not every source delivers; the sweep finds what is told to nobody, and it is tried again", zap.Error(err))
+		}
+		tried()
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// sooner is a duration in the time of this installation.
+func (c *core) sooner(d time.Duration) time.Duration {
+	return max(time.Duration(float64(d)/max(c.Speed, 1)), time.Second)
+}
+
+// keepSubscriptions makes and lengthens what is due. Where nobody said where to deliver, who
+// subscribed by hand has subscriptions lengthened.
+func (c *core) keepSubscriptions(ctx context.Context, base string) error {
+	if base == "" {
+		return c.renew(ctx)
+	}
+	return errors.Join(c.subscribe(ctx, base)...)
 }
 
 func (c *core) renew(ctx context.Context) error {

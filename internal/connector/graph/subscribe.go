@@ -69,7 +69,7 @@ func (g *Graph) Subscribe(ctx context.Context, to string, of []connector.Subscri
 }
 
 // Renew lengthens every subscription to a library of the connection of which less than
-// half is left. One that is gone already is made anew by Subscribe alone; until then its
+// half is left. One that is gone already is made anew by Subscribe; until then its
 // changes are found by delta.
 func (g *Graph) Renew(ctx context.Context) error {
 	there, err := g.subscriptions(ctx, "")
