@@ -99,6 +99,27 @@ func TestABookingIsMadeOnceThoughItsAnswerIsLost(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
+// Who looks for a booking whose answer was lost, before the carrier has decided, does not
+// take it for one that stands.
+func TestABookingWithoutAnAnswerThatIsRefusedLaterIsNone(t *testing.T) {
+	t.Parallel()
+	v, control := shipping(t)
+	control(http.MethodPut, "maersk/decisions/SO-9", `{"booking":"reject"}`)
+	control(http.MethodPut, "faults/maersk", `{"drop_after_commit":true,"method":"POST","path":"/v2/bookings","count":1}`)
+	require.Equal(t, fault.InDoubt, fault.Of(booked(t, v, wanted("SO-9"))).Class)
+	byReference := func() ([]connector.Row, error) {
+		return v.ReadByKey(t.Context(), "bookings", []string{"reference"}, []connector.Row{{"reference": "SO-9"}}, []string{"portOfLoading"})
+	}
+	rows, err := byReference()
+	for fault.Of(err) != nil && fault.Of(err).Code == "maersk.processing" {
+		rows, err = byReference()
+	}
+	require.NoError(t, err)
+	require.Equal(t, []connector.Row{nil}, rows)
+	require.Equal(t, "maersk.booking_refused", fault.Of(booked(t, v, wanted("SO-9"))).Code, "and a repeat says so")
+	require.Contains(t, control(http.MethodGet, "maersk/bookings?own=SO-9", ""), `"REJECTED"`)
+}
+
 func TestARefusedBookingAndARefusedUndoAreNamed(t *testing.T) {
 	t.Parallel()
 	v, control := shipping(t)

@@ -1,6 +1,7 @@
 package maersk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -218,7 +219,8 @@ func refused(d map[string]any) bool {
 // ReadByKey gives bookings by our reference or the carrier's, and events by eventID of
 // none: Track & Trace has no such question. A booking that the carrier refused is none
 // to who asks by our reference, so that a write in doubt is not taken for one that
-// stands; by the carrier's reference it is there, with its status.
+// stands, and one that is undecided is waited for as a write waits; by the carrier's
+// reference it is there, with its status.
 func (m *Maersk) ReadByKey(ctx context.Context, table string, key []string, keys []connector.Row, columns []string) ([]connector.Row, error) {
 	t, err := m.config.Table(table)
 	if err != nil {
@@ -235,7 +237,11 @@ func (m *Maersk) ReadByKey(ctx context.Context, table string, key []string, keys
 		text, _ := k[key[0]].(string)
 		var b *booking
 		if key[0] == referenceColumn {
-			if b, err = m.find(ctx, text); err == nil && b != nil && !b.processing && refused(b.document) {
+			b, err = m.find(ctx, text)
+			if err == nil && b != nil && !b.processing && undecided(b.document) {
+				b = cmp.Or(m.decision(ctx, b.request), b)
+			}
+			if err == nil && b != nil && !b.processing && refused(b.document) {
 				b = nil
 			}
 		} else {

@@ -173,24 +173,34 @@ func (m *Maersk) cancel(ctx context.Context, held func() error, b *booking, row 
 // decided waits a while for what the carrier says to a write that it has taken. What it
 // has not decided by then, and a read that fails meanwhile, leave the write taken.
 func (m *Maersk) decided(ctx context.Context, request string) error {
+	if b := m.decision(ctx, request); b != nil && !undecided(b.document) {
+		return m.outcome(b.document)
+	}
+	return nil
+}
+
+// decision is a booking as it is once the carrier has decided, or when confirm_within has
+// passed; nil: nothing of it shows, or a read failed.
+func (m *Maersk) decision(ctx context.Context, request string) *booking {
 	end := time.Now().Add(m.scaled(m.confirm))
 	for wait := m.scaled(firstLook); ; wait = min(2*wait, m.scaled(longestLook)) {
 		b, err := m.get(ctx, request)
 		if err != nil || b == nil && wait > m.scaled(longestLook)/2 {
 			return nil
 		}
-		if b != nil && !b.processing && !undecided(b.document) {
-			return m.outcome(b.document)
+		shown := b != nil && !b.processing
+		if !shown {
+			b = nil
 		}
-		if time.Now().Add(wait).After(end) {
-			return nil
+		if shown && !undecided(b.document) || time.Now().Add(wait).After(end) {
+			return b
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
+			return b
 		}
 	}
 }
