@@ -151,7 +151,11 @@ func (b *Book) room(ctx context.Context, tx pgx.Tx, name string) (room, error) {
 		       or exists (select from batch where flow = $1 and express and settled_at > now() - $5::interval)
 		from batch where settled_at is null and claimed_at > now() - $4::interval`,
 		name, alone, rateRemembered, inFlightFor, expressFor).Scan(&shared, &single, &several, &rate, &pattern, &express)
-	r := room{pattern: pattern, free: max(mostInFlight-shared, 0), alone: max(mostAlone-single, 0), several: max(b.slots*3/4-several, 0),
+	most := mostInFlight
+	if capOf(pattern, untroubled) == 1 { // batches of these save nothing, and one that waits for weeks holds no slot
+		most = max(b.slots/2, mostInFlight)
+	}
+	r := room{pattern: pattern, free: max(most-shared, 0), alone: max(mostAlone-single, 0), several: max(b.slots*3/4-several, 0),
 		most: -1, express: express, shared: shared}
 	if rate > 0 {
 		r.rate = int(rate) + 1

@@ -68,7 +68,7 @@ const (
 	mostEvents     = 200
 	mostTroubled   = 8
 	leastByRate    = 8
-	mostInFlight   = 4
+	mostInFlight   = 4 // of a flow whose runs share batches; else half of the slots
 	mostAlone      = 16
 	inFlightFor    = "5 seconds" // after that a batch is no measure of what a flow can carry
 	rateRemembered = "30 seconds"
