@@ -98,6 +98,9 @@ func (s *systems) fetch(ctx context.Context, reader connector.DocumentReader, re
 	if name == "" {
 		name = "document"
 	}
+	if d.Wrong != "" { // the connector made it safe
+		wrong = append([]string{d.Wrong}, wrong...)
+	}
 	claim.Name, claim.Type = name, d.Type
 	return claim, strings.Join(wrong, ", "), nil
 }

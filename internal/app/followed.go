@@ -161,6 +161,8 @@ func (f *following) Next(ctx context.Context) (starters.Told, error) {
 		}
 		switch {
 		case e.Change == flow.Deleted:
+		case c.Unreadable != nil:
+			e.Unreadable = fault.Of(c.Unreadable)
 		case len(c.Missing) > 0: // it is read back, so that what is told twice is the same
 			e.Trimmed = true
 		default:
@@ -201,10 +203,13 @@ func (f *following) Range(ctx context.Context, table string, after flow.Row) (st
 	}
 	out := starters.Range{Last: part.Last, High: part.High}
 	now := time.Now()
-	for _, row := range part.Rows {
+	for i, row := range part.Rows {
 		e := flow.Occurrence{Connection: f.connection, Table: table, Record: recordOf(t.Key, row), Version: part.Version, At: now, After: row, Whole: true}
 		if e.ID, err = swept(e, row); err != nil {
 			return out, err
+		}
+		if why := part.Unreadable[i]; why != nil {
+			e.After, e.Whole, e.Unreadable = nil, false, fault.Of(why)
 		}
 		out.Events = append(out.Events, e)
 	}

@@ -69,6 +69,9 @@ type (
 		Size    int64  // bytes; -1: not said
 		Version string // opaque; another one with every change of the content, and perhaps else
 		At      time.Time
+		// Wrong is what was not right with the name that it had there, in the words of SafeName,
+		// where Name is made of that; empty: nothing, or Name is as it is there.
+		Wrong string
 	}
 
 	// OpenDocument is a document that is read. Body ends in io.EOF only when all of it

@@ -77,6 +77,9 @@ type (
 		ID      string    // equal for repeats of one change and for nothing else
 		Version int64     // orders the changes of one record; 0: the order in which they come does
 		Origin  string    // the origin that whoever wrote it gave; see Upsert
+		// Unreadable is why the record cannot be told of, now or later, which keeps nobody from
+		// those after it: a fault; Row has the key alone.
+		Unreadable error
 	}
 
 	// Chunker reads a table by ranges of its key: a load that is resumed where it ended,
@@ -101,11 +104,13 @@ type (
 
 	// Chunk is a range of a table.
 	Chunk struct {
-		Rows      []Row
-		At        []time.Time // when each was changed last, where the system says so; else nil
-		Low, High string
-		Version   int64 // as of Tail: a later change of any of the rows has a greater one; 0: none
-		Last      Row
+		Rows []Row
+		At   []time.Time // when each was changed last, where the system says so; else nil
+		// Unreadable says of which rows no more than the key can be told, and why; as of Tail.
+		Unreadable map[int]error
+		Low, High  string
+		Version    int64 // as of Tail: a later change of any of the rows has a greater one; 0: none
+		Last       Row
 	}
 
 	// Versioned is a system whose rows have versions, so that a write takes effect only

@@ -3,6 +3,8 @@ package flow
 import (
 	"net/netip"
 	"time"
+
+	"patchbay/internal/fault"
 )
 
 type (
@@ -203,6 +205,8 @@ type (
 		Sent       []string
 		Trimmed    bool
 		Origin     string
+		// Unreadable is why nobody will know what happened; nil: it says so, or can be read.
+		Unreadable *fault.Fault
 	}
 
 	// Verdict is what the triggers of a plan say about an event. Reason is empty when

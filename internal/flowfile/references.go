@@ -122,7 +122,7 @@ func badURL(v string) (why, fix string) {
 	host := u.Hostname()
 	loopback := host == "localhost" || host == "127.0.0.1" || host == "::1"
 	switch {
-	case !slices.Contains([]string{"https", "postgres", "smtp", "smtps"}, u.Scheme) && (u.Scheme != "http" || !loopback):
+	case !slices.Contains([]string{"https", "postgres", "smtp", "smtps", "imap", "imaps"}, u.Scheme) && (u.Scheme != "http" || !loopback):
 		return "is not encrypted", "write https://"
 	case !loopback && !open && numeric(host):
 		return "names its host by a number that is private or in an odd form", "write the host's name"

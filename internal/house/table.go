@@ -166,6 +166,7 @@ var Table = []Rule{
 		Why: "the stand-in really executes GraphQL, by the schema as the vendor writes it; the connector needs none of it"},
 	{Room: "internal/sandbox/...", Rooms: []string{"internal/sandbox/..."}, Libraries: []string{pgx, zap, xsync}, Never: []string{sdk, ourConn},
 		Why: "the outside judge: it shares nothing with the connectors it judges"},
+	{Room: "internal/wiretest/dovecot", Libraries: []string{testify}, Why: "a real mail server for the tests of incoming mail, of the connector and of whole flows"},
 	{Room: "internal/wiretest", Why: "reads recorded exchanges for the tests of connectors and sandbox alike"},
 
 	{Room: "internal/durable", Rooms: slices.Concat(wire), Libraries: []string{sdk, api, zap, otel, promet, "google.golang.org/grpc", "google.golang.org/protobuf"}, Never: []string{pgx},

@@ -261,6 +261,11 @@ func (s *session) decide(d *delivery, n *entry) {
 			n.Change = flow.Created
 		}
 	}
+	if n.Unreadable != nil { // it is a dead letter, and stalls no other
+		n.verdict = flow.Verdict{Reason: flow.EventDead, Clause: n.Unreadable.Code, Detail: n.Unreadable.Text}
+		n.silent = d.baseline
+		return
+	}
 	n.was, n.now = states(d.plan, known, n.Occurrence)
 	n.verdict = d.judge.Judge(n.Occurrence, n.was, n.now)
 	overrule := func(reason flow.EventReason, clause string) {

@@ -57,7 +57,7 @@ func newDelivery(plan *flow.Plan, judge Judge, events []flow.Occurrence) (*deliv
 	d := &delivery{plan: plan, judge: judge, counts: map[string]int64{}, receipt: flow.Receipt{Outcomes: map[string]int{}}}
 	for _, e := range events {
 		d.counts[stageReceived]++
-		if plan.Reaction.Counts && !e.Trimmed {
+		if plan.Reaction.Counts && !e.Trimmed && e.Unreadable == nil {
 			if verdict, sure := judge.Screen(e); sure && verdict.Reason != "" && verdict.Reason != flow.EventRejected {
 				d.count(verdict)
 				continue

@@ -142,7 +142,7 @@ func (m *IMAP) stat(s *session, validity uint32, uid goimap.UID, path []int) (pa
 			if b.Envelope != nil {
 				id = b.Envelope.MessageID
 			}
-			return all[i], connector.Document{Name: all[i].name, Type: all[i].kind, Size: -1, Version: identity(id, b.InternalDate, b.RFC822Size), At: b.InternalDate.UTC()}, nil
+			return all[i], connector.Document{Name: all[i].name, Type: all[i].kind, Size: -1, Version: identity(id, b.InternalDate, b.RFC822Size), At: b.InternalDate.UTC(), Wrong: strings.Join(all[i].wrong, ", ")}, nil
 		}
 	}
 	return part{}, connector.Document{}, gone
@@ -205,4 +205,37 @@ func (e *encoded) fetch() error {
 		}
 		e.session = again.session
 	}
+}
+
+// readAttached gives the row of an attachment: its message's, under the id of the attachment.
+// One that is not there any more has none.
+func (m *IMAP) readAttached(ctx context.Context, mailbox, id string, q connector.Query) (connector.Page, error) {
+	validity, uid, path, _ := parseID(id)
+	var rows []connector.Row
+	err := m.gate.Pass(ctx, "read "+id, func(inner context.Context) error {
+		s, err := m.dial(inner, mailbox, nil)
+		if err != nil {
+			return m.fault(ctx, inner, err)
+		}
+		defer s.close()
+		defer s.during(inner)()
+		if s.validity != validity {
+			return nil
+		}
+		rows, err = m.read(s, []goimap.UID{uid})
+		return m.fault(ctx, inner, err)
+	})
+	page := connector.Page{Rows: []connector.Row{}}
+	for _, row := range rows {
+		list, _ := row["attachments"].([]any)
+		here := slices.ContainsFunc(list, func(v any) bool {
+			a, _ := v.(map[string]any)
+			return a["id"] == documentID(validity, uid, path)
+		})
+		row[idColumn] = id
+		if here && matches(row, q.Where) {
+			page.Rows = append(page.Rows, pick(row, q.Select))
+		}
+	}
+	return page, err
 }

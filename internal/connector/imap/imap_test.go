@@ -53,9 +53,9 @@ func TestAMessageIsTheRowThatItsHeadersAndItsTextSay(t *testing.T) {
 	d := newDovecot(t)
 	m := d.connection()
 	require.NoError(t, m.Probe(t.Context()))
-	d.arrives(plain("1", "=?utf-8?q?Caf=C3=A9?= order", "Dear all"))
-	d.arrives("From: <x@y.example>\nSubject: =?windows-1252?q?10_=80?=\nMessage-ID: <2@y>\nMIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n<style>p{}</style><p>Gr=FC=DFe</p><script>alert(1)</script>\n--b--\n")
-	d.arrives(plain("3", "third", strings.Repeat("long ", 20_000)))
+	d.Arrives(plain("1", "=?utf-8?q?Caf=C3=A9?= order", "Dear all"))
+	d.Arrives("From: <x@y.example>\nSubject: =?windows-1252?q?10_=80?=\nMessage-ID: <2@y>\nMIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/html; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\n<style>p{}</style><p>Gr=FC=DFe</p><script>alert(1)</script>\n--b--\n")
+	d.Arrives(plain("3", "third", strings.Repeat("long ", 20_000)))
 	rows := read(t, m, 2)
 	require.Len(t, rows, 3)
 	require.Equal(t, "1@contoso.example", rows[0]["message_id"])
@@ -76,7 +76,7 @@ func TestWhatArrivesIsToldAtOnceAndOnceOverRestarts(t *testing.T) {
 	t.Parallel()
 	d := newDovecot(t)
 	m := d.connection()
-	d.arrives(plain("old", "old", "x"))
+	d.Arrives(plain("old", "old", "x"))
 	s := follow(t, m, "")
 	got, err := s.Next(t.Context(), 10, 0)
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func TestWhatArrivesIsToldAtOnceAndOnceOverRestarts(t *testing.T) {
 	require.Len(t, chunk.Rows, 1)
 	require.Nil(t, chunk.Last)
 	require.True(t, m.Reached(got.Position, chunk.High))
-	d.arrives(plain("new", "new", "x"))
+	d.Arrives(plain("new", "new", "x"))
 	begun := time.Now()
 	for len(got.Changes) == 0 {
 		got, err = s.Next(t.Context(), 10, time.Minute)
@@ -97,7 +97,7 @@ func TestWhatArrivesIsToldAtOnceAndOnceOverRestarts(t *testing.T) {
 	require.Equal(t, "create", got.Changes[0].Op)
 	require.NoError(t, s.Close(t.Context()))
 
-	d.arrives(plain("away", "away", "x"))
+	d.Arrives(plain("away", "away", "x"))
 	again := follow(t, m, got.Position)
 	later, err := again.Next(t.Context(), 10, time.Minute)
 	require.NoError(t, err)
@@ -110,15 +110,15 @@ func TestAMailboxThatIsNumberedAnewIsReadAnewAndItsMessagesAreTheSame(t *testing
 	t.Parallel()
 	d := newDovecot(t)
 	m := d.connection()
-	d.arrives(plain("1", "one", "x"))
-	d.arrives(plain("1", "the same id", "another text"))
+	d.Arrives(plain("1", "one", "x"))
+	d.Arrives(plain("1", "the same id", "another text"))
 	before := read(t, m, 10)
 	require.NotEqual(t, before[0]["id"], before[1]["id"], "an id of a stranger hides no message")
 	s := follow(t, m, "")
 	at, err := s.Next(t.Context(), 10, 0)
 	require.NoError(t, err)
 	require.NoError(t, s.Close(t.Context()))
-	d.renumbers()
+	d.Renumbers()
 	_, err = m.Tail(t.Context(), feed(), at.Position)
 	require.Equal(t, "connector.cursor_expired", fault.Of(err).Code)
 	after := read(t, m, 10)
@@ -137,7 +137,7 @@ func TestAnAttachmentComesWholeUnderASafeName(t *testing.T) {
 	for _, n := range names {
 		mail += "--b\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; " + n + "\n\n" + wrapped(content) + "\n"
 	}
-	d.arrives(mail + "--b--\n")
+	d.Arrives(mail + "--b--\n")
 	row := read(t, m, 1)[0]
 	require.Equal(t, "see below", row["text"])
 	list := row["attachments"].([]any)
@@ -151,6 +151,15 @@ func TestAnAttachmentComesWholeUnderASafeName(t *testing.T) {
 	require.Equal(t, []string{"path", "path", "direction", "control path", "path", "length", "", "", "reserved", ""}, wrong)
 	require.Equal(t, json.Number("7"), row["renamed"])
 
+	attached := func(id string) []connector.Row {
+		page, err := m.ReadPage(t.Context(), connector.Query{Table: "inbox", Select: []string{"id", "message_id"}, Where: []connector.Match{{Column: "id", Value: id}}}, "")
+		require.NoError(t, err)
+		return page.Rows
+	}
+	first := list[1].(map[string]any)["id"].(string)
+	require.Equal(t, []connector.Row{{"id": first, "message_id": "h@b"}}, attached(first))
+	require.Empty(t, attached(first+".9"))
+	require.Empty(t, attached("1."+strings.SplitN(first, ".", 2)[1]), "of another numbering")
 	ref := connector.DocumentRef{Table: "inbox", ID: list[1].(map[string]any)["id"].(string)}
 	doc, err := m.Stat(t.Context(), ref)
 	require.NoError(t, err)
@@ -229,4 +238,57 @@ func TestAStreamWhoseServerGoesAwayEnds(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 	_, err = s.Next(t.Context(), 10, time.Second)
 	require.True(t, fault.Of(err).Retryable(), fmt.Sprint(err))
+}
+
+// What a server says of a message can be more than the library understands: a stranger's
+// one line is enough, and breaks the session each time. Such a message is named, and those
+// before and behind it are told of.
+func TestAMessageThatCannotBeUnderstoodHidesNoOther(t *testing.T) {
+	t.Parallel()
+	const nameless = "From: x@y.example\nMessage-ID: <bad@y>\nSubject: bad\nMIME-Version: 1.0\nContent-Type: text/plain; =x; name=y\n\nx\n"
+	global := strings.Replace(nameless, "text/plain; =x; name=y", "message/global", 1)
+	d := newDovecot(t)
+	m := d.connection()
+	d.Arrives(plain("before", "before", "x"))
+	d.Arrives(global)
+	s := follow(t, m, "")
+	got, err := s.Next(t.Context(), 10, 0)
+	require.NoError(t, err)
+	require.Empty(t, got.Changes)
+	chunk, err := m.ReadChunk(t.Context(), feed().Tables[0], nil, 10)
+	require.NoError(t, err)
+	require.Len(t, chunk.Rows, 2)
+	require.Equal(t, "before", chunk.Rows[0]["subject"])
+	require.Equal(t, "imap.unreadable_message", fault.Of(chunk.Unreadable[1]).Code)
+	require.NotEmpty(t, chunk.Rows[1]["id"])
+
+	for i := range 5 {
+		d.Arrives(plain(fmt.Sprint(i), fmt.Sprint("good ", i), "x"))
+		if i == 2 {
+			d.Arrives(nameless)
+		}
+	}
+	var said []string
+	for len(said) < 6 {
+		got, err = s.Next(t.Context(), 10, time.Minute)
+		require.NoError(t, err)
+		for _, c := range got.Changes {
+			if c.Unreadable == nil {
+				said = append(said, c.Row["subject"].(string))
+				continue
+			}
+			f := fault.Of(c.Unreadable)
+			require.Equal(t, "imap.unreadable_message", f.Code)
+			require.Contains(t, f.Text, "message 6 of INBOX")
+			require.False(t, f.Retryable())
+			said = append(said, "unreadable")
+		}
+	}
+	require.Equal(t, []string{"good 0", "good 1", "good 2", "unreadable", "good 3", "good 4"}, said)
+	d.Arrives(plain("after", "after", "x"))
+	for got.Changes = nil; len(got.Changes) == 0; {
+		got, err = s.Next(t.Context(), 10, time.Minute)
+		require.NoError(t, err, "the stream goes on by itself")
+	}
+	require.Equal(t, "after", got.Changes[0].Row["subject"])
 }

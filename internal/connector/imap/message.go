@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"patchbay/internal/connector"
+	"patchbay/internal/fault"
 )
 
 const (
@@ -76,6 +78,78 @@ func (s *session) find(after, last goimap.UID) ([]goimap.UID, error) {
 	list := slices.DeleteFunc(got.AllUIDs(), func(u goimap.UID) bool { return u <= after }) // N:* is the last one at least
 	slices.Sort(list)
 	return list, nil
+}
+
+// messages gives the messages with these UIDs as rows, in order, as read does. One whose
+// description by the server cannot be understood breaks the session that asks for it, and
+// would hide whatever lies behind it: so they are asked for in ever fewer on sessions of
+// their own, and that one is unreadable. Of it the server is asked only when it came and how
+// large it is.
+func (m *IMAP) messages(ctx context.Context, s *session, mailbox string, uids []goimap.UID) (rows []connector.Row, unreadable map[int]error, err error) {
+	if rows, err = m.read(s, uids); !misread(ctx, err) {
+		return rows, nil, err
+	}
+	s.broken = true
+	s.close()
+	unreadable = map[int]error{}
+	var apart func(uids []goimap.UID) error
+	apart = func(uids []goimap.UID) error {
+		some, err := m.again(ctx, mailbox, s.validity, func(fresh *session) ([]connector.Row, error) { return m.read(fresh, uids) })
+		switch {
+		case err == nil:
+			rows = append(rows, some...)
+			return nil
+		case !misread(ctx, err):
+			return err
+		case len(uids) > 1:
+			if err := apart(uids[:len(uids)/2]); err != nil {
+				return err
+			}
+			return apart(uids[len(uids)/2:])
+		}
+		bare, err := m.again(ctx, mailbox, s.validity, func(fresh *session) ([]connector.Row, error) { return m.bare(fresh, uids[0]) })
+		for range bare {
+			unreadable[len(rows)] = fault.New(fault.Rejected, "imap.unreadable_message", fmt.Sprintf("what %s says of message %d of %s cannot be understood, so it is not told of; open it in the mailbox itself", m.config.Name, uids[0], mailbox), nil)
+		}
+		rows = append(rows, bare...)
+		return err
+	}
+	return rows, unreadable, apart(uids)
+}
+
+// misread reports whether a session broke by itself while messages were read: the server
+// gave an answer, which it did not refuse, or nothing keeps it from giving one.
+func misread(ctx context.Context, err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.at == "read" && ctx.Err() == nil && !errors.As(err, new(*goimap.Error))
+}
+
+// again asks on a session of its own.
+func (m *IMAP) again(ctx context.Context, mailbox string, validity uint32, ask func(*session) ([]connector.Row, error)) ([]connector.Row, error) {
+	s, err := m.dial(ctx, mailbox, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	defer s.during(ctx)()
+	if s.validity != validity {
+		return nil, m.renumbered()
+	}
+	return ask(s)
+}
+
+// bare gives of a message what is not its sender's.
+func (m *IMAP) bare(s *session, uid goimap.UID) ([]connector.Row, error) {
+	got, err := s.client.Fetch(goimap.UIDSetNum(uid), &goimap.FetchOptions{UID: true, InternalDate: true, RFC822Size: true}).Collect()
+	if err != nil {
+		return nil, &failure{"read", err}
+	}
+	var rows []connector.Row
+	for _, b := range got {
+		rows = append(rows, connector.Row{idColumn: identity("", b.InternalDate, b.RFC822Size), uidColumn: number(int64(b.UID)), "uidvalidity": number(int64(s.validity)),
+			"received": b.InternalDate.UTC().Format(time.RFC3339), "size": number(b.RFC822Size)})
+	}
+	return rows, nil
 }
 
 // read gives the messages with these UIDs as rows, in order. One that is gone has none.
@@ -287,7 +361,8 @@ func decoded(encoding string, from io.Reader) io.Reader {
 	return from
 }
 
-// ReadPage reads messages by their UIDs, oldest first. Where is by equality of columns.
+// ReadPage reads messages by their UIDs, oldest first. Where is by equality of columns; by
+// the id of an attachment it gives the message that it came with, under that id.
 func (m *IMAP) ReadPage(ctx context.Context, q connector.Query, token string) (connector.Page, error) {
 	t, err := m.config.Table(q.Table)
 	if err != nil {
@@ -302,11 +377,18 @@ func (m *IMAP) ReadPage(ctx context.Context, q connector.Query, token string) (c
 			return connector.Page{}, connector.BadToken()
 		}
 	}
+	for _, w := range q.Where {
+		if id, _ := w.Value.(string); w.Column == idColumn {
+			if _, _, _, is := parseID(id); is {
+				return m.readAttached(ctx, t.Path, id, q)
+			}
+		}
+	}
 	limit := q.Limit
 	if limit <= 0 || limit > rangeSize {
 		limit = rangeSize
 	}
-	rows, next, err := m.chunk(ctx, t.Path, at, limit)
+	rows, _, next, err := m.chunk(ctx, t.Path, at, limit)
 	if err != nil {
 		return connector.Page{}, err
 	}

@@ -28,6 +28,7 @@ type (
 		validity uint32
 		next     goimap.UID // of the message that comes next, as of the opening
 		idle     *imapclient.IdleCommand
+		broken   bool // by an answer that was not understood; it is closed
 	}
 
 	// failure is where a session failed.

@@ -147,6 +147,11 @@ func (s *stream) Next(ctx context.Context, most int, wait time.Duration) (connec
 // look asks a mailbox for what arrived, when it said so or has been silent for long, and
 // has it say by itself what comes after.
 func (s *stream) look(ctx context.Context, t connector.FeedTable, most int) (changes []connector.Tail, err error) {
+	if s.boxes[t.Table].session.broken {
+		if err := s.open(ctx, t.Table); err != nil {
+			return nil, err
+		}
+	}
 	b := s.boxes[t.Table]
 	select {
 	case <-b.session.client.Closed():
@@ -163,8 +168,8 @@ func (s *stream) look(ctx context.Context, t connector.FeedTable, most int) (cha
 	}
 	err = s.m.gate.Pass(ctx, "look "+t.Table, func(inner context.Context) error {
 		defer b.session.during(inner)()
-		changes, err = s.arrived(b, t, most)
-		if err == nil && len(changes) < most {
+		changes, err = s.arrived(inner, b, t, most)
+		if err == nil && len(changes) < most && !b.session.broken {
 			err = b.session.attend()
 		}
 		return s.m.fault(ctx, inner, err)
@@ -175,7 +180,7 @@ func (s *stream) look(ctx context.Context, t connector.FeedTable, most int) (cha
 	return changes, err
 }
 
-func (s *stream) arrived(b *box, t connector.FeedTable, most int) ([]connector.Tail, error) {
+func (s *stream) arrived(ctx context.Context, b *box, t connector.FeedTable, most int) ([]connector.Tail, error) {
 	if err := b.session.ask(); err != nil {
 		return nil, err
 	}
@@ -185,7 +190,11 @@ func (s *stream) arrived(b *box, t connector.FeedTable, most int) ([]connector.T
 		return nil, err
 	}
 	uids = uids[:min(len(uids), most, rangeSize)]
-	rows, err := s.m.read(b.session, uids)
+	mailbox, err := s.m.mailbox(t.Table)
+	if err != nil {
+		return nil, err
+	}
+	rows, unreadable, err := s.m.messages(ctx, b.session, mailbox, uids)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +202,7 @@ func (s *stream) arrived(b *box, t connector.FeedTable, most int) ([]connector.T
 	for i, row := range rows {
 		arrived, _ := time.Parse(time.RFC3339, fmt.Sprint(row["received"]))
 		changes[i] = connector.Tail{Table: t.Table, Op: "create", Row: pick(row, append(slices.Clone(t.Columns), t.Key...)), At: arrived,
-			ID: fmt.Sprintf("%s %d/%v %v", t.Table, b.session.validity, row[uidColumn], row[idColumn])}
+			ID: fmt.Sprintf("%s %d/%v %v", t.Table, b.session.validity, row[uidColumn], row[idColumn]), Unreadable: unreadable[i]}
 	}
 	at.UID = uids[len(uids)-1]
 	s.at[t.Table] = at
@@ -223,12 +232,12 @@ func (m *IMAP) ReadChunk(ctx context.Context, t connector.FeedTable, after conne
 			return connector.Chunk{}, connector.BadToken()
 		}
 	}
-	rows, next, err := m.chunk(ctx, mailbox, at, min(limit, rangeSize))
+	rows, unreadable, next, err := m.chunk(ctx, mailbox, at, min(limit, rangeSize))
 	if err != nil {
 		return connector.Chunk{}, err
 	}
 	high := positionOf(map[string]place{t.Table: next})
-	c := connector.Chunk{Low: high, High: high}
+	c := connector.Chunk{Low: high, High: high, Unreadable: unreadable}
 	for _, row := range rows {
 		arrived, _ := time.Parse(time.RFC3339, fmt.Sprint(row["received"]))
 		c.Rows, c.At = append(c.Rows, pick(row, append(slices.Clone(t.Columns), t.Key...))), append(c.At, arrived)
@@ -254,7 +263,7 @@ func (m *IMAP) Reached(position, mark string) bool {
 }
 
 // chunk reads the messages after a place, and where to go on.
-func (m *IMAP) chunk(ctx context.Context, mailbox string, at place, limit int) (rows []connector.Row, next place, err error) {
+func (m *IMAP) chunk(ctx context.Context, mailbox string, at place, limit int) (rows []connector.Row, unreadable map[int]error, next place, err error) {
 	err = m.gate.Longer(4).Pass(ctx, fmt.Sprintf("read %s %d", mailbox, at.UID), func(inner context.Context) error {
 		s, err := m.dial(inner, mailbox, nil)
 		if err != nil {
@@ -275,10 +284,10 @@ func (m *IMAP) chunk(ctx context.Context, mailbox string, at place, limit int) (
 		}
 		uids = uids[:min(len(uids), limit)]
 		next.UID = uids[len(uids)-1]
-		rows, err = m.read(s, uids)
+		rows, unreadable, err = m.messages(inner, s, mailbox, uids)
 		return m.fault(ctx, inner, err)
 	})
-	return rows, next, err
+	return rows, unreadable, next, err
 }
 
 func checkQuery(t connector.Table, q connector.Query) error {
