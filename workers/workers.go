@@ -74,6 +74,15 @@ func Promote(ctx context.Context, temporal client.Client) error {
 	return nil
 }
 
+// Ramp has percent of the runs that are new begin on this build, 1 to 99; 0: none does any
+// more on another build than the current one.
+func Ramp(ctx context.Context, temporal client.Client, percent int) error {
+	if err := durable.SetRamp(ctx, temporal, contract.Deployment, Build(), percent, string(contract.Main)); err != nil {
+		return fmt.Errorf("having %d %% of the new runs begin on build %s: %w", percent, Build(), err)
+	}
+	return nil
+}
+
 // Current reports whether new runs begin on this build.
 func Current(ctx context.Context, temporal client.Client) (bool, error) {
 	build, err := durable.Current(ctx, temporal, contract.Deployment)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"patchbay/internal/contract"
 	"patchbay/internal/durable"
 	"patchbay/internal/fault"
 	"patchbay/internal/httpapi"
@@ -90,6 +91,9 @@ func (w *work) Ready(ctx context.Context) []httpapi.Check {
 		build.Status, build.Detail = "warn", "whether build "+Build()+" is current is not known"
 	case !current:
 		build.Status, build.Detail = "warn", "build "+Build()+" is not current; it takes no new runs"
+		if ramping, percent, err := durable.Ramp(ctx, w.temporal, contract.Deployment); err == nil && ramping == Build() {
+			build.Detail = fmt.Sprintf("build %s is not current; %d %% of the new runs begin with it", ramping, percent)
+		}
 	default:
 		if found := w.found.Load(); found != nil && len(found.Left) > 0 {
 			build.Status, build.Detail = "warn", fmt.Sprintf("%d open runs wait for a worker of the build they began with, such as %s for %s",

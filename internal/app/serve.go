@@ -149,6 +149,7 @@ type ApplyOptions struct {
 	Egress    map[string]string // by other region: the password of the role by which it reads our border
 	Hooks     string            // URL at which sources reach the API; empty: as it was
 	Wait      time.Duration     // for a worker of this build
+	Ramp      *int              // percent of new runs that begin on this build, 0 to 99, while another is current; nil: it becomes current
 	Out       io.Writer         // progress
 }
 
@@ -199,19 +200,25 @@ func Apply(ctx context.Context, s Settings, o ApplyOptions) error {
 			fmt.Fprintf(o.Out, "not every source delivers yet, the workers try again: %v\n", err)
 		}
 	}
-	return promote(ctx, c, o.Wait, o.Out)
+	return promote(ctx, c, o)
 }
 
 // quietFor is how long a wait may be before a person is told of it.
 const quietFor = time.Second
 
-// promote makes this build current within wait, and says what it waits for.
-func promote(ctx context.Context, c *core, wait time.Duration, out io.Writer) error {
-	waiting := time.AfterFunc(quietFor, func() { fmt.Fprintf(out, "waiting for a worker of build %s …\n", Build()) })
+// promote makes this build current within the wait, or has it take the part of new runs that
+// its ramp says, and says what it waits for.
+func promote(ctx context.Context, c *core, o ApplyOptions) (err error) {
+	wait := o.Wait
+	waiting := time.AfterFunc(quietFor, func() { fmt.Fprintf(o.Out, "waiting for a worker of build %s …\n", Build()) })
 	defer waiting.Stop()
 	limited, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	err := workers.Promote(limited, c.temporal)
+	if o.Ramp != nil {
+		err = workers.Ramp(limited, c.temporal, *o.Ramp)
+	} else {
+		err = workers.Promote(limited, c.temporal)
+	}
 	if err != nil && ctx.Err() == nil && fault.Of(err).Code == durable.NoVersion {
 		return fault.New(fault.Unavailable, durable.NoVersion, fmt.Sprintf(
 			"schema and flows are in force, but no worker of build %s has polled Temporal within %s; start `patchbay worker` of this build and apply again", Build(), wait), err)

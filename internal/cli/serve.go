@@ -160,6 +160,7 @@ func applyCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "egress-password", Usage: "with --region: password of the role by which another region reads what this one exports, as `REGION=REFERENCE` such as fr=${file:PATH}; once for each", Sources: cli.EnvVars("PATCHBAY_EGRESS_PASSWORDS")},
 			&cli.StringFlag{Name: "hooks", Usage: "`URL` at which sources reach the API of this installation, to have those deliver that can be told so; empty: none is told"},
 			&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "`TIME` to wait for a worker of this build"},
+			&cli.IntFlag{Name: "ramp", Usage: "have only `PERCENT` of the new runs, 1 to 99, begin with this build, the others with the one that is current; 0 ends that"},
 		),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Len() > 1 {
@@ -167,6 +168,14 @@ func applyCommand() *cli.Command {
 			}
 			if c.Duration("wait") <= 0 {
 				return usage("--wait %s: give a time such as 2m", c.Duration("wait"))
+			}
+			var ramp *int
+			if c.IsSet("ramp") {
+				percent := c.Int("ramp")
+				if percent < 0 || percent > 99 {
+					return usage("--ramp %d: give a percentage from 1 to 99, or 0 to end it; without --ramp this build takes all new runs", percent)
+				}
+				ramp = &percent
 			}
 			dir := cmp.Or(c.Args().First(), ownFlows)
 			if !c.Args().Present() && !isDir(dir) {
@@ -194,7 +203,7 @@ func applyCommand() *cli.Command {
 			}
 			return app.Apply(ctx, s, app.ApplyOptions{
 				Role: c.String("role"), Password: password, Egress: egress, Flows: files, FlowsName: dir, By: by,
-				Wait: c.Duration("wait"), Hooks: c.String("hooks"), Out: c.Root().ErrWriter,
+				Wait: c.Duration("wait"), Ramp: ramp, Hooks: c.String("hooks"), Out: c.Root().ErrWriter,
 			})
 		},
 	}

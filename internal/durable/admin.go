@@ -107,13 +107,52 @@ const settle = 50 * time.Millisecond
 // waiting does not mend, such as credentials that Temporal refuses, it returns at once.
 func SetCurrent(ctx context.Context, c client.Client, deployment, buildID string, queues ...string) error {
 	handle := c.WorkerDeploymentClient().GetHandle(deployment)
+	return routed(ctx, buildID, func() error { return setCurrent(ctx, handle, buildID, queues) })
+}
+
+// SetRamp has percent of the workflows that are new, 1 to 99, begin with buildID and the
+// others with the current build; it waits as SetCurrent does. 0 ends that, whichever build
+// it was. Without a current build it is Rejected, "temporal.no_current".
+func SetRamp(ctx context.Context, c client.Client, deployment, buildID string, percent int, queues ...string) error {
+	handle := c.WorkerDeploymentClient().GetHandle(deployment)
+	return routed(ctx, buildID, func() error {
+		state, err := handle.Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+		if err != nil {
+			return err
+		}
+		options := client.WorkerDeploymentSetRampingVersionOptions{BuildID: buildID, Percentage: float32(percent), ConflictToken: state.ConflictToken, IgnoreMissingTaskQueues: true}
+		now := state.Info.RoutingConfig.CurrentVersion
+		switch {
+		case percent == 0 && state.Info.RoutingConfig.RampingVersion == nil:
+			return nil
+		case percent == 0:
+			options.BuildID = state.Info.RoutingConfig.RampingVersion.BuildID
+		case now == nil:
+			return fault.New(fault.Rejected, "temporal.no_current", "no build is current yet, so there is none beside which another could begin with a part of the runs; apply without a ramp", nil)
+		case now.BuildID == buildID:
+			return fault.New(fault.Rejected, "temporal.is_current", "build "+buildID+" is current: all new runs begin with it", nil)
+		default:
+			if err := polled(ctx, handle, buildID, queues); err != nil {
+				return err
+			}
+		}
+		_, err = handle.SetRampingVersion(ctx, options)
+		return err
+	})
+}
+
+// routed tries until a worker of the build has polled.
+func routed(ctx context.Context, buildID string, try func() error) error {
 	ticker := time.NewTicker(settle)
 	defer ticker.Stop()
 	var heard error // the latest that is more than the end of ctx
 	for {
-		err := setCurrent(ctx, handle, buildID, queues)
+		err := try()
 		if err == nil {
 			return nil
+		}
+		if said := (*fault.Fault)(nil); errors.As(err, &said) {
+			return err
 		}
 		if ctx.Err() == nil {
 			if heard = Classify(err); lasting(heard) {
@@ -183,6 +222,22 @@ func polled(ctx context.Context, handle client.WorkerDeploymentHandle, buildID s
 		}
 	}
 	return nil
+}
+
+// Ramp is the build that a part of new workflows begins with, and which, in percent; "" when
+// none does.
+func Ramp(ctx context.Context, c client.Client, deployment string) (buildID string, percent int, err error) {
+	state, err := c.WorkerDeploymentClient().GetHandle(deployment).Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+	var unknown *serviceerror.NotFound
+	switch {
+	case errors.As(err, &unknown):
+		return "", 0, nil
+	case err != nil:
+		return "", 0, fmt.Errorf("asking for the build that ramps: %w", Classify(err))
+	case state.Info.RoutingConfig.RampingVersion == nil || state.Info.RoutingConfig.RampingVersionPercentage == 0:
+		return "", 0, nil
+	}
+	return state.Info.RoutingConfig.RampingVersion.BuildID, int(state.Info.RoutingConfig.RampingVersionPercentage), nil
 }
 
 // Current is the build that new workflows begin with, or "" when none is.

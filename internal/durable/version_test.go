@@ -269,3 +269,54 @@ func TestBuildIDChangesWithCodeOnly(t *testing.T) {
 	require.NotEqual(t, id, durable.BuildID(fstest.MapFS{"a.go": base["a.go"]}, fstest.MapFS{"b.go": base["b.go"], "c.go": other["c.go"]}))
 	require.NotEmpty(t, durable.BuildID(contract.Sources))
 }
+
+// A build that ramps takes a part of the new runs, none once that is ended, and all as soon as
+// it is current.
+func TestABuildThatRampsTakesAPartOfTheNewRuns(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	answer := func(s string) func(worker.Registry) {
+		return registerCall(1, func(context.Context, string) (string, error) { return s, nil })
+	}
+	limited := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	second := func() {
+		w := worker.New(b.client, b.queue, b.options("two"))
+		answer("two")(w)
+		require.NoError(t, w.Start())
+		t.Cleanup(w.Stop)
+	}
+	began := func() map[string]int {
+		of := map[string]int{}
+		for range 24 {
+			var out string
+			require.NoError(t, b.start("call", "", client.StartWorkflowOptions{}).Get(t.Context(), &out))
+			of[out]++
+		}
+		return of
+	}
+	b.worker("one", answer("one"))
+	second()
+	require.Equal(t, "temporal.is_current", fault.Of(durable.SetRamp(limited(), b.client, b.deployment, "one", 50)).Code)
+	require.NoError(t, durable.SetRamp(limited(), b.client, b.deployment, "two", 0), "nothing ramps, so there is nothing to end")
+	require.NoError(t, durable.SetRamp(limited(), b.client, b.deployment, "two", 50))
+	build, percent, err := durable.Ramp(t.Context(), b.client, b.deployment)
+	require.NoError(t, err)
+	require.Equal(t, "two", build)
+	require.Equal(t, 50, percent)
+	require.Len(t, began(), 2, "both are begun on")
+	require.NoError(t, durable.SetRamp(limited(), b.client, b.deployment, "two", 0))
+	build, _, err = durable.Ramp(t.Context(), b.client, b.deployment)
+	require.NoError(t, err)
+	require.Empty(t, build)
+	require.Equal(t, map[string]int{"one": 24}, began())
+	require.NoError(t, durable.SetRamp(limited(), b.client, b.deployment, "two", 50))
+	require.NoError(t, durable.SetCurrent(limited(), b.client, b.deployment, "two"))
+	require.Equal(t, map[string]int{"two": 24}, began())
+	_, percent, err = durable.Ramp(t.Context(), b.client, b.deployment)
+	require.NoError(t, err)
+	require.Zero(t, percent)
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -106,8 +107,8 @@ func eachOf(t *testing.T, n int, do func(k int) error) {
 }
 
 // Services wait for weeks, and builds come in days: who began on the old build ends there, also
-// when its worker is killed meanwhile, and whatever begins later begins on the new one. Temporal
-// and the tables are the judges.
+// when its worker is killed meanwhile. While the new build ramps it takes a part of what begins,
+// and once it is current all. Temporal and the tables are the judges.
 func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 	t.Parallel()
 	old, err := binary()
@@ -116,8 +117,9 @@ func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 	require.NoError(t, err)
 	e, i, first := installCompany(t, map[string]string{"voyage": fmt.Sprintf(voyageFlow, "30d")})
 	i.serve(old, freePort(t))
-	n, later := *openServices, 5
-	ids := make([]string, n+later)
+	n, ramped, later := *openServices, 24, 5
+	all := n + ramped + later
+	ids := make([]string, all)
 	as := i.as()
 	as.Set("Prefer", "wait=0")
 	as.Set("Content-Type", "application/json")
@@ -152,9 +154,15 @@ func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 	})
 	stage(fmt.Sprintf("%d runs are open", n))
 	i.worker(next)
+	i.run(next, slices.Insert(i.applying(), 1, "--ramp", "50")...).ended(2 * time.Minute)
+	stage("half of what is new begins on the incompatible build")
+	eachOf(t, ramped, func(k int) error { return press(n + k) })
+	i.await("those wait too", patience, func() bool {
+		return i.count(`select count(*) from topic_wait where ended_at is null and task = 'departed'`) == n+ramped
+	})
 	i.promote(next)
 	stage("the incompatible build is current")
-	eachOf(t, later, func(k int) error { return press(n + k) })
+	eachOf(t, later, func(k int) error { return press(n + ramped + k) })
 	tell := func(status string, from, to int) {
 		eachOf(t, to-from, func(k int) error {
 			return post("/v1/events/shipped.v1", fmt.Sprintf(`{"id":"%s-%d","data":{"nr":"n%d","status":%q,"vessel":"V"}}`, status, from+k, from+k, status), &flow.TopicEvent{})
@@ -162,31 +170,31 @@ func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 	}
 	tell("departed", 0, n/2)
 	first.kill()
-	tell("departed", n/2, n+later)
+	tell("departed", n/2, all)
 	stage("the old worker was killed")
 	first = i.worker(old)
-	tell("arrived", 0, n+later)
+	tell("arrived", 0, all)
 	i.await("all runs end", patience, func() bool { return i.count(`select count(*) from work where closed_at is null`) == 0 })
 	stage("all have ended")
 	first.terminate()
 	first.ended(time.Minute)
 	stage("the old worker has ended")
 
-	require.Equal(t, n+later, i.count(`select count(*) from work where state = 'completed'`), "none failed, none was lost")
-	require.EqualValues(t, n+later, e.number(`select count(*) from (select nr from written group by nr having
+	require.Equal(t, all, i.count(`select count(*) from work where state = 'completed'`), "none failed, none was lost")
+	require.EqualValues(t, all, e.number(`select count(*) from (select nr from written group by nr having
 		count(*) filter (where tbl = 'sale' and state = 'open') = 1 and count(*) filter (where tbl = 'notice') = 1 and count(*) = 2) as w`), "each effect once")
 	temporal, err := client.Dial(client.Options{HostPort: i.Temporal})
 	require.NoError(t, err)
 	defer temporal.Close()
-	workflows := make([]string, n+later)
+	workflows := make([]string, all)
 	for k, id := range ids {
 		var run flow.Run
 		i.do(http.MethodGet, i.HTTP+"/v1/runs/"+id, i.as(), "", &run)
 		workflows[k] = run.WorkflowID
 	}
-	builds := map[string]int{}
+	builds := map[string]map[string]int{"open": {}, "ramped": {}, "later": {}}
 	var mu sync.Mutex
-	eachOf(t, n+later, func(k int) error {
+	eachOf(t, all, func(k int) error {
 		d, err := temporal.DescribeWorkflowExecution(t.Context(), workflows[k], "")
 		if err != nil {
 			return err
@@ -196,17 +204,23 @@ func TestOpenServicesEndOnTheBuildTheyBeganWith(t *testing.T) {
 			return fmt.Errorf("run %d is %s", k, info.GetStatus())
 		}
 		build := info.GetVersioningInfo().GetDeploymentVersion().GetBuildId()
-		if k >= n {
-			build = "later " + build
-		}
 		mu.Lock()
-		builds[build]++
-		mu.Unlock()
+		defer mu.Unlock()
+		switch {
+		case k < n:
+			builds["open"][build]++
+		case k < n+ramped:
+			builds["ramped"][build]++
+		default:
+			builds["later"][build]++
+		}
 		return nil
 	})
-	require.Len(t, builds, 2, "%v", builds)
-	for build, of := range builds {
-		require.Contains(t, []int{n, later}, of, build)
-	}
 	t.Log(builds)
+	require.Len(t, builds["open"], 1, "they end on the build they began with")
+	require.Len(t, builds["ramped"], 2, "some on each")
+	require.Len(t, builds["later"], 1)
+	for build := range builds["later"] {
+		require.NotContains(t, builds["open"], build)
+	}
 }
