@@ -29,7 +29,7 @@ var sagaAttributes = [sagaSteps]string{"One", "Two", "Three", "Four", "Five"}
 func writeSaga(dir string) error {
 	var steps strings.Builder
 	for i, name := range sagaAttributes {
-		fmt.Fprintf(&steps, "  - step: step-%d\n    call: dataverse.msx_specification\n    key: [msx_productnumber, msx_attribute]\n"+
+		fmt.Fprintf(&steps, "  - step: step%d\n    call: dataverse.msx_specification\n    key: [msx_productnumber, msx_attribute]\n"+
 			"    with: { msx_productnumber: params.product_id, msx_attribute: '\"Saga %s\"', msx_value: '\"1\"' }\n    undo: { msx_value: '\"0\"' }\n", i+1, name)
 	}
 	text := "flow: " + sagaFlow + "\npattern: service\nsummary: Five rows, or none\nparams: { product_id: { type: string } }\nsteps:\n" + steps.String() + "limits: { queue: 6000 }\n"
