@@ -214,11 +214,14 @@ func (c *copier) open(ctx context.Context, id string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	signed := http.Header{"Authorization": {"Bearer " + token.AccessToken}, "Accept": {"application/json"}}
-	var site, file map[string]any
+	var site, library, file map[string]any
 	if _, err := c.send(ctx, http.MethodGet, "/graph/v1.0/sites/contoso.sharepoint.com:/sites/ops", nil, 0, signed, &site); err != nil {
 		return nil, err
 	}
-	if _, err := c.send(ctx, http.MethodGet, fmt.Sprintf("/graph/v1.0/sites/%v/drive/items/%s", site["id"], id), nil, 0, signed, &file); err != nil {
+	if _, err := c.send(ctx, http.MethodGet, fmt.Sprintf("/graph/v1.0/sites/%v/drive", site["id"]), nil, 0, signed, &library); err != nil {
+		return nil, err
+	}
+	if _, err := c.send(ctx, http.MethodGet, fmt.Sprintf("/graph/v1.0/drives/%v/items/%s", library["id"], id), nil, 0, signed, &file); err != nil {
 		return nil, err
 	}
 	address, _ := file["@microsoft.graph.downloadUrl"].(string)
