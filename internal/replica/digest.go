@@ -49,7 +49,7 @@ func (r *Replica) Digests(ctx context.Context, p Place, table string, parts int)
 	err := r.each(ctx, p, table, func(tx pgx.Tx, id, layout int32, places []int32) error {
 		rows, err := tx.Query(ctx, `
 			select uid, case when dead then 0 else `+digestOf+` end from (
-				select uid, key, dead, `+said+` as said from replica_record where tbl = $1 and layout = $2) as r`, id, layout, places)
+				select uid, key, dead, `+said+` as said from `+allKnown+` where tbl = $1 and layout = $2) as r`, id, layout, places)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (r *Replica) Entries(ctx context.Context, p Place, table string, parts int,
 	err := r.each(ctx, p, table, func(tx pgx.Tx, id, layout int32, places []int32) error {
 		// Digests are made for the records of the parts alone: it is only here that which
 		// those are is known.
-		rows, err := tx.Query(ctx, `select uid from replica_record where tbl = $1 and layout = $2`, id, layout)
+		rows, err := tx.Query(ctx, `select uid from `+allKnown+` where tbl = $1 and layout = $2`, id, layout)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (r *Replica) Entries(ctx context.Context, p Place, table string, parts int,
 		rows, err = tx.Query(ctx, `
 			select uid, case when dead then 0 else `+digestOf+` end, held from (
 				select r.uid, r.key, r.dead, `+said+` as said, exists (select from replica_conflict c where c.tbl = $1 and c.uid = r.uid and c.decided_at is null) as held
-				from replica_record r where r.tbl = $1 and r.layout = $2 and r.uid = any($4)) as r`, id, layout, places, uids)
+				from `+allKnown+` where r.tbl = $1 and r.layout = $2 and r.uid = any($4)) as r`, id, layout, places, uids)
 		if err != nil {
 			return err
 		}
@@ -244,12 +244,12 @@ func (s *shelf) known(key string) *Known {
 func (r *Replica) Settled(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
 	return r.list(ctx, p, table, after, most, `
 		select uid, coalesce(key, uid), not dead and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid) and not `+inRange+`
-		from replica_record r where tbl = $1 and uid > $2 order by uid limit $3`)
+		from `+listed+` order by uid limit $3`)
 }
 
 // All lists, in the same way, the first keys of all records that are known.
 func (r *Replica) All(ctx context.Context, p Place, table, after string, most int) (uids []string, last string, err error) {
-	keys, last, err := r.list(ctx, p, table, after, most, `select uid, uid, true from replica_record where tbl = $1 and uid > $2 order by uid limit $3`)
+	keys, last, err := r.list(ctx, p, table, after, most, `select uid, uid, true from `+listed+` order by uid limit $3`)
 	for _, key := range keys {
 		uids = append(uids, joinKey(key))
 	}
@@ -261,8 +261,8 @@ func (r *Replica) All(ctx context.Context, p Place, table, after string, most in
 func (r *Replica) Made(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
 	return r.list(ctx, p, table, after, most, fmt.Sprintf(`
 		select r.uid, coalesce(r.key, r.uid), not r.dead and coalesce(w.absent, false) and concat(r.ver, r.vers) ~ %s
-		from replica_record r left join lateral (select absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
-		where r.tbl = $1 and r.uid > $2 order by r.uid limit $3`, quote(`[|,]`+regexp.QuoteMeta(p.Region)+`:\d`)))
+		from `+listed+` left join lateral (select absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
+		order by r.uid limit $3`, quote(`[|,]`+regexp.QuoteMeta(p.Region)+`:\d`)))
 }
 
 // quote makes a text of SQL.
@@ -273,8 +273,8 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'
 func (r *Replica) Holds(ctx context.Context, p Place, table, after string, most int) (keys [][]string, last string, err error) {
 	return r.list(ctx, p, table, after, most, `
 		select r.uid, coalesce(r.key, r.uid), not coalesce(w.absent or w.key is not null, r.dead or `+inRange+`)
-		from replica_record r left join lateral (select key, absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
-		where r.tbl = $1 and r.uid > $2 order by r.uid limit $3`)
+		from `+listed+` left join lateral (select key, absent from replica_pending where tbl = r.tbl and uid = r.uid offset 0) w on true
+		order by r.uid limit $3`)
 }
 
 // list goes through records in the order of the index, whatever the planner makes of it.
@@ -291,7 +291,11 @@ func (r *Replica) list(ctx context.Context, p Place, table, after string, most i
 		if err != nil || id == 0 {
 			return err
 		}
-		rows, err := tx.Query(ctx, sql, id, after, most)
+		from, upto, err := window(ctx, tx, id, after, most)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, sql, id, after, most, from, upto)
 		if err != nil {
 			return err
 		}
@@ -303,7 +307,7 @@ func (r *Replica) list(ctx context.Context, p Place, table, after string, most i
 				keys = append(keys, splitKey(key))
 			}
 			return nil
-		}); n == most {
+		}); n == most || n > 0 && upto != beyond {
 			last = uid
 		}
 		return err

@@ -23,6 +23,7 @@ type (
 		baseKey, outcome, code *string
 		rev, seen              *int64
 		attempts               *int
+		page                   *spot // nil: it has a row
 	}
 
 	// versions are those of values that are not as the record's own.
@@ -162,7 +163,7 @@ func bases(r *record) ([]byte, error) {
 
 // record decodes what is kept. places maps the layout that it is kept in.
 func (k *kept) record(places []int, columns int) (*record, error) {
-	r := &record{uid: k.uid, cells: make([]flow.SyncCell, columns), known: true}
+	r := &record{uid: k.uid, cells: make([]flow.SyncCell, columns), known: true, page: k.page}
 	r.key = splitKey(k.uid)
 	if k.key != nil {
 		r.key = splitKey(*k.key)

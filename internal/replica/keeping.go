@@ -72,8 +72,34 @@ func (t *table) take(ctx context.Context, tx pgx.Tx, keys, ids []string) (*shelf
 	return s, nil
 }
 
-// read gives the rows of records by their first keys.
+// read gives records by their first keys.
 func (t *table) read(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, error) {
+	all, err := t.rows(ctx, tx, uids)
+	if err != nil || !t.folds {
+		return all, err
+	}
+	found := make(map[string]bool, len(all))
+	for i := range all {
+		found[all[i].uid] = true
+	}
+	more, err := folded(ctx, tx, t.id, slices.DeleteFunc(slices.Clone(uids), func(uid string) bool { return found[uid] }))
+	for i := range more {
+		if t.places[more[i].layout] == nil {
+			return nil, broken("its columns")
+		}
+	}
+	return append(all, more...), err
+}
+
+// rows gives those that have a row. Of many that are new, as they are while a table is read
+// for the first time, one look at where they would be tells.
+func (t *table) rows(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, error) {
+	if len(uids) >= Together {
+		var some bool
+		if err := tx.QueryRow(ctx, `select exists (select from replica_record where tbl = $1 and uid between $2 and $3)`, t.id, slices.Min(uids), slices.Max(uids)).Scan(&some); err != nil || !some {
+			return nil, err
+		}
+	}
 	rows, err := tx.Query(ctx, byUID, t.id, uids)
 	if err != nil {
 		return nil, err
@@ -95,8 +121,8 @@ func (t *table) read(ctx context.Context, tx pgx.Tx, uids []string) ([]kept, err
 var never = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
 
 type (
-	// fresh copies records that were not known.
-	fresh struct {
+	// copied copies the rows of records that had none.
+	copied struct {
 		t    *table
 		of   []*record
 		next int
@@ -111,10 +137,10 @@ type (
 	}
 )
 
-func (f *fresh) Next() bool { f.next++; return f.next <= len(f.of) }
-func (f *fresh) Err() error { return nil }
+func (f *copied) Next() bool { f.next++; return f.next <= len(f.of) }
+func (f *copied) Err() error { return nil }
 
-func (f *fresh) Values() ([]any, error) {
+func (f *copied) Values() ([]any, error) {
 	row, err := f.t.row(f.of[f.next-1])
 	return row, err
 }
@@ -144,24 +170,20 @@ var recordColumns = []string{"tbl", "layout", "version", "uid", "key", "id", "ce
 // keep writes the records of a shelf that are not as the store has them, and tells how
 // many of them were not known and how many have something to be written.
 func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64, err error) {
-	var made, changed, waiting []*record
+	var fresh, made, changed, waiting []*record // fresh: and nothing else is to be said of them
 	var ended []string
 	for _, r := range s.order {
 		if !r.dirty {
 			continue
 		}
-		if r.known {
-			changed = append(changed, r)
-		} else {
-			made = append(made, r)
-		}
+		waits := len(waiting)
 		r.written = 0
 		switch t.stand(r) {
 		case pending:
 			due++
 			if r.ranged {
 				r.written = t.span
-				continue
+				break
 			}
 			r.written = t.rev
 			fallthrough
@@ -175,13 +197,22 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 				ended = append(ended, r.uid)
 			}
 		}
-	}
-	if len(made) > 0 {
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"replica_record"}, recordColumns, &fresh{t: t, of: made}); err != nil {
-			return 0, 0, err
+		switch {
+		case r.known:
+			changed = append(changed, r)
+		case len(waiting) == waits:
+			fresh = append(fresh, r)
+		default:
+			made = append(made, r)
 		}
 	}
-	if err := t.change(ctx, tx, changed); err != nil {
+	added = int64(len(fresh) + len(made))
+	rest, err := t.fold(ctx, tx, fresh)
+	if err != nil {
+		return 0, 0, err
+	}
+	made = append(made, rest...)
+	if err := t.change(ctx, tx, made, changed); err != nil {
 		return 0, 0, err
 	}
 	if err := t.leave(ctx, tx, changed); err != nil {
@@ -195,7 +226,7 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 			return 0, 0, err
 		}
 	}
-	return int64(len(made)), due, t.conflicts(ctx, tx, slices.Concat(made, changed))
+	return added, due, t.conflicts(ctx, tx, slices.Concat(made, changed))
 }
 
 // stand weighs a record. A base that was not in the store and is what the registers say is
@@ -210,10 +241,24 @@ func (t *table) stand(r *record) standing {
 	return t.alg.close(r)
 }
 
-// change rewrites records that were known.
-func (t *table) change(ctx context.Context, tx pgx.Tx, changed []*record) error {
-	if len(changed) == 0 {
-		return nil
+// change writes the rows of records that had none, and rewrites those of others.
+func (t *table) change(ctx context.Context, tx pgx.Tx, made, known []*record) error {
+	var changed []*record
+	var left []spot
+	for _, r := range known {
+		if r.page == nil {
+			changed = append(changed, r)
+			continue
+		}
+		made, left = append(made, r), append(left, *r.page)
+	}
+	if len(made) > 0 {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{"replica_record"}, recordColumns, &copied{t: t, of: made}); err != nil {
+			return err
+		}
+	}
+	if err := t.depart(ctx, tx, left); err != nil || len(changed) == 0 {
+		return err
 	}
 	n := len(changed)
 	uids, cells, vers := make([]string, n), make([]string, n), make([]string, n)

@@ -30,7 +30,7 @@ func refs(ctx context.Context, q querier, p Place, table string, ids []string) (
 		select k.name, r.uid from unnest($2::text[]) as k (name) cross join lateral (select uid from replica_record where tbl = $1 and id is not null and id = k.name offset 0) as r
 		union all select k.name, r.uid from unnest($2::text[]) as k (name) cross join lateral (select uid, id from replica_record where tbl = $1 and key is not null and key = k.name offset 0) as r where r.id is null
 		union all select k.name, r.uid from unnest($2::text[]) as k (name) cross join lateral (select uid, id, key from replica_record where tbl = $1 and uid = k.name offset 0) as r where r.id is null and r.key is null`,
-		func(id, uid string) { refs[id] = refOf(uid) }, func(id string, columns int) string {
+		func(*kept) bool { return true }, func(id, uid string) { refs[id] = refOf(uid) }, func(id string, columns int) string {
 			if key, ok := uidOf(id, columns); ok {
 				return key
 			}
@@ -49,7 +49,7 @@ func (r *Replica) IDs(ctx context.Context, p Place, table string, refs []string)
 			cross join lateral (select tbl, uid, id, key, dead, written from replica_record where tbl = $1 and uid = k.uid offset 0) as r
 			left join lateral (select key, absent from replica_pending where tbl = $1 and uid = k.uid offset 0) as p on true
 			where not coalesce(p.absent, r.dead or `+inRange+`)`,
-			func(uid, id string) { ids[uid] = refOf(id) }, func(ref string, columns int) string {
+			func(k *kept) bool { return k.absent == nil }, func(uid, id string) { ids[uid] = refOf(id) }, func(ref string, columns int) string {
 				uid, _ := uidOf(ref, columns)
 				return uid
 			})
@@ -58,8 +58,8 @@ func (r *Replica) IDs(ctx context.Context, p Place, table string, refs []string)
 }
 
 // find runs a lookup whose answer has what was asked for, as read makes it, and what was
-// found.
-func find(ctx context.Context, q querier, p Place, table string, names []string, sql string, found func(asked, got string), read func(string, int) string) error {
+// found. Those of the records in pages that count are known by their first keys.
+func find(ctx context.Context, q querier, p Place, table string, names []string, sql string, counts func(*kept) bool, found func(asked, got string), read func(string, int) string) error {
 	shape, err := tableOf(p, table)
 	if err != nil || len(names) == 0 {
 		return err
@@ -81,9 +81,17 @@ func find(ctx context.Context, q querier, p Place, table string, names []string,
 		return err
 	}
 	var name, got string
-	_, err = pgx.ForEachRow(rows, []any{&name, &got}, func() error {
+	if _, err = pgx.ForEachRow(rows, []any{&name, &got}, func() error {
 		found(asked[name], got)
 		return nil
-	})
+	}); err != nil {
+		return err
+	}
+	paged, err := folded(ctx, q, id, list)
+	for i := range paged {
+		if counts(&paged[i]) {
+			found(asked[paged[i].uid], paged[i].uid)
+		}
+	}
 	return err
 }

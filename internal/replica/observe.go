@@ -77,6 +77,9 @@ func (r *Replica) Rewind(ctx context.Context, p Place, reading *Reading, next Pr
 		if _, err := tx.Exec(ctx, `update replica_record set version = null, written = null where tbl = $1 and (version is not null or written is not null)`, t.id); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `update replica_page set version = null, written = null where tbl = $1 and (version is not null or written is not null)`, t.id); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `update replica_written set version = 0 where tbl = $1`, t.id); err != nil {
 			return err
 		}

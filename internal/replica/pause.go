@@ -108,6 +108,9 @@ func (t *table) forget(ctx context.Context, tx pgx.Tx) error {
 		if len(ended) == 0 {
 			continue
 		}
+		if err := t.unfoldPages(ctx, tx, `p.layout = $2`, layout); err != nil {
+			return err
+		}
 		for _, sql := range []string{`
 			update replica_pending p set base = case when p.base ? 'c' then jsonb_set(p.base, '{c}', (p.base->'c') - $3::text[]) else p.base end
 			from replica_record r where p.tbl = $1 and r.tbl = p.tbl and r.uid = p.uid and r.layout = $2 and cardinality($4::int[]) > 0`, `

@@ -79,12 +79,18 @@ func (t *table) spread(ctx context.Context, tx pgx.Tx) error {
 // spreadOf does so for some records of a range, which stays; nil: for all records of all.
 func (t *table) spreadOf(ctx context.Context, tx pgx.Tx, rev *int64, uids []string) error {
 	if rev != nil {
+		if err := t.unfold(ctx, tx, uids, func(k *kept) bool { return k.written != nil && *k.written == *rev }); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `
 			insert into replica_pending (tbl, absent, rev, seen, due, since, uid)
 			select $1, true, w.rev, w.rev, clock_timestamp(), w.since, k.uid
 			from replica_written w cross join unnest($3::text[]) as k (uid)
 			cross join lateral (select written from replica_record where tbl = $1 and uid = k.uid offset 0) as r
 			where w.tbl = $1 and w.rev = $2 and w.version is null and r.written = w.rev on conflict do nothing`, t.id, *rev, uids)
+		return err
+	}
+	if err := t.unfoldPages(ctx, tx, `p.written = any(array(select rev from replica_written where tbl = $1 and version is null))`); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `

@@ -35,6 +35,7 @@ type (
 		out     told   // what of it is new, for the other regions,
 		past    []told // and what was before, of which that knows nothing
 		known   bool   // it is in the store,
+		page    *spot  // in a page; nil: in a row of its own,
 		waits   bool   // and so is its base
 		dirty   bool   // it is not as in the store
 		closed  bool   // our system just said what it holds

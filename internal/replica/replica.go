@@ -29,8 +29,9 @@ const (
 type (
 	// Replica keeps the shared records of one region. It is safe for concurrent use.
 	Replica struct {
-		store  *store.Store
-		outbox Outbox
+		store    *store.Store
+		outbox   Outbox
+		together int // from how many on records that came together are kept in pages
 	}
 
 	// Outbox takes what crosses, in the transaction that observed it.
@@ -173,4 +174,6 @@ type (
 )
 
 // New gives a Replica on a store; what it observes goes to the outbox.
-func New(s *store.Store, outbox Outbox) *Replica { return &Replica{store: s, outbox: outbox} }
+func New(s *store.Store, outbox Outbox) *Replica {
+	return &Replica{store: s, outbox: outbox, together: Together}
+}

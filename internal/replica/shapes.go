@@ -99,7 +99,8 @@ type (
 		Values  []flow.SyncCell
 		Held    []Held
 
-		uid string
+		uid     string
+		inRange bool // it is to be written, with others
 	}
 
 	// Part is the digest of a part of the records of a table: of what regions that know the

@@ -131,6 +131,7 @@ func (r *Replica) Account(ctx context.Context, p Place, name string, key []strin
 // account says what the registers and the base have.
 func (t *table) account(a *Account, rec *record) {
 	a.Key, a.Ref, a.ID, a.uid, a.Words = rec.key, refOf(rec.uid), rec.id, rec.uid, nil
+	a.inRange = rec.inRange
 	a.Values, a.Deleted, a.Outcome = rec.cells, !rec.alive(), flow.SyncApplied
 	for i, c := range rec.cells {
 		switch name := t.flow.Columns[i].Name; {
@@ -171,10 +172,9 @@ func (r *Replica) tell(ctx context.Context, p Place, a *Account, known bool) (re
 	err = r.store.Read(ctx, func(c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			select w.outcome, w.code, w.reason, w.attempts from replica_pending w join replica_table t on t.id = w.tbl where t.flow = $1 and t.name = $2 and w.uid = $3 and $4
-			union all select '', '', '', 0 from replica_record r join replica_table t on t.id = r.tbl where t.flow = $1 and t.name = $2 and r.uid = $3 and $4
-				and `+inRange+` and not exists (select from replica_pending w where w.tbl = r.tbl and w.uid = r.uid)
+			union all select '', '', '', 0 where $6
 			union all select f.outcome, f.code, '', -1 from replica_refused f join replica_table t on t.id = f.tbl where t.flow = $1 and t.name = $2 and f.key = $5`,
-			p.Flow, a.Table, a.uid, known, joinKey(a.Key))
+			p.Flow, a.Table, a.uid, known, joinKey(a.Key), a.inRange)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,8 @@ type table struct {
 	writer   int64
 	writing  bool       // the lease of the writer has not ended
 	refuses  bool       // there are refused records
+	folds    bool       // and pages
+	together int        // from how many on records are kept in pages
 	restored *time.Time // nil: it was not, or has recovered
 	now      int64      // by the database's clock, microseconds
 	rev      int64      // of what this transaction changes
@@ -48,15 +50,15 @@ func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*t
 	if err != nil {
 		return nil, err
 	}
-	t := &table{name: name, flow: shape, alg: newAlgebra(p, shape), places: map[int32][]int{}}
+	t := &table{name: name, together: r.together, flow: shape, alg: newAlgebra(p, shape), places: map[int32][]int{}}
 	var elsewhere bool
 	for range 2 {
 		err = tx.QueryRow(ctx, `
-			select id, fence, writer, writer_until > clock_timestamp(), exists (select from replica_refused where tbl = t.id),
+			select id, fence, writer, writer_until > clock_timestamp(), exists (select from replica_refused where tbl = t.id), exists (select from replica_page where tbl = t.id),
 				(extract(epoch from clock_timestamp()) * 1000000)::bigint, nextval('replica_id'), restored,
 				exists (select from replica_home where identity <> `+identity+`)
 			from replica_table t where flow = $1 and name = $2 for no key update`, p.Flow, name).
-			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.now, &t.rev, &t.restored, &elsewhere)
+			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.folds, &t.now, &t.rev, &t.restored, &elsewhere)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			break
 		}

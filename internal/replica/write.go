@@ -150,8 +150,18 @@ func (t *table) free(ctx context.Context, tx pgx.Tx, orders []Order) ([]Order, e
 	if err := tx.QueryRow(ctx, `
 		select exists (select from unnest($2::text[]) as k (key) cross join lateral (select from replica_record where tbl = $1 and key is not null and key = k.key offset 0) as r)
 			or exists (select from unnest($2::text[]) as k (key) cross join lateral (select from replica_pending where tbl = $1 and key is not null and key = k.key offset 0) as r)
-			or exists (select from unnest($3::text[]) as k (uid) cross join lateral (select from replica_record where tbl = $1 and uid = k.uid offset 0) as r)`, t.id, keys, first).Scan(&others); err != nil || !others {
-		return orders, err
+			or exists (select from unnest($3::text[]) as k (uid) cross join lateral (select from replica_record where tbl = $1 and uid = k.uid offset 0) as r)`, t.id, keys, first).Scan(&others); err != nil {
+		return nil, err
+	}
+	if !others && t.folds {
+		paged, err := inPages(ctx, tx, t.id, first)
+		if err != nil {
+			return nil, err
+		}
+		others = len(paged) > 0
+	}
+	if !others {
+		return orders, nil
 	}
 	s, err := t.take(ctx, tx, keys, []string{})
 	if err != nil {
@@ -353,6 +363,15 @@ func (t *table) apart(ctx context.Context, tx pgx.Tx, orders []Order) error {
 	}
 	if len(uids) == 0 {
 		return nil
+	}
+	if t.folds {
+		alike := make(map[string]int64, len(uids))
+		for i, uid := range uids {
+			alike[uid] = revs[i]
+		}
+		if err := t.unfold(ctx, tx, uids, func(k *kept) bool { return k.written != nil && *k.written == alike[k.uid] }); err != nil {
+			return err
+		}
 	}
 	_, err := tx.Exec(ctx, `
 		update replica_record set written = null where ctid = any(array(

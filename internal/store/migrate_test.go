@@ -122,7 +122,7 @@ func TestTheApplicationRoleOwnsNothingAndDeletesNothing(t *testing.T) {
 	require.Equal(t, "SELECT", got["goose_db_version"])
 	passing := []string{"content", "content_part", "claim", "event", "stop", "topic_event", "topic_run", "change_window", "funnel", "throttle", "spike", "alert", "notice", "schedule", "schedule_pause", "slot", "slot_run",
 		"stage_source", "stage_read", "stage_token", "stage_reject", "stage_drift", "stage_join", "stage_chunk", "stage_level",
-		"replica_pending", "replica_refused", "replica_pause", "replica_feed", "replica_column", "replica_trouble", "replica_told", "replica_passed"}
+		"replica_page", "replica_pending", "replica_refused", "replica_pause", "replica_feed", "replica_column", "replica_trouble", "replica_told", "replica_passed"}
 	for table, rights := range got {
 		for _, never := range []string{"DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"} {
 			if never == "DELETE" && slices.Contains(passing, table) {
@@ -135,7 +135,7 @@ func TestTheApplicationRoleOwnsNothingAndDeletesNothing(t *testing.T) {
 	require.NoError(t, owner.Pool().QueryRow(t.Context(), `select count(*) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`).Scan(&tables))
 	granted := 0
 	for name := range got {
-		if !strings.HasSuffix(name, "_seq") && name != "effect_fence" && name != "stage_id" && name != "replica_id" && name != "event_fate" {
+		if !strings.HasSuffix(name, "_seq") && name != "effect_fence" && name != "stage_id" && name != "replica_id" && name != "event_fate" && name != "replica_paged" {
 			granted++
 		}
 	}

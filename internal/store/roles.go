@@ -80,6 +80,8 @@ var grants = map[string]string{
 	"replica_table":    "select, insert, update",
 	"replica_layout":   "select, insert",
 	"replica_record":   "select, insert, update",
+	"replica_page":     "select, insert, update, delete", // as long as nothing became of its records
+	"replica_paged":    "select",
 	"replica_pending":  "select, insert, update, delete", // what was written is no longer pending
 	"replica_written":  "select, insert, update",
 	"replica_received": "select, insert, update",

@@ -74,6 +74,11 @@ func (p *Postgres) ReadChunk(ctx context.Context, t connector.FeedTable, after c
 		if err != nil {
 			return err
 		}
+		// In the order of the index: a table whose statistics are old would be sorted anew for
+		// each range of it.
+		if _, err := tx.Exec(inner, `select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`); err != nil {
+			return err
+		}
 		s := fmt.Sprintf("select %s from %s as t%s order by %s limit %d", b.expressions(timed), b.path, where, key, limit+1)
 		rows, cut, err := p.scan(inner, tx, b, timed, limit, s, args...)
 		if err != nil {
