@@ -127,7 +127,22 @@ func measure(t *flow.SyncTable, d *flow.Delta) (size, oldest int64, err error) {
 }
 
 // fits reports whether a JSON text may be the value of a column.
-func fits(text []byte) bool { return len(text) <= MaxValue && json.Valid(text) && utf8.Valid(text) }
+func fits(text []byte) bool {
+	return len(text) <= MaxValue && (literal(text) || json.Valid(text) && utf8.Valid(text))
+}
+
+// literal reports whether a JSON text is a string that stands there as it is, as most do.
+func literal(text []byte) bool {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return false
+	}
+	for _, c := range text[1 : len(text)-1] {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
 
 // plausible bounds a version, so that whoever adds to it does not overflow: a stamp in
 // the first 30,000 years, and counts that every JSON reader has exactly.

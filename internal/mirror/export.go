@@ -47,8 +47,12 @@ const (
 	// idle is how long a stream is waited for, and beats how often the replica learns that
 	// nothing happened.
 	idle = time.Second
-	// brisk is how long the stream is waited for beside a range: it is only to tell that it
-	// has come as far.
+	// atOnce is how many records of a table that is read for the first time go together: each
+	// range waits for the stream to have come as far.
+	atOnce = 2 * most
+	// beside is how long the stream is waited for beside a range, before it is asked how far it is.
+	beside = time.Millisecond
+	// brisk is how long who wrote is left alone to note it.
 	brisk = 10 * time.Millisecond
 	// patient is how often is looked, so long apart, whether who wrote has noted it.
 	patient = 20
@@ -253,7 +257,7 @@ func (f *follower) ahead(ctx context.Context, system tailing, after connector.Ro
 	reading.Go(func() {
 		defer close(read)
 		err = f.guarded(ctx, f.table, func(ctx context.Context, _ *flow.SyncTable) (err error) {
-			chunk, err = system.ReadChunk(ctx, f.part(), after, most)
+			chunk, err = system.ReadChunk(ctx, f.part(), after, atOnce)
 			return err
 		})
 	})
@@ -281,7 +285,7 @@ func (f *follower) load(ctx context.Context, system tailing, stream connector.St
 		}
 		touched := map[string]bool{} // true: with all columns that are read
 		for position := f.reading.Progress.Cursor; position == "" || !system.Reached(position, chunk.High); {
-			if position, err = f.commits(ctx, system, stream, brisk, touched); err != nil {
+			if position, err = f.commits(ctx, system, stream, beside, touched); err != nil {
 				return err
 			}
 		}
