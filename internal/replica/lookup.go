@@ -76,22 +76,24 @@ func find(ctx context.Context, q querier, p Place, table string, names []string,
 	if err != nil || id == 0 {
 		return err
 	}
-	rows, err := q.Query(ctx, sql, id, list)
+	// In pages first: between the two looks a record may get a row, and never the other way.
+	paged, err := folded(ctx, q, id, list)
 	if err != nil {
 		return err
 	}
-	var name, got string
-	if _, err = pgx.ForEachRow(rows, []any{&name, &got}, func() error {
-		found(asked[name], got)
-		return nil
-	}); err != nil {
-		return err
-	}
-	paged, err := folded(ctx, q, id, list)
 	for i := range paged {
 		if counts(&paged[i]) {
 			found(asked[paged[i].uid], paged[i].uid)
 		}
 	}
+	rows, err := q.Query(ctx, sql, id, list)
+	if err != nil {
+		return err
+	}
+	var name, got string
+	_, err = pgx.ForEachRow(rows, []any{&name, &got}, func() error {
+		found(asked[name], got)
+		return nil
+	})
 	return err
 }

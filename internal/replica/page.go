@@ -105,6 +105,7 @@ func (t *table) fold(ctx context.Context, tx pgx.Tx, made []*record) (rest []*re
 	if err != nil {
 		return nil, err
 	}
+	t.folds = true
 	rows := make([][]any, 0, len(pages))
 	for i, page := range pages {
 		if slices.ContainsFunc(taken, want[i].overlaps) {
