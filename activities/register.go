@@ -84,6 +84,7 @@ func (s Set) Register(r worker.ActivityRegistry) {
 	contract.DoTask.Register(r, s.Tasker.Do)
 	contract.CallFlow.Register(r, s.Tasker.Call)
 	contract.UndoTask.Register(r, s.Tasker.Undo)
+	contract.KeepShadow.Register(r, s.Tasker.Shadow)
 	contract.EndService.Register(r, s.Tasker.End)
 	contract.CompareRegions.Register(r, s.Synchronizer.Compare)
 }

@@ -72,6 +72,7 @@ type (
 		Documents    Documents
 		Collects     Collects
 		Computations Computations
+		Shadows      Shadows
 	}
 
 	// doing is one task in hands.
@@ -127,7 +128,7 @@ func (a *Tasker) Do(ctx context.Context, in contract.TaskInput) (contract.TaskRe
 		return contract.TaskResult{Left: d.left}, nil
 	case err == nil && d.ask != nil:
 		user, err := d.Runs.Pseudonym(ctx, d.item.Principal)
-		return contract.TaskResult{Compute: d.ask, User: user}, err
+		return contract.TaskResult{Compute: d.ask, User: user, Run: d.item.RunID}, err
 	}
 	if f := hopeless(ctx, err); f != nil {
 		news = run.TaskNews{State: flow.TaskFailed, Note: f.Text, Problem: &flow.Problem{Code: f.Code, Detail: f.Text}}

@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"patchbay/internal/contract"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 )
 
@@ -15,7 +16,34 @@ import (
 // fleet it does not look at.
 func Hybrid(ctx workflow.Context, in contract.InstantInput) (contract.ServiceResult, error) {
 	s := &service{in: in, began: workflow.GetInfo(ctx).WorkflowStartTime, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
-	return s.result, s.end(ctx, nil, s.weave(ctx, in.Skeleton.Tasks))
+	s.shadows = workflow.NewWaitGroup(ctx)
+	err := s.end(ctx, nil, s.weave(ctx, in.Skeleton.Tasks))
+	s.shadows.Wait(ctx) // nobody waits for these: what was decided is known
+	return s.result, err
+}
+
+// shadow has another calculator compute the same, behind all that has an effect, and keeps how the
+// two compare. Nothing of the run needs it, and whatever becomes of it fails nothing.
+func (s *service) shadow(ctx workflow.Context, t flow.TaskShape, asked contract.TaskResult, live contract.ComputeResult) {
+	s.shadows.Add(1)
+	workflow.GoNamed(ctx, t.Name+" in the shadow", func(ctx workflow.Context) {
+		defer s.shadows.Done()
+		in := contract.ShadowInput{
+			Run: asked.Run, Flow: s.in.Flow, Task: t.Name, Output: live.Output,
+			Live: asked.Compute.Function + " " + asked.Compute.Version, Beside: t.Shadow.Function + " " + t.Shadow.Version,
+		}
+		beside := *asked.Compute
+		beside.Function, beside.Version = t.Shadow.Function, t.Shadow.Version
+		other, err := contract.Compute(contract.Queue(t.Target), contract.Shadowed, asked.User).Tighten(t.Deadline).Run(ctx, beside, in.Beside+", in the shadow")
+		if ctx.Err() != nil {
+			return
+		}
+		in.Fault, in.Other = contract.FromTemporal(err), other.Output
+		if len(in.Output)+len(in.Other) > contract.MostShadow {
+			in.Fault, in.Output, in.Other = fault.New(fault.Rejected, "shadow.size", "the outputs are too large to be compared", nil), nil, nil
+		}
+		_, _ = contract.KeepShadow.Run(ctx, in, t.Name+": compare with "+in.Beside)
+	})
 }
 
 // weave does tasks side by side as far as they do not need each other, and gives the first
@@ -53,6 +81,7 @@ func (s *service) settle(ctx workflow.Context, t flow.TaskShape) error {
 		return err
 	}
 	in := contract.TaskInput{Batch: s.in.Batch, Task: t.Name}
+	var asked contract.TaskResult
 	first := contract.DoTask
 	if t.Kind == flow.TaskCollect {
 		first = first.Tighten(within)
@@ -68,6 +97,7 @@ func (s *service) settle(ctx workflow.Context, t flow.TaskShape) error {
 		s.did(t, done.Skipped)
 		return nil
 	case err == nil:
+		asked = done
 		summary := fmt.Sprintf("%s: %s %s", t.Name, done.Compute.Function, done.Compute.Version)
 		computed, failed := s.fleet(ctx, t, done.User).Tighten(within).Run(ctx, *done.Compute, summary)
 		if in.Computed = &computed; failed != nil {
@@ -80,6 +110,9 @@ func (s *service) settle(ctx workflow.Context, t flow.TaskShape) error {
 	in.Fault = contract.FromTemporal(err)
 	done, err = contract.DoTask.Run(ctx, in, t.Name+": keep what came of it")
 	s.did(t, done.Skipped)
+	if t.Shadow != nil && in.Computed != nil && err == nil {
+		s.shadow(ctx, t, asked, *in.Computed)
+	}
 	return err
 }
 

@@ -29,6 +29,8 @@ type service struct {
 	in     contract.InstantInput
 	began  time.Time // its time runs from there
 	result contract.ServiceResult
+	// shadows are computed until the run has long ended, but for them.
+	shadows workflow.WaitGroup
 }
 
 // tasks does tasks in their order, and takes back those that are done when one cannot be. It

@@ -90,7 +90,7 @@ func newAPI(c *core, f Face) *api {
 	a.server = httpapi.NewServer(httpapi.Options{
 		Trigger: a.trigger, Runs: c.book, Canceller: starters.NewControl(c.book, c.temporal),
 		Flows: flows, Explainer: explainer{c.journal, c.inbox, c.topics, c.stage, c.reviews, c.borders()}, Dead: c.book, Hooks: alarmed{&hooks{flows: c.plans, systems: c.systems, inbox: c.inbox, replica: c.replica, region: c.Region}, a.conflicted}, Troubles: c.inbox, Repairs: c.book, Topics: c.topics, Pictures: c.stage, Plans: decisions{c.reviews, c.plans, c.mappers}, Referrals: c.decisions, Capsules: capsules{c.decisions, c.CapsuleKey}, Regions: c.borders(),
-		Schedules: c.slots, Keeper: a.keeper, Stops: stops{c.stops, c.plans, c.book, c.quotas}, Paid: payments{c.paid, c.plans}, Readiness: a, Doctor: a,
+		Schedules: c.slots, Keeper: a.keeper, Stops: stops{c.stops, c.plans, c.book, c.quotas}, Paid: payments{c.paid, c.plans}, Shadows: c.shadows, Readiness: a, Doctor: a,
 		Console: web.New(console), Metrics: c.Metrics.Handler(), Keys: f.Keys,
 		Dev: f.Dev, Hosts: f.Hosts, Proxies: f.Proxies, Version: f.Version, Log: c.Log, Observe: c.Metrics.Request,
 	})

@@ -37,6 +37,7 @@ import (
 	"patchbay/internal/replica"
 	"patchbay/internal/review"
 	"patchbay/internal/run"
+	"patchbay/internal/shadow"
 	"patchbay/internal/slot"
 	"patchbay/internal/stage"
 	"patchbay/internal/stop"
@@ -84,6 +85,7 @@ type (
 		stops     *stop.Stops
 		paid      *paid.Paid
 		computed  *paid.Computed
+		shadows   *shadow.Shadows
 		stage     *stage.Stage
 		slots     *slot.Ledger
 		reviews   *review.Reviews
@@ -146,6 +148,7 @@ func open(ctx context.Context, s Settings) (*core, error) {
 		stops:     stops,
 		paid:      paid.New(db, paid.Options{Speed: s.Speed}),
 		computed:  paid.NewComputed(db),
+		shadows:   shadow.New(db),
 		stage:     stage.New(db),
 		slots:     slot.New(db),
 		reviews:   review.New(db),
@@ -261,7 +264,7 @@ func (c *core) set() activities.Set {
 	set.Joiner = &activities.Joiner{Plans: c.plans, Runs: c.book, Joining: joins{c.stage, c.systems}, Turns: c.slots}
 	set.Deliverer = &activities.Deliverer{Plans: c.plans, Runs: c.book, Effects: c.book, Outputs: c.stage, Counts: c.stage, Target: c.systems, Parallel: chunksAtOnce}
 	set.Tasker = &activities.Tasker{Plans: c.plans, Source: c.systems, Mapper: c.mappers, Steps: sagas{c.mappers}, Target: c.systems, Look: c.systems, Runs: c.book, Effects: c.book, Events: c.topics,
-		Rulings: rulings{c.mappers}, Decisions: c.decisions, Documents: c.systems, Collects: sources{c.systems, c.paid}, Computations: outputs{c.computed, hosted()}}
+		Rulings: rulings{c.mappers}, Decisions: c.decisions, Documents: c.systems, Collects: sources{c.systems, c.paid}, Computations: outputs{c.computed, hosted()}, Shadows: c.shadows}
 	set.Synchronizer = &activities.Synchronizer{Plans: c.plans, Mirrors: c.mirrors, Round: mirrorRound}
 	return set
 }

@@ -57,7 +57,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			checkCommand(), schemaCommand(), mapCommand(), impactCommand(),
 			runCommand(), doctorCommand(), runsCommand(), explainCommand(), deadCommand(), redriveCommand(), repairsCommand(),
 			estimateCommand(), drillCommand(), capsuleCommand(),
-			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), stopsCommand(), paidCommand(), regionsCommand(), conflictsCommand(), decideCommand(),
+			planCommand(), schedulesCommand(), backfillCommand(), holdCommand(), resumeCommand(), stopsCommand(), paidCommand(), shadowsCommand(), regionsCommand(), conflictsCommand(), decideCommand(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"encoding/json"
 	"time"
 
 	"patchbay/internal/fault"
@@ -13,15 +14,20 @@ var (
 	Service = DeclareWorkflow[InstantInput, ServiceResult]("patchbay.service.v1", Main)
 	// DoTask does one task, CallFlow gives the run of another flow that a task calls its
 	// row, and UndoTask takes one back, past a cancel too.
-	DoTask     = DeclareActivity[TaskInput, TaskResult]("service.do.v1", Delivery, Main)
-	CallFlow   = DeclareActivity[TaskInput, Called]("service.call.v1", Bookkeeping, Main)
-	UndoTask   = DeclareActivity[TaskInput, UndoResult]("service.undo.v1", Undoing, Main)
+	DoTask   = DeclareActivity[TaskInput, TaskResult]("service.do.v1", Delivery, Main)
+	CallFlow = DeclareActivity[TaskInput, Called]("service.call.v1", Bookkeeping, Main)
+	UndoTask = DeclareActivity[TaskInput, UndoResult]("service.undo.v1", Undoing, Main)
+	// KeepShadow compares what a calculator in the shadow gave, and keeps that.
+	KeepShadow = DeclareActivity[ShadowInput, ShadowResult]("hybrid.shadow.v1", Bookkeeping, Main)
 	EndService = DeclareActivity[EndInput, CloseResult]("service.end.v1", Bookkeeping, Main)
 
 	// Hybrid is the workflow of the pattern hybrid. It does its tasks by DoTask, too; figures travel
 	// between our own database and the compute fleet, without names, and it looks at none.
 	Hybrid = DeclareWorkflow[InstantInput, ServiceResult]("patchbay.hybrid.v1", Main)
 )
+
+// MostShadow is the size of two outputs that are compared.
+const MostShadow = 56 << 10
 
 // Came is the name of the signal by which a task hears that its event may have come. It has
 // no arguments: the event is in our own database.
@@ -50,6 +56,25 @@ type (
 		// Compute is what the compute fleet has to compute for the task before it can go on.
 		Compute *ComputeInput `json:"compute,omitempty"`
 		User    string        `json:"user,omitempty"` // whose turn on the fleet that is: a pseudonym
+		Run     string        `json:"run,omitempty"`  // run_id, of what is computed in a shadow, too
+	}
+
+	// ShadowInput is what the calculator of a task gave, and what the one in its shadow did: figures,
+	// together at most MostShadow; else Fault says why there is nothing to compare.
+	ShadowInput struct {
+		Run    string          `json:"run"`
+		Flow   string          `json:"flow"`
+		Task   string          `json:"task"`
+		Live   string          `json:"live"` // name and version
+		Beside string          `json:"beside"`
+		Output json.RawMessage `json:"output,omitempty"`
+		Other  json.RawMessage `json:"other,omitempty"`
+		Fault  *fault.Fault    `json:"fault,omitempty"`
+	}
+
+	// ShadowResult says whether the two are the same, digit for digit.
+	ShadowResult struct {
+		Equal bool `json:"equal"`
 	}
 
 	// Called is the run that a task calls: its workflow carries Batch. Skipped says that

@@ -57,7 +57,7 @@ const unkept = "a document is nobody's until its last transaction, and is read a
 const unfollowed = "how far a stream was accepted is kept after its events are, and what is told again has its ID; app kills readers in the middle"
 
 // unpaid is why the walk leaves what is paid out.
-const unpaid = "no example flow asks for money yet; paid kills a process between payment and commit, and the provider is the judge"
+const unpaid = "e2e kills everything while the bureau thinks, and paid a process between payment and commit; the provider is the judge"
 
 // points are all durable actions of patchbay's processes, some of them in two.
 var points = []point{
@@ -143,6 +143,7 @@ var points = []point{
 	{name: "paid.fail", at: working, without: unpaid},
 	{name: "paid.Find", at: working, without: "it notes who uses an output; what is not found is computed again, with the same bits"},
 	{name: "paid.Keep", at: working, without: "as paid.Find"},
+	{name: "shadow.Keep", at: working, without: "a comparison has no effect; Temporal repeats its activity, and the row is by run and step"},
 	{name: "paid.Forget", at: working, without: "it erases what nobody may use any more, and the next round does what this one did not"},
 
 	// What people are told of it.

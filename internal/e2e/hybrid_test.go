@@ -158,6 +158,12 @@ type bank struct {
 // lending runs `patchbay dev` with the loan flow, changed by pairs of old and new texts.
 func lending(t *testing.T, changes ...string) *bank {
 	t.Helper()
+	return lend(t, map[string]string{"loan.yaml": strings.NewReplacer(changes...).Replace(loanFlow)})
+}
+
+// lend runs `patchbay dev` with files of flows on a bank.
+func lend(t *testing.T, files map[string]string, args ...string) *bank {
+	t.Helper()
 	owner := storetest.Empty(t)
 	conn, err := pgx.Connect(t.Context(), owner)
 	require.NoError(t, err)
@@ -174,12 +180,13 @@ func lending(t *testing.T, changes ...string) *bank {
 	secret, flows := filepath.Join(dir, "bank-password"), filepath.Join(dir, "flows")
 	require.NoError(t, os.WriteFile(secret, []byte(password), 0o600))
 	require.NoError(t, os.Mkdir(flows, 0o755))
-	text := strings.NewReplacer(changes...).Replace(loanFlow)
-	require.NoError(t, os.WriteFile(filepath.Join(flows, "loan.yaml"), []byte(text), 0o600))
+	for name, text := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(flows, name), []byte(text), 0o600))
+	}
 	require.NoError(t, os.WriteFile(filepath.Join(flows, "connections.yaml"), fmt.Appendf(nil, bankConnections, u.String(), user, secret), 0o600))
 	sum := sha256.Sum256([]byte(secondKey))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), fmt.Appendf(nil, "anna %x operate\n", sum), 0o600))
-	b.patchbay = start(t, dir, "--flows", flows, "--keys", filepath.Join(dir, "keys"))
+	b.patchbay = start(t, dir, append([]string{"--flows", flows, "--keys", filepath.Join(dir, "keys")}, args...)...)
 	return b
 }
 
@@ -208,10 +215,12 @@ func (b *bank) applies(nr string, changes ...string) {
 	}
 }
 
-func (b *bank) press(nr string) string {
+func (b *bank) press(nr string) string { return b.pressOf("loan", nr) }
+
+func (b *bank) pressOf(name, nr string) string {
 	b.t.Helper()
 	var run flow.Run
-	resp := b.do(http.MethodPost, b.HTTP+"/v1/flows/loan/runs", http.Header{"Prefer": {"wait=0"}}, fmt.Sprintf(`{"nr":%q}`, nr), &run)
+	resp := b.do(http.MethodPost, b.HTTP+"/v1/flows/"+name+"/runs", http.Header{"Prefer": {"wait=0"}}, fmt.Sprintf(`{"nr":%q}`, nr), &run)
 	require.Less(b.t, resp.StatusCode, 300, "%+v", run.Problem)
 	return run.RunID
 }

@@ -29,6 +29,8 @@ type (
 		Seed string `json:"seed,omitempty"`
 		// Reuse is how old an output of another run may be, of the same figures and seed; 0: none is used.
 		Reuse time.Duration `json:"reuse,omitempty"`
+		// Shadow sees the same figures and the same seed, and nothing sees what it gives but the comparison.
+		Shadow *Shadow `json:"shadow,omitempty"`
 	}
 
 	// Decide is what a decision is made by. It is bound to the run by its digest.

@@ -72,6 +72,7 @@ type (
 		Deadline time.Duration `json:"deadline,omitempty"`
 		Legs     []LegShape    `json:"legs,omitempty"`
 		Needs    []string      `json:"needs,omitempty"`
+		Shadow   *Shadow       `json:"shadow,omitempty"` // of one that computes
 	}
 
 	// LegShape is all of a leg that a workflow may know.
@@ -224,7 +225,7 @@ func shapes(tasks []Task) []TaskShape {
 		case TaskRead, TaskCollect:
 			out[i].Target, out[i].Document = t.Read.Connection, t.Read.Document != ""
 		case TaskCalculate:
-			out[i].Target = t.Calculate.Queue
+			out[i].Target, out[i].Shadow = t.Calculate.Queue, t.Calculate.Shadow
 		case TaskRequire, TaskDecide, TaskReview:
 		case TaskWrite:
 			out[i].Target, out[i].Document = t.Write.Connection, t.Write.Document != ""

@@ -204,6 +204,7 @@ func (h *hybrid) calculate(e entry[calculateDoc], before []string) {
 	t.Calculate.Seed, t.Calculate.Reuse = h.seed(d.seed, e.key), h.duration(d.reuse, 0)
 	var given []string
 	in, out := h.contract(d, e.key, t.Calculate)
+	h.shadow(d, e.key, t.Calculate)
 	env := h.env(d.at)
 	for _, w := range d.with.entries {
 		want := expr.Anything
@@ -240,6 +241,22 @@ func (h *hybrid) calculate(e entry[calculateDoc], before []string) {
 	}
 	h.saga.Tasks = append(h.saga.Tasks, t)
 	h.gave(e.key, row)
+}
+
+// shadow finds the calculator in the shadow. It is given the figures of the other.
+func (h *hybrid) shadow(d *calculateDoc, name string, c *flow.Calculate) {
+	if !d.shadow.given() {
+		return
+	}
+	if d.reuse.given() {
+		h.add(d.reuse.at, CodePattern, fmt.Sprintf("calculate.%s has reuse and shadow: what is not computed is not compared", name), "leave out reuse while a calculator runs in the shadow")
+	}
+	beside := flow.Calculate{}
+	h.contract(&calculateDoc{at: d.shadow.at, function: d.shadow.function, contract: d.shadow.contract}, name+".shadow", &beside)
+	if beside.Function == c.Function && beside.Version == c.Version {
+		h.add(d.shadow.function.at, CodeCalculator, fmt.Sprintf("calculate.%s.shadow is the calculator that decides", name), "name another version")
+	}
+	c.Shadow = &flow.Shadow{Function: beside.Function, Version: beside.Version, Contract: beside.Contract}
 }
 
 func (h *hybrid) seed(d literal, name string) string {

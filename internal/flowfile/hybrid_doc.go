@@ -44,7 +44,14 @@ type (
 		seed     literal
 		deadline span
 		reuse    span
+		shadow   shadowDoc
 		with     dict[cel, *cel]
+	}
+
+	shadowDoc struct {
+		at
+		function text
+		contract fileName
 	}
 
 	decideDoc struct {
@@ -119,7 +126,15 @@ func (d *calculateDoc) fields() []field {
 		{key: "seed", into: &d.seed, example: 42, doc: "Where what looks random comes from: a whole number, or run for one that follows from the run. Without it the seed follows from the figures: equal figures give equal results."},
 		{key: "deadline", into: &d.deadline, example: "30s", doc: "How long the computation may take, with all attempts and the wait for a worker; default 5m."},
 		{key: "reuse", into: &d.reuse, example: "30d", doc: "How old an output of another run may be, for the same figures, version and seed. Without it each run computes its own."},
+		{key: "shadow", into: &d.shadow, doc: "Another version, or another calculator, that computes from the same figures and is compared, and has no effect on what is decided."},
 		{key: "with", into: &d.with, required: true, keys: &figureKeys, advice: "each figure of the calculator's input by its path: question.loan.amount: params.amount", example: object{"figures.savings_months": "steps.account.row.savings_months"}, doc: "Path in the calculator's input: CEL over params and the steps before. Nothing that is personal."},
+	}
+}
+
+func (d *shadowDoc) fields() []field {
+	return []field{
+		{key: "function", into: &d.function, required: true, advice: "NAME VERSION of a calculator", example: "risk.score v2", doc: "The calculator in the shadow, on the same queue and with the same deadline."},
+		{key: "contract", into: &d.contract, example: "acme.rent-v2.txt", doc: "File beside the flow with its contract, of a calculator of your own."},
 	}
 }
 

@@ -102,6 +102,7 @@ type (
 		Capsules  Capsules         // nil as Referrals
 		Regions   Synchronizations // nil: no flow is one
 		Paid      Paid             // nil: nothing is ever paid
+		Shadows   Shadows          // nil: nothing is computed in a shadow
 		Stops     Stops            // nil: nothing is ever stopped
 		Readiness Readiness
 		Doctor    Doctor

@@ -63,6 +63,7 @@ func (s *Server) register() (http.Handler, map[string]bool) {
 	a.regionRoutes()
 	a.stopRoutes()
 	a.paidRoutes()
+	a.shadowRoutes()
 	a.scheduleRoutes()
 	a.hookRoute(mux)
 

@@ -60,6 +60,7 @@ var grants = map[string]string{
 	"paid_inquiry":     "select, insert, update", // answers are erased; what was paid is kept
 	"paid_use":         "select, insert",
 	"paid_day":         "select, insert, update",
+	"shadow":           "select, insert",
 	"computed":         "select, insert, update",
 	"computed_use":     "select, insert",
 	"advice":           "select, insert, update",
