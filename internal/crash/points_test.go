@@ -74,6 +74,7 @@ var points = []point{
 	{name: "temporal.StartWorkflowExecution", at: serving, by: crowd},
 	{name: "run.insert", at: working, by: door},
 	{name: "store.Setting", at: applying, without: "only the first press of an installation makes the key; store tests two that are the first"},
+	{name: "store.Choose", at: applying, without: "where sources deliver is written as one row, and applying again writes it again"},
 
 	// What carries it to its end.
 	{name: "temporal.PollWorkflowTaskQueue", at: working, by: single},
