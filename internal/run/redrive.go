@@ -26,10 +26,11 @@ import (
 // the queue and a new round of tries. With other parameters, when Current asks for
 // it, and always of a consolidation or a service, a new run is made under the plan in force and
 // linked to the letter. Of a service that was ended from outside, while what it had written
-// stands, none is needed: it goes on; its cause is its own. That one is its owner's, too.
+// stands, none is needed: it goes on; its cause is its own. That one is its owner's, too. Nor is
+// one of a hybrid that has decided.
 //
 // NotFound as for Letter; Conflict "dead.redriven" when that has been done, "dead.stands" where a new
-// run would write beside what the old one left standing;
+// run would write beside what the old one left standing, "dead.decided" where it would decide again;
 // Invalid "params.invalid" when the plan in force does not take the parameters;
 // Throttled "queue.full" when so much of the flow waits that presses would be
 // turned away.
@@ -50,13 +51,14 @@ func (b *Book) Redrive(ctx context.Context, r flow.Redrive) (flow.Redriven, erro
 	// What a consolidation has read, or why it held its rows, is of the time when it read,
 	// and later runs have written since: its letter is read anew. What a service had done was
 	// taken back, and figures of a hybrid are of the time when they were collected: each begins anew.
-	// One that was ended from outside was not, and goes on where it was.
+	// One that was ended from outside was not, and goes on where it was; so does a hybrid that has
+	// decided, which is done once.
 	left, err := b.leftovers(ctx, r.RunID)
 	if err != nil {
 		return flow.Redriven{}, err
 	}
 	steps := plan != nil && (plan.Pattern == flow.Service || plan.Pattern == flow.Hybrid)
-	r.Current = r.Current || plan != nil && plan.Pattern == flow.Consolidation || steps && !left.goes
+	r.Current = r.Current || plan != nil && plan.Pattern == flow.Consolidation || steps && !left.goes && !left.decided
 	out := flow.Redriven{RunID: r.RunID, Into: r.RunID, Digest: letter.Digest, Changed: digest != letter.Digest, Effects: letter.Effects}
 	anew, err := b.anew(ctx, r, letter, plan, digest)
 	if err != nil {
@@ -179,6 +181,11 @@ func (d exhumed) revive(ctx context.Context, tx pgx.Tx, by string) ([]string, er
 		update task set state = was, was = null, stands_at = null, problem = case when was = 'failed' then problem end,
 		       ended_at = case when was in ('done', 'failed') then ended_at end
 		where run_id = $1 and state = 'stands' and was is not null`, id)
+	// What failed since a decision was made was to note it or to carry it out.
+	batch.Queue(`
+		update task t set state = 'running', problem = null, ended_at = null
+		from decision d where d.run_id = $1 and d.state = 'decided' and t.run_id = $1 and t.state = 'failed' and (t.begun_at >= d.decided_at or t.name in ($2, $3))`,
+		id, flow.DecideStep, flow.ReviewStep)
 	var others []string
 	batch.Queue(`
 		select run_id from work where leader = $1 and state = 'failed' order by run_id `+exclusively, id).Query(func(rows pgx.Rows) (err error) {

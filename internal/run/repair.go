@@ -234,20 +234,23 @@ func told(ctx context.Context, tx pgx.Tx, runID, step string, why *flow.Problem)
 	return journal.Write(ctx, tx, entry)
 }
 
-// leftover is what the tasks of a run that has ended left standing.
+// leftover is what the tasks of a run that has ended left standing, or decided.
 type leftover struct {
 	open, settled int
 	goes          bool // a redrive as it was goes on with them
+	decided       bool // what it decided stands: it has only not been written
 }
 
 func leftovers(ctx context.Context, q ledger.Querier, runID string) (l leftover, err error) {
 	rows, err := q.Query(ctx, `
-		select count(*) filter (where settled_at is null), count(settled_at), count(was) > 0 and count(settled_at) = 0
-		from task where run_id = $1 and state = 'stands'`, runID)
+		select count(*) filter (where t.state = 'stands' and t.settled_at is null), count(t.settled_at),
+		       count(t.was) filter (where t.state = 'stands') > 0 and count(t.settled_at) = 0,
+		       exists (select from decision where run_id = $1 and state = 'decided')
+		from task t where t.run_id = $1`, runID)
 	if err != nil {
 		return l, err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&l.open, &l.settled, &l.goes}, func() error { return nil })
+	_, err = pgx.ForEachRow(rows, []any{&l.open, &l.settled, &l.goes, &l.decided}, func() error { return nil })
 	return l, err
 }
 
@@ -259,8 +262,12 @@ func (b *Book) leftovers(ctx context.Context, runID string) (l leftover, err err
 	return l, err
 }
 
-// refuse says why no new run is made of a run whose tasks stand: it would write beside them.
+// refuse says why no new run is made of a run whose tasks stand: it would write beside them, or
+// decide again.
 func (l leftover) refuse(runID string) error {
+	if l.decided {
+		return fault.New(fault.Conflict, "dead.decided", "run "+runID+" was decided; redrive it as it was, which writes that decision, or dismiss it", nil)
+	}
 	if l.open == 0 {
 		return nil
 	}

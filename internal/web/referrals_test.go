@@ -83,6 +83,9 @@ func TestAReviewShowsAllThatAPersonNeedsToDecide(t *testing.T) {
 	for _, want := range []string{"Loan application LA-2041", "Waits for you", "two people", "A person looks at your application", `href="/reviews/mzxw6ytboi2gk3tuobqwg00007"`} {
 		require.Contains(t, body, want)
 	}
+	_, _, body = w.page(t, "/")
+	require.Contains(t, body, "For somebody to decide")
+	require.Contains(t, body, `<a href="/reviews">`)
 	_, _, body = w.page(t, "/reviews/mzxw6ytboi2gk3tuobqwg00007")
 	require.NotContains(t, body, "<b>Lind</b>", "text of a system is text")
 	for _, want := range []string{"Ada &lt;b&gt;Lind", "Approve, first of two", "Use of card and overdraft limits", "probability of default", "are below zero", "dataverse.msx_loanapplication", "180000.00",

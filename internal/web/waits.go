@@ -62,8 +62,35 @@ func (c *console) waits(r *http.Request, plans []flow.Applied) ([]wait, error) {
 	for i := range all {
 		all[i].complete()
 	}
+	decisions, err := c.undecided(r)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, decisions...)
 	slices.SortStableFunc(all, func(a, b wait) int { return cmp.Compare(b.Count, a.Count) })
 	return all, nil
+}
+
+// undecided is what rules left to people, of whom the viewer is one.
+func (c *console) undecided(r *http.Request) ([]wait, error) {
+	if c.Referrals == nil || !c.operates(r) {
+		return nil, nil
+	}
+	open, err := c.Referrals.Referrals(r.Context(), flow.ReferralFilter{State: "open", Limit: referralsShown})
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	w := wait{State: statusState(flow.Parked), For: "For somebody to decide", Count: len(open), Clock: c.Now(), Address: "/reviews", At: open[0].OpenedAt}
+	for _, one := range open {
+		if one.OpenedAt.Before(w.At) {
+			w.At = one.OpenedAt
+		}
+		if !slices.Contains(w.flows, one.Flow) {
+			w.flows = append(w.flows, one.Flow)
+		}
+	}
+	w.Flows = strings.Join(w.flows, ", ")
+	return []wait{w}, nil
 }
 
 func (w *wait) add(row flow.Wait) {
