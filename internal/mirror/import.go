@@ -103,6 +103,9 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 			b.paused.Store(paused)
 			looked = time.Now()
 		}
+		if b.full(ctx, s.brief(soon)) {
+			continue
+		}
 		var batches []egress.Batch
 		if !b.paused.Load() {
 			if batches, err = peer.Pull(ctx, s.Place.Flow, t, after, most); err != nil {
@@ -129,7 +132,6 @@ func (s *Side) gather(ctx context.Context, from string, peer Peer, t *flow.SyncT
 		if err := peer.Acknowledge(ctx, s.Place.Flow, t.Name, after); err != nil {
 			return err
 		}
-		b.wait(ctx)
 	}
 	return nil
 }
@@ -192,15 +194,20 @@ func (b *backlog) add(n int, orders []replica.Order) {
 	}
 }
 
-// wait waits while too many records are not written yet: the others wait at the border.
-func (b *backlog) wait(ctx context.Context) {
-	for b.waiting() > ahead {
-		select {
-		case <-ctx.Done():
-			return
-		case <-b.room:
-		}
+// full waits a while if too many records are not written yet, which is to be looked at again
+// then: the others wait at the border.
+func (b *backlog) full(ctx context.Context, atMost time.Duration) bool {
+	if b.waiting() <= ahead {
+		return false
 	}
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-b.room:
+	case <-timer.C:
+	}
+	return true
 }
 
 // begin forgets the orders of what came before another writing than the last, or one that

@@ -120,6 +120,11 @@ func (f *follower) recovering(ctx context.Context) error {
 		f.recover = now.Recover
 		return err // it is being read
 	}
+	if system, ok := f.System.(tailing); ok { // nobody reads on from its place: it would keep its log for nothing
+		if err := system.DropFeed(ctx, f.feed().Name); err != nil {
+			return err
+		}
+	}
 	for ctx.Err() == nil {
 		missing, err := f.untold(ctx)
 		if err != nil {

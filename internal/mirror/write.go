@@ -76,7 +76,7 @@ func (s *Side) write(ctx context.Context, t *flow.SyncTable, b *backlog, done *t
 	if s.ordered() {
 		portion = sendsInOrder
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !b.paused.Load() {
 		orders, err := b.next(func() ([]replica.Order, error) { return s.Replica.Pending(ctx, s.Place, writing, portion) })
 		if err != nil || len(orders) == 0 {
 			return true, err

@@ -36,7 +36,7 @@ func (r *Replica) Adopt(ctx context.Context, p Place, reading *Reading, after st
 		if t.fence != reading.fence {
 			return fenced()
 		}
-		if !t.refuses {
+		if !t.refuses || t.restored != nil {
 			return nil
 		}
 		found, err := tx.Query(ctx, `

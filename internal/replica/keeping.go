@@ -185,7 +185,9 @@ func (t *table) keep(ctx context.Context, tx pgx.Tx, s *shelf) (added, due int64
 				r.written = t.span
 				break
 			}
-			r.written = t.rev
+			if o := t.alg.order(r); t.alike(s, &o) {
+				r.written, r.order = t.rev, &o
+			}
 			fallthrough
 		case withheld:
 			waiting = append(waiting, r)

@@ -132,6 +132,12 @@ func (t *table) receive(ctx context.Context, tx pgx.Tx, from string, deltas []fl
 	return t.simple(s), t.decided(ctx, tx, clashes)
 }
 
+// alike reports whether an order may be settled together with others of its transaction: nothing
+// has to be looked at but the record.
+func (t *table) alike(s *shelf, o *Order) bool {
+	return !o.Delete && !o.Check && o.Was == nil && !o.held && !(o.Create && s.occupied(joinKey(o.Key), o.uid))
+}
+
 // simple gives the orders of what this transaction made pending, as it is kept now, but
 // for those of which more has to be looked at than the record.
 func (t *table) simple(s *shelf) []Order {
@@ -140,8 +146,10 @@ func (t *table) simple(s *shelf) []Order {
 		if !r.dirty || r.written != t.rev && !r.ranged || r.base == nil {
 			continue
 		}
-		o := t.alg.order(r)
-		if o.Delete || o.Check || o.Was != nil || o.held || o.Create && s.occupied(joinKey(o.Key), o.uid) {
+		var o Order
+		if r.order != nil {
+			o = *r.order
+		} else if o = t.alg.order(r); !t.alike(s, &o) {
 			continue
 		}
 		o.rev, o.seen, o.alike, o.Since = t.rev, t.seenOf(r), true, time.UnixMicro(t.now)

@@ -40,6 +40,7 @@ type (
 		dirty   bool   // it is not as in the store
 		closed  bool   // our system just said what it holds
 		touched bool   // by what our system just said
+		order   *Order // what is to be written, where that may be settled together with others
 
 		seenAs    int64        // as the store has it
 		wasHeld   map[int]bool // the columns whose values were held

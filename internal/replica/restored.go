@@ -59,8 +59,13 @@ func (t *table) recovery(ctx context.Context, tx pgx.Tx) (rec Recovery, err erro
 // atHome compares the database with the one that it was, and has all tables recover that are
 // in another one.
 func atHome(ctx context.Context, tx pgx.Tx) error {
+	// Locked only where something is to be done: whoever begins waits for the lock of its table
+	// behind it, and all others would wait for that.
 	var moved bool
-	err := tx.QueryRow(ctx, `select identity <> `+identity+` from replica_home for update`).Scan(&moved)
+	err := tx.QueryRow(ctx, `select identity <> `+identity+` from replica_home`).Scan(&moved)
+	if err == nil && moved {
+		err = tx.QueryRow(ctx, `select identity <> `+identity+` from replica_home for update`).Scan(&moved)
+	}
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		_, err = tx.Exec(ctx, `insert into replica_home (identity) select `+identity+` on conflict do nothing`)

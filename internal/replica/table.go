@@ -54,11 +54,11 @@ func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*t
 	var elsewhere bool
 	for range 2 {
 		err = tx.QueryRow(ctx, `
-			select id, fence, writer, writer_until > clock_timestamp(), exists (select from replica_refused where tbl = t.id), exists (select from replica_page where tbl = t.id),
+			select id, fence, writer, writer_until > clock_timestamp(),
 				(extract(epoch from clock_timestamp()) * 1000000)::bigint, nextval('replica_id'), restored,
 				exists (select from replica_home where identity <> `+identity+`)
 			from replica_table t where flow = $1 and name = $2 for no key update`, p.Flow, name).
-			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.refuses, &t.folds, &t.now, &t.rev, &t.restored, &elsewhere)
+			Scan(&t.id, &t.fence, &t.writer, &t.writing, &t.now, &t.rev, &t.restored, &elsewhere)
 		if !errors.Is(err, pgx.ErrNoRows) {
 			break
 		}
@@ -75,19 +75,20 @@ func (r *Replica) open(ctx context.Context, tx pgx.Tx, p Place, name string) (*t
 	return t, t.columns(ctx, tx)
 }
 
-// columns finds, or makes, the layout of the plan's columns.
+// columns finds, or makes, the layout of the plan's columns, and looks what else there is. Only a
+// statement after the one that waited for the lock sees what was committed meanwhile.
 func (t *table) columns(ctx context.Context, tx pgx.Tx) error {
 	names := make([]string, len(t.flow.Columns))
 	for i, c := range t.flow.Columns {
 		names[i] = c.Name
 	}
-	rows, err := tx.Query(ctx, `select id, columns from replica_layout where tbl = $1`, t.id)
+	rows, err := tx.Query(ctx, `select id, columns, exists (select from replica_refused where tbl = $1), exists (select from replica_page where tbl = $1) from replica_layout where tbl = $1`, t.id)
 	if err != nil {
 		return err
 	}
 	var id int32
 	var kept []string
-	_, err = pgx.ForEachRow(rows, []any{&id, &kept}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &kept, &t.refuses, &t.folds}, func() error {
 		places := make([]int, len(kept))
 		for i, name := range kept {
 			places[i] = slices.Index(names, name)
