@@ -165,7 +165,9 @@ func (a *attachment) Close() error {
 }
 
 // encoded reads an attachment as it is at the server, part by part. A session that
-// breaks is replaced, and the part asked for again.
+// breaks is replaced, and the part asked for again. Of a message that was deleted meanwhile
+// a server says nothing, or too little, without a failure: an end that is not where the
+// message says counts only if the message is still there. Servers state sizes wrongly.
 type encoded attachment
 
 func (e *encoded) Read(p []byte) (int, error) {
@@ -192,19 +194,29 @@ func (e *encoded) fetch() error {
 			e.at += int64(len(got))
 			e.end = int64(len(got)) < partSize
 			e.chunk.Reset(got)
+			if e.end && e.at != e.part.size {
+				return e.again()
+			}
 			return nil
 		}
 		if e.ctx.Err() != nil || !fault.Is(err, fault.Unavailable) || e.broken >= resumes {
 			return err
 		}
 		e.broken++
-		e.session.close()
-		again, _, err := e.m.find(e.ctx, e.ref)
-		if err != nil {
+		if err := e.again(); err != nil {
 			return err
 		}
+	}
+}
+
+// again finds the attachment on another session.
+func (e *encoded) again() error {
+	e.session.close()
+	again, _, err := e.m.find(e.ctx, e.ref)
+	if err == nil {
 		e.session = again.session
 	}
+	return err
 }
 
 // readAttached gives the row of an attachment: its message's, under the id of the attachment.

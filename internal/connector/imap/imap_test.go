@@ -106,6 +106,35 @@ func TestWhatArrivesIsToldAtOnceAndOnceOverRestarts(t *testing.T) {
 	require.False(t, m.Reached(got.Position, later.Position))
 }
 
+// More than one look takes is there when a stream begins again: each look goes on where the
+// one before ended, without waiting to be told or for its time.
+func TestABacklogIsReadWithoutAPause(t *testing.T) {
+	t.Parallel()
+	d := newDovecot(t)
+	m := d.connection()
+	s := follow(t, m, "")
+	at, err := s.Next(t.Context(), 1000, 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Close(t.Context()))
+	const there = 450
+	for i := range there {
+		d.Arrives(plain(fmt.Sprint(i), fmt.Sprint(i), "x"))
+	}
+	again := follow(t, m, at.Position)
+	told := map[string]bool{}
+	for len(told) < there {
+		got, err := again.Next(t.Context(), 1000, 0)
+		require.NoError(t, err)
+		require.NotEmpty(t, got.Changes, "%d of %d are told", len(told), there)
+		for _, c := range got.Changes {
+			told[c.Row["subject"].(string)] = true
+		}
+	}
+	got, err := again.Next(t.Context(), 1000, 0)
+	require.NoError(t, err)
+	require.Empty(t, got.Changes)
+}
+
 func TestAMailboxThatIsNumberedAnewIsReadAnewAndItsMessagesAreTheSame(t *testing.T) {
 	t.Parallel()
 	d := newDovecot(t)
@@ -182,6 +211,25 @@ func TestAnAttachmentComesWholeUnderASafeName(t *testing.T) {
 	}
 	_, err = d.connection("max_message", "1000").Open(t.Context(), connector.DocumentRef{Table: "inbox", ID: ref.ID}, 0)
 	require.Equal(t, "vendor.too_large", fault.Of(err).Code)
+}
+
+// What was read of an attachment whose message is deleted meanwhile is not the whole of it.
+func TestAnAttachmentThatIsDeletedWhileItIsReadIsNotWhole(t *testing.T) {
+	t.Parallel()
+	d := newDovecot(t)
+	m := d.connection()
+	d.Arrives("From: a@b.example\nMessage-ID: <h@b>\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nsee below\n" +
+		"--b\nContent-Type: application/octet-stream\nContent-Disposition: attachment; filename=a.bin\n\n" + strings.Repeat(strings.Repeat("x", 69)+"\n", 10_000) + "--b--\n")
+	a := read(t, m, 1)[0]["attachments"].([]any)[0].(map[string]any)
+	open, err := m.Open(t.Context(), connector.DocumentRef{Table: "inbox", ID: a["id"].(string)}, 0)
+	require.NoError(t, err)
+	defer open.Body.Close()
+	_, err = io.ReadFull(open.Body, make([]byte, 100_000))
+	require.NoError(t, err)
+	d.Deletes()
+	_, err = io.Copy(io.Discard, open.Body)
+	require.Error(t, err)
+	require.Equal(t, "imap.no_attachment", fault.Of(err).Code, "%v", err)
 }
 
 func wrapped(content string) string {

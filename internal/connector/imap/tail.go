@@ -166,39 +166,43 @@ func (s *stream) look(ctx context.Context, t connector.FeedTable, most int) (cha
 			return nil, nil
 		}
 	}
+	more := false
 	err = s.m.gate.Pass(ctx, "look "+t.Table, func(inner context.Context) error {
 		defer b.session.during(inner)()
-		changes, err = s.arrived(inner, b, t, most)
-		if err == nil && len(changes) < most && !b.session.broken {
+		changes, more, err = s.arrived(inner, b, t, min(most, rangeSize))
+		if err == nil && !more && !b.session.broken {
 			err = b.session.attend()
 		}
 		return s.m.fault(ctx, inner, err)
 	})
-	if len(changes) < most {
-		b.looked = time.Now()
+	if b.looked = time.Now(); more {
+		b.looked = time.Time{} // the next look goes on at once
 	}
 	return changes, err
 }
 
-func (s *stream) arrived(ctx context.Context, b *box, t connector.FeedTable, most int) ([]connector.Tail, error) {
+// arrived gives the changes of what arrived, at most so many messages, and whether there
+// are more.
+func (s *stream) arrived(ctx context.Context, b *box, t connector.FeedTable, most int) (changes []connector.Tail, more bool, err error) {
 	if err := b.session.ask(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	at := s.at[t.Table]
 	uids, err := b.session.find(at.UID, 0)
 	if err != nil || len(uids) == 0 {
-		return nil, err
+		return nil, false, err
 	}
-	uids = uids[:min(len(uids), most, rangeSize)]
+	more = len(uids) > most
+	uids = uids[:min(len(uids), most)]
 	mailbox, err := s.m.mailbox(t.Table)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	rows, unreadable, err := s.m.messages(ctx, b.session, mailbox, uids)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	changes := make([]connector.Tail, len(rows))
+	changes = make([]connector.Tail, len(rows))
 	for i, row := range rows {
 		arrived, _ := time.Parse(time.RFC3339, fmt.Sprint(row["received"]))
 		changes[i] = connector.Tail{Table: t.Table, Op: "create", Row: pick(row, append(slices.Clone(t.Columns), t.Key...)), At: arrived,
@@ -206,7 +210,7 @@ func (s *stream) arrived(ctx context.Context, b *box, t connector.FeedTable, mos
 	}
 	at.UID = uids[len(uids)-1]
 	s.at[t.Table] = at
-	return changes, nil
+	return changes, more, nil
 }
 
 // Confirm implements connector.Stream: a mailbox forgets nothing.

@@ -150,6 +150,17 @@ func (d *Dovecot) Arrives(message string) {
 	require.NoError(d.t, os.Rename(at, filepath.Join(d.dir, "mail/box/new", name)))
 }
 
+// Deletes takes all messages out of the mailbox.
+func (d *Dovecot) Deletes() {
+	d.t.Helper()
+	files, err := filepath.Glob(filepath.Join(d.dir, "mail/box/[cn]??/*"))
+	require.NoError(d.t, err)
+	require.NotEmpty(d.t, files)
+	for _, f := range files {
+		require.NoError(d.t, os.Remove(f))
+	}
+}
+
 // Renumbers has the server forget what it called the messages.
 func (d *Dovecot) Renumbers() {
 	d.t.Helper()
