@@ -28,8 +28,8 @@ type (
 		Needing(ctx context.Context, runIDs []string) (map[string]bool, error)
 	}
 
-	// Events tells which events are kept for somebody who may still come, by the IDs of
-	// their rows. One that is not is so for good.
+	// Events tells of which events somebody may still need the documents, by the IDs of their
+	// rows. One that is not is so for good.
 	Events interface {
 		Waiting(ctx context.Context, ids []int64) (map[int64]bool, error)
 	}

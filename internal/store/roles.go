@@ -36,7 +36,7 @@ var grants = map[string]string{
 	"dead":             "select, insert, update",
 	"task":             "select, insert, update",
 	"topic_event":      "select, insert, update, delete", // kept for 30 days after its end
-	"topic_wait":       "select, insert, update",
+	"topic_wait":       "select, insert, update, delete", // so are waits
 	"topic_run":        "select, insert, update, delete", // with their event
 	"content":          "select, insert, update, delete", // until nobody needs it
 	"content_part":     "select, insert, delete",

@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"patchbay/internal/claimcheck"
+	"patchbay/internal/fault"
 	"patchbay/internal/flow"
 	"patchbay/internal/store"
 )
@@ -39,10 +41,12 @@ func (t *Topics) Troubles(ctx context.Context) (list []flow.TopicTrouble, err er
 // Redrive offers events again that expired or that a flow could not be started by: they are
 // kept once more as long as the flows that accept them say, wake who awaits them and start the flows that they have not
 // started. It gives those that it offered; what somebody else decided meanwhile is left as it
-// is. Only undecided events are.
+// is. Only undecided events are. One that tells of a document that is not kept any more is left, too: where
+// nothing else was to be offered it is the fault, Rejected "document.unknown".
 func (t *Topics) Redrive(ctx context.Context, by string, f flow.TopicFilter) ([]flow.TopicEvent, error) {
 	list, err := t.undecided(ctx, f)
 	var done []flow.TopicEvent
+	var left error
 	for _, e := range list {
 		accepted, _, err := t.accepted(ctx, e.Topic)
 		if err != nil {
@@ -59,22 +63,35 @@ func (t *Topics) Redrive(ctx context.Context, by string, f flow.TopicFilter) ([]
 				return err
 			}
 			var id int64
+			var data []byte
 			rows, err := tx.Query(ctx, `
 				update topic_event e set dispatched_at = null, redriven = redriven + 1, decided_by = $3,
 				       state = case when ended.over then 'kept' else e.state end, why = case when ended.over then '' else e.why end,
 				       ended_at = case when not ended.over then e.ended_at end,
 				       expires_at = case when ended.over then clock_timestamp() + $4::interval else e.expires_at end
 				from (select id, state in ('expired', 'dead') as over from topic_event where topic = $1 and event_id = $2) as ended
-				where e.id = ended.id and `+undecided+` returning e.id`, e.Topic, e.ID, store.Text(by), keep)
+				where e.id = ended.id and `+undecided+` returning e.id, e.data`, e.Topic, e.ID, store.Text(by), keep)
 			if err != nil {
 				return err
 			}
-			if _, err = pgx.ForEachRow(rows, []any{&id}, func() error { offered = true; return nil }); err != nil || !offered {
+			offered = false
+			if _, err = pgx.ForEachRow(rows, []any{&id, &data}, func() error { offered = true; return nil }); err != nil || !offered {
+				return err
+			}
+			var kept flow.Row
+			if err := decode(data, &kept); err != nil {
+				return err
+			}
+			if err := claimcheck.HoldAll(ctx, tx, claimcheck.Owner{Event: id}, documents(accepted, kept)...); err != nil {
 				return err
 			}
 			_, err = tx.Exec(ctx, `delete from topic_run where event = $1 and code is not null`, id)
 			return err
 		})
+		if f := fault.Of(err); err != nil && f.Code == flow.DocumentUnknownCode {
+			left = cmp.Or(left, error(fault.New(f.Class, f.Code, "the event "+e.ID+" of "+e.Topic+" cannot be offered again: "+f.Text+"; put it aside, or have it sent again under another ID", err)))
+			continue
+		}
 		if err != nil {
 			return done, err
 		}
@@ -84,6 +101,9 @@ func (t *Topics) Redrive(ctx context.Context, by string, f flow.TopicFilter) ([]
 	}
 	if len(done) > 0 && t.Wake != nil {
 		t.Wake()
+	}
+	if err == nil && len(done) == 0 {
+		err = left
 	}
 	return done, err
 }

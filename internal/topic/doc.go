@@ -9,7 +9,7 @@
 // task takes one at most, whoever dies when; both hold the lock of the topic and the
 // key, so that none is overlooked. Every event is kept until it has one final reason:
 // taken, delivered, dead or expired (promise 4). Only fields that a contract names are kept (promise 5), and the documents that they tell of
-// as long as the event is.
+// as long as the event is, or can be offered again.
 //
 // It may import store, claimcheck, flow, fault and pgx.
 package topic

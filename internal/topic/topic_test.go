@@ -64,6 +64,21 @@ func (b *bundle) post(id string, data flow.Row) flow.TopicEvent {
 	return e
 }
 
+// expire ends the time of events, everybody having been told of them.
+func (b *bundle) expire() int {
+	b.Helper()
+	due, err := b.topics.Due(b.Context(), 0, 1000)
+	require.NoError(b, err)
+	var ids []int64
+	for _, d := range due {
+		ids = append(ids, d.ID)
+	}
+	require.NoError(b, b.topics.Dispatched(b.Context(), ids))
+	n, err := b.topics.Expire(b.Context())
+	require.NoError(b, err)
+	return n
+}
+
 func TestAnEventIsTakenByTheFirstWhoAwaitsIt(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, shipped(time.Hour))
@@ -138,9 +153,7 @@ func TestATimeThatIsOverTakesNothingMore(t *testing.T) {
 	b.post("late", event("1", "arrived"))
 	b.post("alone", event("2", "arrived"))
 	require.Nil(t, b.take(wait("r1", "1", "arrived", time.Hour)).Event)
-	n, err := b.topics.Expire(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, 2, n)
+	require.Equal(t, 2, b.expire())
 	entries, err := b.topics.Explain(t.Context(), "1")
 	require.NoError(t, err)
 	require.Contains(t, entries[0].Detail["why"], "the run r1 awaited such an event until")
@@ -162,8 +175,7 @@ func TestAnEventEndsWithTheRunsThatItStarted(t *testing.T) {
 		require.NoError(t, b.topics.Started(t.Context(), due[0].ID, flow.TopicStart{Flow: "pack", Run: "r1"}))
 	}
 	require.NoError(t, b.topics.Started(t.Context(), due[1].ID, flow.TopicStart{Flow: "pack", Problem: &flow.Problem{Code: "params.invalid", Detail: "port is missing"}}))
-	_, err = b.topics.Expire(t.Context())
-	require.NoError(t, err)
+	require.Equal(t, 2, b.expire())
 	list, err := b.topics.List(t.Context(), flow.TopicFilter{})
 	require.NoError(t, err)
 	require.Equal(t, []any{flow.TopicDead, "it started none of pack: port is missing"}, []any{list[0].State, list[0].Why})
@@ -279,10 +291,9 @@ func TestWhoBeginsToAwaitAnEventThatIsOfferedAgainHasIt(t *testing.T) {
 		_, err := tx.Exec(t.Context(), `update topic_event set expires_at = now()`)
 		return err
 	}))
-	_, err := b.topics.Expire(t.Context())
-	require.NoError(t, err)
+	require.Equal(t, 1, b.expire())
 	require.Nil(t, b.take(wait("r1", "1", "arrived", time.Hour)).Event)
-	_, err = b.topics.Redrive(t.Context(), "ann", flow.TopicFilter{IDs: []string{"late"}})
+	_, err := b.topics.Redrive(t.Context(), "ann", flow.TopicFilter{IDs: []string{"late"}})
 	require.NoError(t, err)
 	due, err := b.topics.Due(t.Context(), 0, 10)
 	require.NoError(t, err)

@@ -228,12 +228,13 @@ func (p *Prepared) hold(ctx context.Context, tx pgx.Tx, id int64) error {
 	return err
 }
 
-// Waiting gives those of events, by the IDs of their rows, that are kept for somebody who
-// may still come.
+// Waiting gives those of events, by the IDs of their rows, whose documents somebody may still
+// need: they are kept for who may come, or not told to everybody yet, or a person has to decide
+// on them and may offer them again.
 func (t *Topics) Waiting(ctx context.Context, ids []int64) (map[int64]bool, error) {
 	waiting := map[int64]bool{}
 	err := t.store.Read(ctx, func(c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `select id from topic_event where id = any ($1) and state = 'kept'`, ids)
+		rows, err := c.Query(ctx, `select e.id from topic_event e where e.id = any ($1) and (e.state = 'kept' or e.dispatched_at is null or `+undecided+`)`, ids)
 		if err != nil {
 			return err
 		}
@@ -356,7 +357,8 @@ func (t *Topics) List(ctx context.Context, f flow.TopicFilter) (list []flow.Topi
 }
 
 // Expire ends the time of events that nobody came for, each with the reason, and forgets
-// what ended long ago, a part at a time; it says how many expired.
+// what ended long ago, a part at a time; it says how many expired. An event has no end before
+// everybody was told of it: a flow that it starts may have had no room until then.
 func (t *Topics) Expire(ctx context.Context) (expired int, err error) {
 	const most = 1000
 	err = t.store.Write(ctx, func(c *pgxpool.Conn) error {
@@ -365,7 +367,7 @@ func (t *Topics) Expire(ctx context.Context) (expired int, err error) {
 				when runs.flows is not null then 'it started ' || runs.flows
 				when late.run_id is null then 'no run awaited it before ' || to_char(e.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
 				else 'the run ' || late.run_id || ' awaited such an event until ' || to_char(late.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' UTC, and nobody after that' end
-			from (select id from topic_event where state = 'kept' and expires_at <= now() order by expires_at limit $1 for update skip locked) as due
+			from (select id from topic_event where state = 'kept' and dispatched_at is not null and expires_at <= now() order by expires_at limit $1 for update skip locked) as due
 			join topic_event k using (id)
 			left join lateral (select run_id, until from topic_wait w where w.topic = k.topic and w.key = k.key and k.data @> w.match
 				and w.ended_at <= k.received_at order by w.ended_at desc limit 1) as late on true
@@ -379,7 +381,13 @@ func (t *Topics) Expire(ctx context.Context) (expired int, err error) {
 		return 0, err
 	}
 	err = t.store.Write(ctx, func(c *pgxpool.Conn) error {
-		_, err := c.Exec(ctx, `delete from topic_event where id in (select id from topic_event where ended_at < now() - $1::interval order by ended_at limit $2)`, remembered, most)
+		if _, err := c.Exec(ctx, `delete from topic_event where id in (select id from topic_event where ended_at < now() - $1::interval order by ended_at limit $2)`, remembered, most); err != nil {
+			return err
+		}
+		// A wait whose run was cancelled has no end of its own. The reason of an event that is kept may name it.
+		_, err := c.Exec(ctx, `
+			delete from topic_wait where (run_id, task) in (select run_id, task from topic_wait w where coalesce(ended_at, until) < now() - $1::interval
+				and not exists (select from topic_event e where e.key = w.key and e.topic = w.topic and e.state = 'kept') order by coalesce(ended_at, until) limit $2)`, remembered, most)
 		return err
 	})
 	return expired, err
