@@ -102,7 +102,7 @@ func (g *Graph) tablesOf(resource string) []string {
 		all = append(all, name)
 		drive := g.drives.of[t.Path]
 		known = known && drive != ""
-		if drive != "" && sameResource(strings.TrimPrefix(drive, root)+"/root", resource) {
+		if drive != "" && folded(strings.TrimPrefix(drive, root)+"/root") == folded(resource) {
 			hit = append(hit, name)
 		}
 	}

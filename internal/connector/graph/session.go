@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// setbacks is how often in a row an upload goes on after a failure without any part
-	// getting through, sessions how many are begun for one file.
+	// setbacks is how often in a row an upload goes on after a failure, or after a part that
+	// Graph expects again, without getting further than before, sessions how many are begun for one file.
 	setbacks = 4
 	sessions = 3
 	// longestPause is what an upload waits for when it is told to come again; whatever
@@ -57,17 +57,19 @@ func (s *session) run(ctx context.Context) (map[string]any, error) {
 		return nil, err
 	}
 	defer s.drop()
-	at, failures := int64(0), 0
+	at, most, failures := int64(0), int64(0), 0
 	for {
 		item, next, err := s.send(ctx, at)
+		if err == nil && item == nil && next <= at {
+			err = fault.New(fault.Unavailable, System+".no_progress", s.u.g.config.Name+" takes parts of the upload and expects them again", nil)
+		}
 		switch f := fault.Of(err); {
 		case err == nil && item != nil:
 			return item, nil
 		case err == nil:
-			if next > at {
-				failures = 0
+			if at = next; at > most {
+				most, failures = at, 0
 			}
-			at = next
 			continue
 		case f.Code == sessionGone || f.Class == fault.NotFound:
 			return nil, fault.New(fault.NotFound, sessionGone, f.Text, err)

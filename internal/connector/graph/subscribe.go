@@ -36,11 +36,11 @@ func (g *Graph) Subscribe(ctx context.Context, to string, of []connector.Subscri
 			return err
 		}
 		resource := plain(strings.TrimPrefix(drive, root) + "/root")
-		if wanted[resource] {
+		if wanted[folded(resource)] {
 			continue
 		}
-		wanted[resource] = true
-		i := slices.IndexFunc(there, func(s subscription) bool { return sameResource(s.resource, resource) })
+		wanted[folded(resource)] = true
+		i := slices.IndexFunc(there, func(s subscription) bool { return folded(s.resource) == folded(resource) })
 		switch {
 		case i < 0:
 			err = g.subscribe(ctx, to, resource)
@@ -56,7 +56,7 @@ func (g *Graph) Subscribe(ctx context.Context, to string, of []connector.Subscri
 	}
 	kept := map[string]bool{}
 	for _, s := range there {
-		resource := plain(s.resource)
+		resource := folded(s.resource)
 		if wanted[resource] && !kept[resource] {
 			kept[resource] = true
 			continue
@@ -107,7 +107,8 @@ func plain(resource string) string {
 	return strings.Trim(resource, "/")
 }
 
-func sameResource(a, b string) bool { return strings.EqualFold(plain(a), plain(b)) }
+// folded is a resource as it is compared: Graph gives it back in letters of its own.
+func folded(resource string) string { return strings.ToLower(plain(resource)) }
 
 // subscriptions are those of the application that tell a URL, or all to a library.
 func (g *Graph) subscriptions(ctx context.Context, to string) ([]subscription, error) {
