@@ -20,7 +20,7 @@ import (
 
 // shipping is a connection to the Maersk of a sandbox of its own, a hundred times as
 // fast; control sends to its controls.
-func shipping(t *testing.T) (v *maersk.Maersk, control func(method, path, body string) string) {
+func shipping(t *testing.T, options ...string) (v *maersk.Maersk, control func(method, path, body string) string) {
 	t.Helper()
 	s, err := sandbox.New(t.Context(), sandbox.Options{Lean: true, Products: 50, Speed: 100})
 	require.NoError(t, err)
@@ -33,12 +33,15 @@ func shipping(t *testing.T) (v *maersk.Maersk, control func(method, path, body s
 	t.Cleanup(server.Close)
 	client := connector.NewClient()
 	t.Cleanup(client.CloseIdleConnections)
+	set := map[string]string{"events_path": "/v2/events", "events_by": "created", "confirm_within": "30m", "page": "3"}
+	for i := 0; i < len(options); i += 2 {
+		set[options[i]] = options[i+1]
+	}
 	v, err = maersk.New(connector.Config{
-		Name: "carrier", System: maersk.System, URL: server.URL + "/maersk", Speed: 100,
-		Options: map[string]string{"events_path": "/v2/events", "events_by": "created", "confirm_within": "30m", "page": "3"},
-		Auth:    connector.Auth{Kind: "oauth2", TokenURL: server.URL + "/maersk/customer-identity/oauth/v2/access_token", ClientID: "patchbay", ClientSecret: "sandbox-secret"},
-		Hook:    connector.Hook{Scheme: "hmac", Secrets: []string{"MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}},
-		Tables:  map[string]connector.Table{"events": {Path: "events"}, "milestones": {Path: "milestones"}, "bookings": {Path: "bookings"}},
+		Name: "carrier", System: maersk.System, URL: server.URL + "/maersk", Speed: 100, Options: set,
+		Auth:   connector.Auth{Kind: "oauth2", TokenURL: server.URL + "/maersk/customer-identity/oauth/v2/access_token", ClientID: "patchbay", ClientSecret: "sandbox-secret"},
+		Hook:   connector.Hook{Scheme: "hmac", Secrets: []string{"MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="}},
+		Tables: map[string]connector.Table{"events": {Path: "events"}, "milestones": {Path: "milestones"}, "bookings": {Path: "bookings"}},
 	}, connector.Deps{Client: client})
 	require.NoError(t, err)
 	return v, func(method, path, body string) string {
@@ -118,6 +121,26 @@ func TestABookingWithoutAnAnswerThatIsRefusedLaterIsNone(t *testing.T) {
 	require.Equal(t, []connector.Row{nil}, rows)
 	require.Equal(t, "maersk.booking_refused", fault.Of(booked(t, v, wanted("SO-9"))).Code, "and a repeat says so")
 	require.Contains(t, control(http.MethodGet, "maersk/bookings?own=SO-9", ""), `"REJECTED"`)
+}
+
+// A booking that was taken without a decision, and is refused while its step waits for what it
+// returns, is refused: it will never show.
+func TestABookingThatIsRefusedWhileItIsReadBackIsRefused(t *testing.T) {
+	t.Parallel()
+	v, control := shipping(t, "confirm_within", "1s")
+	control(http.MethodPut, "maersk/decisions/SO-10", `{"booking":"reject"}`)
+	require.NoError(t, booked(t, v, wanted("SO-10")), "it is taken before the carrier decides")
+	var rows []connector.Row
+	var err error
+	for rows = []connector.Row{{}}; err == nil && rows[0] != nil || fault.Of(err) != nil && fault.Of(err).Code == "maersk.processing"; {
+		rows, err = readBack(t.Context(), v, "bookings", []string{"reference"}, []connector.Row{{"reference": "SO-10"}}, []string{"bookingStatus"})
+	}
+	require.Equal(t, "maersk.booking_refused", fault.Of(err).Code, "%v", err)
+	require.Contains(t, err.Error(), "PROPERTY_VALUE_MUST_CHANGE at $.expectedDepartureDate")
+	require.False(t, fault.Of(err).Retryable())
+	rows, err = readBack(t.Context(), v, "bookings", []string{"reference"}, []connector.Row{{"reference": "SO-11"}}, []string{"bookingStatus"})
+	require.NoError(t, err)
+	require.Equal(t, []connector.Row{nil}, rows, "what is not there yet is waited for")
 }
 
 func TestARefusedBookingAndARefusedUndoAreNamed(t *testing.T) {

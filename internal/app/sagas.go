@@ -158,6 +158,23 @@ func (s *systems) Look(ctx context.Context, plan *flow.Plan, rows []flow.Row, co
 	if !ok {
 		return nil, lacking(plan.Write.Connection, "read by key")
 	}
-	keys := keyRows(plan.Write.Key, rows)
-	return reader.ReadByKey(ctx, plan.Write.Table, plan.Write.Key, keys, columns)
+	return readBack(ctx, reader, plan.Write.Table, plan.Write.Key, keyRows(plan.Write.Key, rows), columns)
+}
+
+// readBack reads rows that were written. One that the system has refused since is a fault.
+func readBack(ctx context.Context, from connector.KeyReader, table string, key []string, keys []flow.Row, columns []string) ([]flow.Row, error) {
+	found, err := from.ReadByKey(ctx, table, key, keys, columns)
+	refuser, refuses := from.(connector.Refuser)
+	if err != nil || !refuses {
+		return found, err
+	}
+	for i, row := range found {
+		if row != nil {
+			continue
+		}
+		if err := refuser.Refused(ctx, table, key, keys[i]); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }

@@ -182,6 +182,12 @@ type (
 		ReadByKey(ctx context.Context, table string, key []string, keys []Row, columns []string) ([]Row, error)
 	}
 
+	// Refuser is a KeyReader to which a row that the system has taken, and refused later, is
+	// none. Refused is why, as a fault; nil of every other row.
+	Refuser interface {
+		Refused(ctx context.Context, table string, key []string, row Row) error
+	}
+
 	// KeyFolder says which keys are one to the system, for example texts that
 	// differ only in case: equal results are one row. A system without it compares
 	// exactly. It does no I/O.

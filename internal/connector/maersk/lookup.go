@@ -260,6 +260,19 @@ func (m *Maersk) ReadByKey(ctx context.Context, table string, key []string, keys
 	return rows, nil
 }
 
+// Refused implements connector.Refuser: "maersk.booking_refused" with the carrier's codes.
+func (m *Maersk) Refused(ctx context.Context, _ string, key []string, row connector.Row) error {
+	if len(key) != 1 || key[0] != referenceColumn {
+		return nil
+	}
+	own, _ := row[referenceColumn].(string)
+	b, err := m.find(ctx, own)
+	if err != nil || b == nil || b.processing || !refused(b.document) {
+		return err
+	}
+	return m.refusedBooking(b.document)
+}
+
 // inProcess is the fault of a booking that the carrier does not show yet.
 func (m *Maersk) inProcess() error {
 	f := fault.New(fault.Unavailable, "maersk.processing", m.config.Name+" has the booking in processing and shows nothing of it yet", nil)

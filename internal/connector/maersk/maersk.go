@@ -57,6 +57,7 @@ type Maersk struct {
 var (
 	_ connector.PageReader   = (*Maersk)(nil)
 	_ connector.KeyReader    = (*Maersk)(nil)
+	_ connector.Refuser      = (*Maersk)(nil)
 	_ connector.Upserter     = (*Maersk)(nil)
 	_ connector.ChangeReader = (*Maersk)(nil)
 	_ connector.Identifier   = (*Maersk)(nil)
