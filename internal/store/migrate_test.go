@@ -120,7 +120,7 @@ func TestTheApplicationRoleOwnsNothingAndDeletesNothing(t *testing.T) {
 		require.Equal(t, "INSERT SELECT", got[table], "%s is append-only", table)
 	}
 	require.Equal(t, "SELECT", got["goose_db_version"])
-	passing := []string{"content", "content_part", "claim", "event", "stop", "topic_event", "topic_run", "change_window", "funnel", "throttle", "spike", "alert", "notice", "schedule", "schedule_pause", "slot", "slot_run",
+	passing := []string{"content", "content_part", "claim", "event", "stop", "topic_event", "topic_wait", "topic_run", "change_window", "funnel", "throttle", "spike", "alert", "notice", "schedule", "schedule_pause", "slot", "slot_run",
 		"stage_source", "stage_read", "stage_token", "stage_reject", "stage_drift", "stage_join", "stage_chunk", "stage_level",
 		"replica_page", "replica_pending", "replica_refused", "replica_pause", "replica_feed", "replica_column", "replica_trouble", "replica_told", "replica_passed"}
 	for table, rights := range got {
