@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"patchbay/internal/contract"
 	"patchbay/internal/fault"
@@ -48,15 +47,30 @@ func (d *doing) undo(ctx context.Context, known run.Task) (run.TaskNews, error) 
 			return nothing, nil //nolint:nilerr // what cannot be mapped was not sent
 		}
 	}
-	there, err := d.there(ctx, rows)
-	if err != nil || len(there) == 0 {
+	there, doubt, err := d.there(ctx, rows)
+	if err != nil {
 		return nothing, err
 	}
+	n := nothing
+	if len(there) > 0 {
+		if n, err = d.takeBack(ctx, there); err != nil {
+			return run.TaskNews{}, err
+		}
+	}
+	if n.Problem == nil && doubt != nil {
+		n.State, n.Note, n.Problem = flow.TaskStands, doubt.Detail, doubt
+	}
+	return n, nil
+}
+
+// takeBack writes what undoes rows that are there.
+func (d *doing) takeBack(ctx context.Context, there []flow.Row) (run.TaskNews, error) {
 	plan, err := d.Steps.Undo(d.whole, d.task.Name)
 	if err != nil {
 		return run.TaskNews{}, err
 	}
-	if rows, err = d.rows(plan, there); err != nil {
+	rows, err := d.rows(plan, there)
+	if err != nil {
 		return run.TaskNews{}, err
 	}
 	step := flow.UndoPrefix + d.task.Name
@@ -77,14 +91,15 @@ func (d *doing) undo(ctx context.Context, known run.Task) (run.TaskNews, error) 
 }
 
 // there are those of the rows that the target has because of this task. Of one whose
-// attempt nobody heard the end, the target is asked.
-func (d *doing) there(ctx context.Context, rows []flow.Row) ([]flow.Row, error) {
+// attempt nobody heard the end, the target is asked; doubt is, where it does not show one that
+// may still come, that nobody knows.
+func (d *doing) there(ctx context.Context, rows []flow.Row) (there []flow.Row, doubt *flow.Problem, err error) {
 	states, err := d.Runs.States(ctx, d.item.RunID, d.task.Name)
 	if err != nil || len(states) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
-	var there, unsure []flow.Row
 	var open []ledger.Open
+	byKey := map[string]flow.Row{}
 	keys := keysOf(d.task.Write.Key, rows)
 	for i, row := range rows {
 		key := keys[i]
@@ -92,33 +107,37 @@ func (d *doing) there(ctx context.Context, rows []flow.Row) ([]flow.Row, error) 
 		case flow.Confirmed, flow.Settled:
 			there = append(there, row)
 		case flow.Attempt, flow.Doubtful:
-			open, unsure = append(open, ledger.Open{Key: key, Fence: s.Fence, Retried: true}), append(unsure, row)
+			// A target that keeps marks lets nothing of an earlier fence take effect any more.
+			open, byKey[key] = append(open, ledger.Open{Key: key, Fence: s.Fence + 1, Retried: true}), row
 		case flow.Intent, flow.Refused:
 		}
 	}
-	if len(unsure) == 0 {
-		return there, nil
+	if len(open) == 0 {
+		return there, nil, nil
 	}
-	byKey := make(map[string]flow.Row, len(open))
-	for i, o := range open {
-		byKey[o.Key] = unsure[i]
-	}
-	w := d.writer(d.task.Name)
-	held, missing, sight, err := w.readBack(ctx, d.plan, d.item, open, byKey, 0)
+	outcomes, missing, sight, err := d.writer(d.task.Name).readBack(ctx, d.plan, d.item, open, byKey, 0)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, o := range held {
+	for _, o := range outcomes {
 		there = append(there, byKey[o.Key])
 	}
 	for _, o := range missing {
-		if !sight.Conditional && sight.Applied == nil && sight.SettleAfter > 0 && time.Since(d.item.AcceptedAt) < sight.SettleAfter {
-			return nil, fault.ThrottledFor(sight.SettleAfter, unsettledCode, "what was sent to "+d.task.Write.Connection+" before may still show; then it is looked for again", nil)
+		left := sight.SettleAfter - states[o.Key].Since
+		switch {
+		case sight.Applied != nil:
+			outcomes = append(outcomes, ledger.Outcome{Key: o.Key, State: flow.Intent, Reason: "it did not take effect, and cannot any more"})
+			continue
+		case !sight.Conditional && left > 0:
+			return nil, nil, fault.ThrottledFor(left, unsettledCode, "what was sent to "+d.task.Write.Connection+" before may still show; then it is looked for again", nil)
 		}
-		held = append(held, ledger.Outcome{Key: o.Key, Fence: o.Fence, State: flow.Doubtful, Reason: "it does not show, and was not sent again"})
+		outcomes = append(outcomes, ledger.Outcome{Key: o.Key, State: flow.Doubtful, Reason: "it does not show, and was not sent again"})
 	}
-	if err := d.Effects.Record(ctx, d.item, d.task.Name, held); err != nil {
-		return nil, fmt.Errorf("recording outcomes: %w", err)
+	for i := range outcomes {
+		outcomes[i].Fence = states[outcomes[i].Key].Fence
 	}
-	return there, nil
+	if err := d.Effects.Record(ctx, d.item, d.task.Name, outcomes); err != nil {
+		return nil, nil, fmt.Errorf("recording outcomes: %w", err)
+	}
+	return there, problemOf(outcomes, d.task.Write.Connection), nil
 }

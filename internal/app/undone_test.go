@@ -23,6 +23,7 @@ connections:
     system: sap
     url: ${env:PATCHBAY_SANDBOX}/sap
     auth: { kind: basic, username: patchbay, password: "${env:PATCHBAY_SANDBOX_SECRET}" }
+    settle_after: 1h
     options: { client: "100", reference: sales_orders.PurchaseOrderByCustomer }
     tables:
       sales_orders:

@@ -211,7 +211,9 @@ func (h *harbour) judge(c *cargo, wrong func(string, ...any)) string {
 	}
 	stands := []string{}
 	for _, task := range run.Tasks {
-		if task.State == flow.TaskStands {
+		// Of what was on its way when its worker died nobody may know; a person is told.
+		doubt := task.Problem != nil && task.Problem.Code == "write.in_doubt"
+		if task.State == flow.TaskStands && !doubt {
 			stands = append(stands, task.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,18 +42,28 @@ func EffectsOf(ctx context.Context, q Querier, causes ...string) (map[string][]f
 type Standing struct {
 	State flow.EffectState
 	Fence int64 // of its last attempt
+	// Since is how long ago that attempt whose outcome is not known began, see Open.
+	Since time.Duration
 }
 
 // Standings gives where the effects of one step of a cause stand, by their keys.
 func Standings(ctx context.Context, q Querier, cause, step string) (map[string]Standing, error) {
-	rows, err := q.Query(ctx, `select unnest(keys), state, fence from effect where cause = $1 and step = $2`, cause, step)
+	rows, err := q.Query(ctx, `
+		select unnest(keys), state, fence, coalesce(extract(epoch from now() -
+			case state when 'attempt' then attempted_at else coalesce(unsure_at, attempted_at) end) * 1000000, 0)::bigint
+		from effect where cause = $1 and step = $2`, cause, step)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]Standing{}
 	var key string
 	var s Standing
-	_, err = pgx.ForEachRow(rows, []any{&key, &s.State, &s.Fence}, func() error { all[key] = s; return nil })
+	var since int64
+	_, err = pgx.ForEachRow(rows, []any{&key, &s.State, &s.Fence, &since}, func() error {
+		s.Since = time.Duration(max(since, 0)) * time.Microsecond
+		all[key] = s
+		return nil
+	})
 	return all, err
 }
 
