@@ -21,6 +21,9 @@ const (
 	codeCalled  = "service.called"
 )
 
+// heldFor is after what time a call of a flow that a person holds is tried again.
+const heldFor = time.Minute
+
 type (
 	// TaskBook is the part of the book of runs that a service needs.
 	TaskBook interface {
@@ -32,6 +35,7 @@ type (
 		Wait(ctx context.Context, item run.Item, status flow.Status, note string) error
 		Await(ctx context.Context, item run.Item, w topic.Wait) (topic.Taken, error)
 		Pseudonym(ctx context.Context, principal string) (string, error)
+		Held(flow string) string
 	}
 
 	// Steps are the expressions of a service and what they are about: in are the inputs
@@ -389,15 +393,18 @@ func (d *doing) called(ctx context.Context, child string) (run.TaskNews, error) 
 }
 
 // Call gives the run of a flow that a task calls its row, under the ID of the workflow
-// that will carry it.
+// that will carry it. It waits while a person holds that flow.
 func (a *Tasker) Call(ctx context.Context, in contract.TaskInput) (contract.Called, error) {
 	d, err := a.take(ctx, in, false)
 	if err != nil {
 		return contract.Called{}, persist(err)
 	}
 	known := d.tasks[in.Task]
-	if known.State == flow.TaskSkipped {
+	switch {
+	case known.State == flow.TaskSkipped:
 		return contract.Called{Skipped: true}, nil
+	case known.Child == "" && d.item.Sealed:
+		return contract.Called{}, fault.New(fault.Conflict, sealedCode, "the run was cancelled; nothing more is called", nil)
 	}
 	due, err := a.Steps.When(d.whole, in.Task, d.in)
 	if err == nil && !due {
@@ -409,6 +416,9 @@ func (a *Tasker) Call(ctx context.Context, in contract.TaskInput) (contract.Call
 	}
 	if err != nil {
 		return contract.Called{}, d.failed(ctx, err)
+	}
+	if held := a.Runs.Held(d.task.Flow); held != "" && known.Child == "" {
+		return contract.Called{}, d.pending(ctx, fault.ThrottledFor(heldFor, "flow.held", held, nil))
 	}
 	id := contract.WorkflowID(string(flow.Service), d.item.Flow, d.item.RunID+"/"+in.Task)
 	accepted, start, err := a.Runs.Accept(ctx, flow.Press{
@@ -439,7 +449,9 @@ func (d *doing) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// End closes a run all of whose tasks have ended.
+// End closes a run all of whose tasks have ended. One whose answer cannot be made, or whose
+// cancel was asked before (Conflict "ledger.sealed"), stays open: what it did is to be taken back
+// before it is closed.
 func (a *Tasker) End(ctx context.Context, in contract.EndInput) (contract.CloseResult, error) {
 	plan, err := a.Plans.ByDigest(ctx, in.Digest)
 	if err != nil {
@@ -453,12 +465,15 @@ func (a *Tasker) End(ctx context.Context, in contract.EndInput) (contract.CloseR
 			return contract.CloseResult{}, fmt.Errorf("reading what the tasks gave: %w", persist(err))
 		case err == nil:
 			if answer, err = a.Steps.Answer(plan, a.Steps.Inputs(plan, item.Params, tasks), tasks); err != nil {
-				in.Fault = fault.Of(err)
+				return contract.CloseResult{}, err
 			}
 		}
 	}
 	status, err := a.Runs.EndTasks(ctx, in.BatchID, answer, in.Fault)
-	if err != nil {
+	switch {
+	case err != nil && fault.Of(err).Code == sealedCode:
+		return contract.CloseResult{}, err
+	case err != nil:
 		return contract.CloseResult{}, fmt.Errorf("closing the run: %w", persist(err))
 	}
 	return contract.CloseResult{Status: status}, nil

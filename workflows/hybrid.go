@@ -17,7 +17,7 @@ import (
 func Hybrid(ctx workflow.Context, in contract.InstantInput) (contract.ServiceResult, error) {
 	s := &service{in: in, began: workflow.GetInfo(ctx).WorkflowStartTime, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
 	s.shadows = workflow.NewWaitGroup(ctx)
-	err := s.end(ctx, nil, s.weave(ctx, in.Skeleton.Tasks))
+	err := s.end(ctx, nil, nil, s.weave(ctx, in.Skeleton.Tasks))
 	s.shadows.Wait(ctx) // nobody waits for these: what was decided is known
 	return s.result, err
 }
@@ -60,7 +60,7 @@ func (s *service) weave(ctx workflow.Context, tasks []flow.TaskShape) error {
 					return
 				}
 			}
-			_, err := s.task(ctx, t)
+			_, _, err := s.task(ctx, t)
 			end.Set(nil, err)
 		})
 	}

@@ -20,14 +20,16 @@ type saga struct {
 	name    string
 	tasks   []flow.TaskShape
 	refuses string // the task that fails for good
-	hangs   string // the task during which Temporal cancels
+	hangs   string // the task during which Temporal cancels, or "call NAME"
 	skips   string
 	late    string        // the task that takes longer than the run may
 	awaits  time.Duration // how long the task "came" still waits when it is first looked at
 	signals bool          // an event comes for it
 	timeout time.Duration
 	status  flow.Status
-	steps   []string // tasks that were done, and "undo NAME"
+	steps   []string     // tasks that were done, and "undo NAME"
+	side    bool         // some of them side by side
+	open    *fault.Fault // why the run is not ended when its tasks are done
 	ends    enums.WorkflowExecutionStatus
 	why     string // code that the run is closed with
 }
@@ -40,6 +42,8 @@ func sagas() []saga {
 	three := []flow.TaskShape{write("sale", true), write("stock", true), write("booking", false)}
 	legs := []flow.TaskShape{{Name: "ways", Kind: flow.TaskLegs, Legs: []flow.LegShape{
 		{Name: "a", Tasks: []flow.TaskShape{write("sale", true), write("stock", false)}}, {Name: "b", Tasks: []flow.TaskShape{write("booking", false)}}}}}
+	after := []flow.TaskShape{{Name: "ways", Kind: flow.TaskLegs, Legs: []flow.LegShape{
+		{Name: "a", Tasks: []flow.TaskShape{write("sale", true), write("stock", false)}}, {Name: "b", Tasks: []flow.TaskShape{write("booking", true)}}}}, write("told", false)}
 	await := []flow.TaskShape{write("sale", true), {Name: "came", Kind: flow.TaskAwait, Target: "shipped.v1", Deadline: time.Hour}, write("booking", false)}
 	carry := []flow.TaskShape{{Name: "file", Kind: flow.TaskRead, Target: "sharepoint", Document: true},
 		{Name: "order", Kind: flow.TaskWrite, Target: "sap", Undo: true, Document: true}, write("booking", false)}
@@ -49,7 +53,14 @@ func sagas() []saga {
 		{name: "refused-and-undone", tasks: three, refuses: "booking", status: flow.Failed, steps: []string{"sale", "stock", "booking", "undo stock", "undo sale"}, ends: failed, why: "write.refused"},
 		{name: "cancelled-and-undone", tasks: three, hangs: "stock", status: flow.Cancelled, steps: []string{"sale", "stock", "undo stock", "undo sale"}, ends: cancelled},
 		{name: "too-late-and-undone", tasks: three, late: "sale", timeout: 3 * time.Second, status: flow.Failed, steps: []string{"sale", "undo sale"}, ends: failed, why: flow.DeadlineCode},
-		{name: "a-leg-fails", tasks: legs, refuses: "stock", status: flow.Failed, ends: failed, why: "service.legs"},
+		{name: "a-leg-fails", tasks: legs, refuses: "stock", status: flow.Failed, side: true, steps: []string{"sale", "stock", "booking", "undo sale"}, ends: failed, why: "service.legs"},
+		{name: "refused-after-legs-and-undone", tasks: after, refuses: "told", status: flow.Failed, side: true, steps: []string{"sale", "stock", "booking", "told", "undo sale", "undo booking"}, ends: failed, why: "write.refused"},
+		{name: "no-answer-and-undone", tasks: three, open: fault.New(fault.Rejected, "expr.index", "there is no such row", nil), status: flow.Failed,
+			steps: []string{"sale", "stock", "booking", "undo stock", "undo sale"}, ends: failed, why: "expr.index"},
+		{name: "cancelled-before-its-end", tasks: three, open: fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled", nil), status: flow.Cancelled,
+			steps: []string{"sale", "stock", "booking", "undo stock", "undo sale"}, ends: cancelled, why: "ledger.sealed"},
+		{name: "cancelled-before-what-it-calls-began", tasks: call, hangs: "call told", refuses: "told", status: flow.Cancelled,
+			steps: []string{"sale", "call told", "close child", "told", "undo sale"}, ends: cancelled},
 		{name: "awaited", tasks: await, awaits: time.Hour, signals: true, status: flow.Completed, steps: []string{"sale", "came", "came", "booking"}, ends: completed},
 		{name: "awaited-in-vain", tasks: await, awaits: 100 * time.Millisecond, status: flow.Failed, steps: []string{"sale", "came", "came", "undo sale"}, ends: failed, why: flow.AwaitLateCode},
 		{name: "awaited-and-cancelled", tasks: await, awaits: time.Hour, hangs: "came", status: flow.Cancelled, steps: []string{"sale", "came", "undo sale"}, ends: cancelled},
@@ -94,19 +105,36 @@ func (s saga) play(st *stage) {
 		}
 		return contract.TaskResult{Rows: 1, Skipped: in.Task == s.skips}, nil
 	})
-	contract.CallFlow.Register(st.worker, func(_ context.Context, in contract.TaskInput) (contract.Called, error) {
+	asked := make(chan struct{}) // Temporal knows of the cancel
+	contract.CallFlow.Register(st.worker, func(ctx context.Context, in contract.TaskInput) (contract.Called, error) {
 		steps <- "call " + in.Task
-		return contract.Called{Batch: in.Batch, RunID: "child", Pattern: flow.Service, Workflow: "record-child-" + st.name, Ended: true}, nil
+		called := contract.Called{Batch: in.Batch, RunID: "child", Pattern: flow.Service, Workflow: "record-child-" + st.name, Ended: true}
+		if s.hangs == "call "+in.Task {
+			called.BatchID, called.Ended = "child", false
+			hanging <- struct{}{}
+			select {
+			case <-asked:
+			case <-ctx.Done():
+			}
+		}
+		return called, nil
 	})
 	contract.UndoTask.Register(st.worker, func(_ context.Context, in contract.TaskInput) (contract.UndoResult, error) {
 		steps <- "undo " + in.Task
 		return contract.UndoResult{State: flow.TaskUndone}, nil
 	})
 	contract.EndService.Register(st.worker, func(_ context.Context, in contract.EndInput) (contract.CloseResult, error) {
+		if s.open != nil {
+			return contract.CloseResult{}, s.open
+		}
 		closed <- in.Fault
 		return contract.CloseResult{Status: s.status}, nil
 	})
 	contract.CloseRun.Register(st.worker, func(_ context.Context, in contract.CloseInput) (contract.CloseResult, error) {
+		if in.BatchID == "child" {
+			steps <- "close child"
+			return contract.CloseResult{Status: flow.Cancelled}, nil
+		}
 		closed <- in.Fault
 		return contract.CloseResult{Status: s.status}, nil
 	})
@@ -122,6 +150,7 @@ func (s saga) play(st *stage) {
 	if s.hangs != "" {
 		st.await(hanging)
 		require.NoError(st, st.client.CancelWorkflow(st.ctx, started.GetID(), started.GetRunID()))
+		close(asked)
 	}
 	_ = st.ended(started, s.ends, nil)
 	close(steps)
@@ -129,8 +158,8 @@ func (s saga) play(st *stage) {
 	for step := range steps {
 		got = append(got, step)
 	}
-	if s.steps == nil { // side by side: the leg that failed is undone, the other one is not
-		require.ElementsMatch(st, []string{"sale", "stock", "booking", "undo sale"}, got)
+	if s.side {
+		require.ElementsMatch(st, s.steps, got)
 	} else {
 		require.Equal(st, s.steps, got)
 	}

@@ -20,8 +20,8 @@ import (
 // the cancel; what cannot be taken back is told to a person. Rows stay in our own database.
 func Service(ctx workflow.Context, in contract.InstantInput) (contract.ServiceResult, error) {
 	s := &service{in: in, began: workflow.GetInfo(ctx).WorkflowStartTime, result: contract.ServiceResult{Tasks: map[string]flow.TaskState{}}}
-	broken, err := s.tasks(ctx, in.Skeleton.Tasks)
-	return s.result, s.end(ctx, broken, err)
+	undo, broken, err := s.tasks(ctx, in.Skeleton.Tasks)
+	return s.result, s.end(ctx, undo, broken, err)
 }
 
 // service is the state of one run. Legs share it: a workflow runs one of them at a time.
@@ -33,28 +33,28 @@ type service struct {
 	shadows workflow.WaitGroup
 }
 
-// tasks does tasks in their order, and takes back those that are done when one cannot be. It
-// gives the names of legs that failed while all else went on.
-func (s *service) tasks(ctx workflow.Context, tasks []flow.TaskShape) (broken []string, err error) {
-	var undo []flow.TaskShape // in reverse
+// tasks does tasks in their order, and takes back those that are done when one cannot be. Else
+// it gives what is to be taken back when the run fails later, in reverse, and the names of
+// legs that failed while all else went on.
+func (s *service) tasks(ctx workflow.Context, tasks []flow.TaskShape) (undo []flow.TaskShape, broken []string, err error) {
 	for _, t := range tasks {
 		if ctx.Err() != nil {
-			return broken, s.back(ctx, undo, ctx.Err())
+			return nil, broken, s.back(ctx, undo, ctx.Err())
 		}
-		if t.Undo { // begun is enough: nobody knows how far it came
-			undo = append([]flow.TaskShape{t}, undo...)
-		}
-		failed, err := s.task(ctx, t)
+		begun, failed, err := s.task(ctx, t)
+		undo, broken = slices.Concat(begun, undo), append(broken, failed...)
 		if err != nil {
-			return broken, s.back(ctx, undo, err)
+			return nil, broken, s.back(ctx, undo, err)
 		}
-		broken = append(broken, failed...)
 	}
-	return broken, nil
+	return undo, broken, nil
 }
 
-// task does one task.
-func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string, err error) {
+// task does one task, and gives what of it is to be taken back, in reverse.
+func (s *service) task(ctx workflow.Context, t flow.TaskShape) (undo []flow.TaskShape, broken []string, err error) {
+	if t.Undo { // begun is enough: nobody knows how far it came
+		undo = []flow.TaskShape{t}
+	}
 	s.result.Tasks[t.Name] = flow.TaskRunning
 	defer func() {
 		if err != nil {
@@ -65,20 +65,20 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 	s.tell(ctx)
 	switch t.Kind {
 	case flow.TaskLegs:
-		broken = s.legs(ctx, t)
+		undo, broken = s.legs(ctx, t)
 		s.result.Tasks[t.Name] = flow.TaskDone
-		return broken, ctx.Err()
+		return undo, broken, ctx.Err()
 	case flow.TaskFlow:
-		return nil, s.call(ctx, t)
+		return undo, nil, s.call(ctx, t)
 	case flow.TaskAwait, flow.TaskReview:
-		return nil, s.await(ctx, t)
+		return undo, nil, s.await(ctx, t)
 	case flow.TaskCollect, flow.TaskCalculate:
-		return nil, s.settle(ctx, t)
+		return undo, nil, s.settle(ctx, t)
 	case flow.TaskRead, flow.TaskWrite, flow.TaskEmit, flow.TaskRequire, flow.TaskDecide:
 	}
 	within, err := s.left(ctx, t)
 	if err != nil {
-		return nil, err
+		return undo, nil, err
 	}
 	do := contract.DoTask
 	if t.Document {
@@ -86,7 +86,7 @@ func (s *service) task(ctx workflow.Context, t flow.TaskShape) (broken []string,
 	}
 	done, err := do.Tighten(within).Run(ctx, contract.TaskInput{Batch: s.in.Batch, Task: t.Name}, words(t))
 	s.did(t, done.Skipped)
-	return nil, err
+	return undo, nil, err
 }
 
 // left is how long a task may take: its own time, and no more than is left of that of the
@@ -136,15 +136,17 @@ func words(t flow.TaskShape) string {
 	return t.Name + ": write to " + t.Target
 }
 
-// legs takes several ways side by side, each to its end. It names those that failed.
-func (s *service) legs(ctx workflow.Context, t flow.TaskShape) (broken []string) {
+// legs takes several ways side by side, each to its end. It gives what those that came to
+// theirs wrote, to be taken back when the run fails later, and names those that failed.
+func (s *service) legs(ctx workflow.Context, t flow.TaskShape) (undo []flow.TaskShape, broken []string) {
 	all := workflow.NewWaitGroup(ctx)
 	failed := make([]bool, len(t.Legs))
 	for i, leg := range t.Legs {
 		all.Add(1)
 		workflow.GoNamed(ctx, t.Name+"/"+leg.Name, func(ctx workflow.Context) {
 			defer all.Done()
-			within, err := s.tasks(ctx, leg.Tasks)
+			done, within, err := s.tasks(ctx, leg.Tasks)
+			undo = slices.Concat(done, undo) // who ended last comes first
 			failed[i] = err != nil || len(within) > 0
 		})
 	}
@@ -154,7 +156,7 @@ func (s *service) legs(ctx workflow.Context, t flow.TaskShape) (broken []string)
 			broken = append(broken, t.Name+"/"+leg.Name)
 		}
 	}
-	return broken
+	return undo, broken
 }
 
 // call runs another flow as a workflow of its own, with limits of its own, and takes its
@@ -170,10 +172,11 @@ func (s *service) call(ctx workflow.Context, t flow.TaskShape) error {
 		return nil
 	}
 	in.Child = called.RunID
-	if !called.Ended {
-		_ = s.child(ctx, t, called) // its row says how it ended
-	}
 	free, _ := workflow.NewDisconnectedContext(ctx) // how it ended is kept, whoever cancels
+	if !called.Ended && !s.child(ctx, t, called) {
+		// A cancel came first. Nobody else starts it either.
+		_, _ = contract.CloseRun.Run(free, contract.CloseInput{Batch: called.Batch}, t.Name+": not called")
+	}
 	done, err := contract.DoTask.Run(free, in, t.Name+": take the answer")
 	s.did(t, done.Skipped)
 	if err == nil {
@@ -182,8 +185,9 @@ func (s *service) call(ctx workflow.Context, t flow.TaskShape) error {
 	return err
 }
 
-// child carries the run that a task called.
-func (s *service) child(ctx workflow.Context, t flow.TaskShape, called contract.Called) error {
+// child carries the run that a task called to its end; its row says how it ended. False: it was
+// cancelled before it was started.
+func (s *service) child(ctx workflow.Context, t flow.TaskShape, called contract.Called) (started bool) {
 	ctx = workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            called.Workflow,
 		WaitForCancellation:   true,
@@ -198,7 +202,9 @@ func (s *service) child(ctx workflow.Context, t flow.TaskShape, called contract.
 		name = contract.Service.Name()
 	}
 	in := contract.InstantInput{Batch: called.Batch, Size: 1, Skeleton: called.Skeleton}
-	return workflow.ExecuteChildWorkflow(ctx, name, in).Get(ctx, nil)
+	run := workflow.ExecuteChildWorkflow(ctx, name, in)
+	_ = run.Get(ctx, nil)
+	return !temporal.IsCanceledError(run.GetChildWorkflowExecution().Get(ctx, nil))
 }
 
 // back takes tasks back, each as far as it goes, and gives why.
@@ -226,27 +232,30 @@ func (s *service) back(ctx workflow.Context, undo []flow.TaskShape, why error) e
 	return why
 }
 
-// end records how the run ended, out of reach of a cancel (promises 3 and 4).
-func (s *service) end(ctx workflow.Context, broken []string, err error) error {
+// end records how the run ended, out of reach of a cancel (promises 3 and 4). A cancel that came
+// before that, or an answer that cannot be made, has everything taken back.
+func (s *service) end(ctx workflow.Context, undo []flow.TaskShape, broken []string, err error) error {
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	var closed contract.CloseResult
-	var closing error
+	closing := err
 	if err == nil {
 		in := contract.EndInput{Batch: s.in.Batch}
 		if len(broken) > 0 {
 			in.Fault = fault.New(fault.Rejected, "service.legs", "not every leg came to its end: "+strings.Join(broken, ", "), nil)
 			err = contract.ToTemporal(in.Fault)
 		}
-		closed, closing = contract.EndService.Run(free, in, "record how the run ended")
-	} else {
+		if closed, closing = contract.EndService.Run(free, in, "record how the run ended"); closing != nil {
+			err = s.back(ctx, undo, closing)
+		}
+	}
+	if closing != nil {
 		why := contract.CloseInput{Batch: s.in.Batch, Fault: contract.FromTemporal(err)}
 		if ctx.Err() != nil {
 			why.Fault = nil
 		}
-		closed, closing = contract.CloseRun.Run(free, why, "record how the run ended")
-	}
-	if closing != nil {
-		return closing
+		if closed, closing = contract.CloseRun.Run(free, why, "record how the run ended"); closing != nil {
+			return closing
+		}
 	}
 	s.result.Status = closed.Status
 	switch closed.Status {

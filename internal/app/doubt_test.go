@@ -170,3 +170,53 @@ func TestAnUndoInDoubtWaitsForItsTargetAndThenStands(t *testing.T) {
 	require.Equal(t, []any{lost.RunID, "order", []string{"T-2"}, true, "write.in_doubt"},
 		[]any{repairs[0].RunID, repairs[0].Step, repairs[0].Keys, repairs[0].InDoubt, repairs[0].Problem.Code})
 }
+
+// An answer that cannot be made leaves the run open, for what it did is to be taken back.
+func TestARunWhoseAnswerCannotBeMadeIsNotEnded(t *testing.T) {
+	t.Parallel()
+	r := traderOf(t)
+	accepted, in := r.begin("caller", "T-3")
+	item, _, err := r.book.TakeTask(t.Context(), in.BatchID, "traded", false)
+	require.NoError(t, err)
+	require.NoError(t, r.book.KeepTask(t.Context(), item, run.TaskNews{State: flow.TaskDone, Gave: []flow.Row{}}))
+	_, f := act(t, contract.EndService, "service.end.v1", r.tasker.End, contract.EndInput{Batch: in.Batch})
+	require.NotNil(t, f)
+	require.False(t, f.Retryable(), "%+v", f)
+	got, err := r.book.Get(t.Context(), accepted.RunID)
+	require.NoError(t, err)
+	require.Equal(t, flow.Running, got.Status)
+}
+
+// A flow that is held is not called, nor is one by a run that was cancelled.
+func TestAFlowThatIsHeldIsNotCalled(t *testing.T) {
+	t.Parallel()
+	r := traderOf(t)
+	call := func(in contract.TaskInput) (contract.Called, *fault.Fault) {
+		in.Task = "traded"
+		return act(t, contract.CallFlow, "service.call.v1", r.tasker.Call, in)
+	}
+	accepted, in := r.begin("caller", "T-4")
+	require.NoError(t, r.stops.Hold(t.Context(), flow.StopFlow, "trade", "ben", "wrong prices"))
+	_, f := call(in)
+	require.Equal(t, "flow.held", f.Code)
+	require.True(t, f.Retryable())
+	got, err := r.book.Get(t.Context(), accepted.RunID)
+	require.NoError(t, err)
+	require.Contains(t, got.Tasks[0].Waiting, "held by ben: wrong prices")
+	var calls int
+	require.NoError(t, r.store.Pool().QueryRow(t.Context(), `select count(*) from work where flow = 'trade'`).Scan(&calls))
+	require.Zero(t, calls)
+	require.NoError(t, r.stops.Resume(t.Context(), flow.StopFlow, "trade"))
+	called, f := call(in)
+	require.Nil(t, f)
+	require.Equal(t, "trade", called.Flow)
+
+	cancelled, in := r.begin("caller", "T-5")
+	_, _, err = r.book.TakeTask(t.Context(), in.BatchID, "traded", false)
+	require.NoError(t, err)
+	_, err = r.book.Seal(t.Context(), cancelled.RunID, "dev")
+	require.NoError(t, err)
+	_, f = call(in)
+	require.Equal(t, "ledger.sealed", f.Code)
+	require.False(t, f.Retryable())
+}

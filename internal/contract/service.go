@@ -95,7 +95,8 @@ type (
 	}
 
 	// EndInput closes a run that did all its tasks; Fault, of a run some of whose legs
-	// failed, says which.
+	// failed, says which. Where that fails the run is open, and what it did is to be taken
+	// back.
 	EndInput struct {
 		Batch
 		Fault *fault.Fault `json:"fault,omitempty"`

@@ -20,7 +20,7 @@ import (
 //
 // A run that shares its work with others leaves it to them and is cancelled at once,
 // with a certificate that says so (Detached). Its work is sealed when the last of
-// them has left.
+// them has left. The open runs that it called are sealed after it.
 //
 // It waits for nothing but its own commit and gives the run as it then is; NotFound
 // "run.not_found" when there is none.
@@ -39,6 +39,17 @@ func (b *Book) Seal(ctx context.Context, runID, by string) (flow.Run, error) {
 	if l.changed {
 		b.hub.publish(runID)
 		b.hub.rowsWait() // a place in flight may be free, a follower may lead
+	}
+	called, err := b.items(ctx, `
+		select w.run_id from seal s join task t on t.run_id = s.cause join work w on w.run_id = t.child
+		where s.cause = $1 and w.closed_at is null order by w.run_id`, runID)
+	if err != nil {
+		return flow.Run{}, fmt.Errorf("looking for what the run called: %w", err)
+	}
+	for _, id := range called {
+		if _, err := b.Seal(ctx, id, by); err != nil {
+			return flow.Run{}, err
+		}
 	}
 	return b.Get(ctx, runID)
 }

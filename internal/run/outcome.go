@@ -30,6 +30,7 @@ type (
 		item   Item // RunID, BatchID and Fence
 		whole  bool // of the batch: whoever holds the item now
 		queued bool // nobody may hold it: it waits for a claim
+		heeds  bool // one whose cancel was asked does not end by this: its tasks are taken back first
 		why    *fault.Fault
 
 		// Of a completion.
@@ -44,6 +45,7 @@ type (
 		status flow.Status // since
 		ended  bool        // by this
 		back   bool        // it waits for a claim
+		sealed bool        // its cancel was asked, which the wish heeds
 	}
 
 	// back is a row on its way back into the queue.
@@ -125,6 +127,10 @@ func concludeTx(ctx context.Context, tx pgx.Tx, in []conclusion) (replies []grou
 		}
 		if _, twice := taken[id]; twice {
 			r.Err = fenced()
+			continue
+		}
+		if c.heeds && sealed[id] {
+			r.Out.sealed = true
 			continue
 		}
 		if c.wish == complete {

@@ -86,6 +86,15 @@ func (b *Book) hindered(ctx context.Context, run *flow.Run) {
 	}
 }
 
+// Held says who holds a flow, and why; "" while nobody does.
+func (b *Book) Held(name string) string {
+	stop, _ := b.stops.Of(name, nil)
+	if stop == nil {
+		return ""
+	}
+	return stop.Obstacle()
+}
+
 func (b *Book) hindrance(plan *flow.Plan, answered bool) string {
 	stop, _ := b.stops.Of(plan.Flow, plan.Needs(answered))
 	if stop == nil {

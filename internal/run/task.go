@@ -203,31 +203,35 @@ func (n TaskNews) claims() []string {
 }
 
 // EndTasks closes the run of a batch all of whose tasks are done, with its answer; why is,
-// where it is not nil, why it has failed nevertheless. A run whose cancel was asked is cancelled. It
-// fails as Close does.
+// where it is not nil, why it has failed nevertheless. It fails as Close does, and with Conflict
+// "ledger.sealed" where a cancel was asked first: the run is open then, for its tasks are to be
+// taken back before Close ends it.
 func (b *Book) EndTasks(ctx context.Context, batchID string, answer flow.Result, why *fault.Fault) (flow.Status, error) {
-	if why != nil {
-		return b.Close(ctx, batchID, why)
+	c := conclusion{wish: fail, why: why, heeds: true}
+	if why == nil {
+		c.wish = complete
+		if answer.Rows == nil {
+			answer.Rows = []flow.Row{}
+		}
+		body, err := encode(answer)
+		if err != nil {
+			return "", err
+		}
+		if err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
+			_, err := c.Exec(ctx, `update work set answer = $2 where batch_id = $1 and closed_at is null`, batchID, string(body))
+			return err
+		}); err != nil {
+			return "", err
+		}
 	}
-	if answer.Rows == nil {
-		answer.Rows = []flow.Row{}
-	}
-	body, err := encode(answer)
-	if err != nil {
+	all, err := b.concludeBatch(ctx, batchID, c)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if err := b.store.Write(ctx, func(c *pgxpool.Conn) error {
-		_, err := c.Exec(ctx, `update work set answer = $2 where batch_id = $1 and closed_at is null`, batchID, string(body))
-		return err
-	}); err != nil {
-		return "", err
-	}
-	all, err := b.concludeBatch(ctx, batchID, conclusion{wish: complete})
-	if err != nil {
-		return "", err
-	}
-	if len(all) == 0 {
+	case len(all) == 0:
 		return "", notFound()
+	case all[len(all)-1].sealed:
+		return "", fault.New(fault.Conflict, "ledger.sealed", "the run was cancelled before it came to its end", nil)
 	}
 	return all[len(all)-1].status, b.Settle(ctx, batchID)
 }
