@@ -62,7 +62,7 @@ type (
 	// Decisions keeps what was decided; see decision.Decisions.
 	Decisions interface {
 		Rule(ctx context.Context, p decision.Proposal) (decision.Standing, error)
-		Standing(ctx context.Context, runID string) (decision.Standing, error)
+		Standing(ctx context.Context, runID, workflow string) (decision.Standing, error)
 	}
 )
 
@@ -320,7 +320,7 @@ func (d *doing) review(ctx context.Context) (run.TaskNews, error) {
 	if len(d.tasks[flow.DecideStep].Gave) > 0 {
 		return run.TaskNews{State: flow.TaskSkipped, Note: "not needed: the rules decided"}, nil
 	}
-	s, err := d.Decisions.Standing(ctx, d.item.RunID)
+	s, err := d.Decisions.Standing(ctx, d.item.RunID, activity.GetInfo(ctx).WorkflowExecution.ID)
 	switch {
 	case err != nil:
 		return run.TaskNews{}, fmt.Errorf("asking how the referral stands: %w", err)

@@ -127,11 +127,15 @@ func (d *Decisions) Rule(ctx context.Context, p Proposal) (s Standing, err error
 	return s, err
 }
 
-// Standing gives how a run stands, and ends a referral whose time is over.
-func (d *Decisions) Standing(ctx context.Context, runID string) (s Standing, err error) {
+// Standing gives how a run stands, and ends a referral whose time is over. While it is open, the
+// workflow that asks is the one that is woken: a run that was started anew has another.
+func (d *Decisions) Standing(ctx context.Context, runID, workflow string) (s Standing, err error) {
 	err = d.store.Tx(ctx, func(tx pgx.Tx) error {
 		row, err := take(ctx, tx, runID)
 		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `update decision set workflow_id = $2 where run_id = $1 and state = 'open' and workflow_id <> $2`, runID, workflow); err != nil {
 			return err
 		}
 		if row.Decision == nil && !row.now.Before(row.DueAt) {

@@ -121,7 +121,7 @@ func TestARunThatIsCancelledOrCannotBeSealedIsNotDecided(t *testing.T) {
 	})
 	_, err := keyless.Rule(t.Context(), proposal("keyless", flow.Approve))
 	require.Equal(t, "capsule.key", code(err))
-	_, err = b.room.Standing(t.Context(), "keyless")
+	_, err = b.room.Standing(t.Context(), "keyless", "hybrid/loan/keyless")
 	require.Equal(t, "review.not_found", code(err), "nothing is kept without its capsule")
 }
 
@@ -178,7 +178,7 @@ func TestPeopleDecideWhatIsReferred(t *testing.T) {
 	open, err := b.room.Referrals(t.Context(), flow.ReferralFilter{})
 	require.NoError(t, err)
 	require.Len(t, open, 1, "a cancelled one waits for nobody")
-	s, err := b.room.Standing(t.Context(), "late")
+	s, err := b.room.Standing(t.Context(), "late", "hybrid/loan/late")
 	require.NoError(t, err)
 	require.Equal(t, []string{"expire", "deadline"}, []string{string(s.Decision.Outcome), s.Decision.By})
 	asleep, err := b.room.Asleep(t.Context(), 10)
@@ -208,4 +208,69 @@ func TestOfPeopleWhoDecideAtOnceOneIsFirst(t *testing.T) {
 	all.Wait()
 	slices.Sort(codes)
 	require.Equal(t, []string{"", "review.decided", "review.decided", "review.decided", "review.decided", "review.decided", "review.decided", "review.decided"}, codes)
+}
+
+// Of two who approve at once the second sees the first, and the two decide; who says the same twice
+// at once is heard once.
+func TestTwoWhoApproveAtOnceDecideUnderFourEyes(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for i := range 20 {
+		id := fmt.Sprint("r", i)
+		b.run(id)
+		p := proposal(id, flow.Refer)
+		p.FourEyes = true
+		_, err := b.room.Rule(t.Context(), p)
+		require.NoError(t, err)
+		errs := make([]error, 4)
+		var all sync.WaitGroup
+		for j := range errs {
+			all.Go(func() {
+				_, errs[j] = b.room.Opine(t.Context(), id, flow.Opinion{By: fmt.Sprint("key:p", j%2), Decision: flow.Approve, Reason: "mine"})
+			})
+		}
+		all.Wait()
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		r, err := b.room.Referral(t.Context(), id)
+		require.NoError(t, err)
+		require.NotNil(t, r.Decision)
+		require.Equal(t, flow.Approve, r.Decision.Outcome)
+		require.Len(t, r.Opinions, 2)
+	}
+}
+
+// A run that was started anew is woken, and not the workflow that it had when it was referred.
+func TestTheWorkflowThatAskedLastIsWoken(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.run("r1")
+	_, err := b.room.Rule(t.Context(), proposal("r1", flow.Refer))
+	require.NoError(t, err)
+	_, err = b.room.Standing(t.Context(), "r1", "hybrid/loan/r1-again")
+	require.NoError(t, err)
+	_, err = b.room.Opine(t.Context(), "r1", flow.Opinion{By: "key:anna", Decision: flow.Approve, Reason: "mine"})
+	require.NoError(t, err)
+	asleep, err := b.room.Asleep(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []decision.Sleeper{{RunID: "r1", Workflow: "hybrid/loan/r1-again"}}, asleep)
+	_, err = b.room.Standing(t.Context(), "r1", "hybrid/loan/r1-third")
+	require.NoError(t, err)
+}
+
+// Each second it is asked who is to be woken: what rules decided is in no index of that.
+func TestWhatRulesDecidedIsNotLookedThrough(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.run("r1")
+	_, err := b.room.Rule(t.Context(), proposal("r1", flow.Approve))
+	require.NoError(t, err)
+	for _, index := range []string{"decision_wake", "decision_open"} {
+		var where string
+		require.NoError(t, b.store.Tx(t.Context(), func(tx pgx.Tx) error {
+			return tx.QueryRow(t.Context(), `select pg_get_expr(indpred, indrelid) from pg_index where indexrelid = $1::regclass`, index).Scan(&where)
+		}))
+		require.Contains(t, where, "due_at IS NOT NULL", index)
+	}
 }

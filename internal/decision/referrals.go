@@ -40,7 +40,7 @@ func (d *Decisions) Referrals(ctx context.Context, f flow.ReferralFilter) ([]flo
 	if limit <= 0 || limit > 500 {
 		limit = 50
 	}
-	which := `where d.state = 'open' and w.closed_at is null and not exists (select from seal where cause = d.run_id) and ($1 = '' or d.flow = $1) order by d.due_at, d.run_id limit $2`
+	which := `where d.state = 'open' and d.due_at is not null and w.closed_at is null and not exists (select from seal where cause = d.run_id) and ($1 = '' or d.flow = $1) order by d.due_at, d.run_id limit $2`
 	if f.State == "decided" {
 		which = `where d.state = 'decided' and d.due_at is not null and ($1 = '' or d.flow = $1) order by d.decided_at desc limit $2`
 	}

@@ -31,9 +31,13 @@ const columns = `
 	(select json_agg(json_build_object('by', o.by, 'decision', o.decision, 'reason', o.reason, 'at', to_json(o.at at time zone 'UTC') #>> '{}' || 'Z') order by o.at) from opinion o where o.run_id = d.run_id)
 	from decision d join work w using (run_id) `
 
-// take reads one row and holds it; NotFound "review.not_found" when there is none.
+// take holds one row and reads it; NotFound "review.not_found" when there is none. It reads in a
+// statement of its own: one that waits for the row would not see what was said of it meanwhile.
 func take(ctx context.Context, tx pgx.Tx, runID string) (*row, error) {
-	r, err := scan(tx.QueryRow(ctx, `select `+columns+`where d.run_id = $1 for update of d`, runID))
+	if _, err := tx.Exec(ctx, `select from decision where run_id = $1 for update`, runID); err != nil {
+		return nil, err
+	}
+	r, err := scan(tx.QueryRow(ctx, `select `+columns+`where d.run_id = $1`, runID))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.NotFoundf("review.not_found", "nothing was decided about this run, and nobody has to")
 	}
