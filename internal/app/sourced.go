@@ -38,7 +38,7 @@ func (s sources) Collect(ctx context.Context, plan *flow.Plan, params flow.Row, 
 		return activities.Collection{}, err
 	}
 	question := paid.Question{
-		Connection: c.Name, Asked: []any{r.query.Table, r.query.Select, r.query.Where}, Price: table.Price,
+		Connection: c.Name, Identity: plan.Bindings[c.Name].Identity, Asked: []any{r.query.Table, r.query.Select, r.query.Where}, Price: table.Price,
 		Reuse: q.Reuse, Flow: plan.Flow, Run: q.Run, Source: q.Source,
 	}
 	if c.Budget != nil {

@@ -34,11 +34,13 @@ type (
 		Lease time.Duration
 	}
 
-	// Question is one that a provider answers for Price. Asked is all that the answer depends
-	// on, besides the connection: table, columns and the values of where, as encoding/json
-	// writes it, with the keys of maps in order. It is digested and not kept.
+	// Question is one that a provider answers for Price. Identity names the system behind the
+	// connection; another system's answer is another one. Asked is all else that the answer
+	// depends on: table, columns and the values of where, as encoding/json writes it, with the
+	// keys of maps in order. Both are digested and not kept.
 	Question struct {
 		Connection string
+		Identity   string
 		Asked      any
 		Price      flow.Money
 		Budget     flow.Budget // a PerDay of no currency: none
@@ -105,7 +107,7 @@ func (p *Paid) Ask(ctx context.Context, q Question, fetch Fetch) (Answer, error)
 	if err != nil {
 		return Answer{}, fault.New(fault.Bug, "paid.encode", "what "+q.Connection+" is asked for cannot be encoded", nil)
 	}
-	digest, err := p.key.of(ctx, "question", q.Connection, string(asked))
+	digest, err := p.key.of(ctx, "question", q.Connection, q.Identity, string(asked))
 	if err != nil {
 		return Answer{}, err
 	}

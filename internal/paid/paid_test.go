@@ -305,3 +305,20 @@ func TestWhoeverWaitsForTheAnswerOfAnotherRunIsToldSoWhenItsTimeIsOver(t *testin
 	require.Equal(t, "a", a.Run)
 	require.Equal(t, 1, v.payments())
 }
+
+// A connection that leads to another system by now is asked anew: the answer of the one before is not its own.
+func TestTheAnswerOfAnotherSystemIsNotUsed(t *testing.T) {
+	t.Parallel()
+	p := open(t, storetest.URL(t), Options{})
+	var v provider
+	references := map[string]bool{}
+	for _, identity := range []string{"rest https://one.example.com", "rest https://two.example.com", "rest https://one.example.com"} {
+		q := question("P-1", "run of "+identity)
+		q.Identity = identity
+		a, err := p.Ask(t.Context(), q, v.ask("P-1"))
+		require.NoError(t, err)
+		references[a.Reference] = true
+	}
+	require.Equal(t, 2, v.payments())
+	require.Len(t, references, 2)
+}
