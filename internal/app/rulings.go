@@ -34,8 +34,7 @@ func (r rulings) Require(plan *flow.Plan, of flow.Case) (*flow.Ruling, error) {
 	return rules.Require(ruling.Inputs(of)), nil
 }
 
-// Propose implements activities.Rulings. A referral that cannot be made, because it is not known
-// who may not decide, say, refuses.
+// Propose implements activities.Rulings.
 func (r rulings) Propose(plan *flow.Plan, of flow.Case, now time.Time) (decision.Proposal, error) {
 	rules, err := r.of(plan)
 	if err != nil {
@@ -50,8 +49,7 @@ func (r rulings) Propose(plan *flow.Plan, of flow.Case, now time.Time) (decision
 	}
 	care, err := rules.Care(of)
 	if err != nil {
-		p.Ruling.Outcome, p.Ruling.Reasons = flow.Refuse, []string{"A person would have to decide, and it is not known who may: " + fault.Of(err).Text + "."}
-		return p, nil
+		return p, err
 	}
 	p.FourEyes, p.Conflicts, p.Show, p.Late = care.FourEyes, care.Conflicts, care.Show, plan.Review.Late
 	p.Due = now.Add(plan.Review.Deadline)

@@ -196,9 +196,14 @@ const (
 // SeedOfRun is the seed that follows from the run and the task.
 const SeedOfRun = "run"
 
-// Rules are what the decision of a plan is made by, as a plan of their own.
+// Rules are what the decision of a plan is made by, as a plan of their own. Who may not decide
+// belongs to them: where that is not known, nothing is referred.
 func (p *Plan) Rules() *Plan {
-	return &Plan{Flow: p.Flow, Pattern: p.Pattern, Params: p.Params, Decide: p.Decide}
+	rules := &Plan{Flow: p.Flow, Pattern: p.Pattern, Params: p.Params, Decide: p.Decide}
+	if p.Review != nil && p.Review.Conflicts != "" {
+		rules.Review = &Review{Conflicts: p.Review.Conflicts}
+	}
+	return rules
 }
 
 // RulesDigest is the digest of Rules.

@@ -32,7 +32,7 @@ type (
 
 	review struct {
 		fourEyes, conflicts *expr.Program
-		show                *expr.Mapper
+		show                map[string]*expr.Program
 	}
 
 	// Care is what a review has to mind.
@@ -45,6 +45,9 @@ type (
 
 // partialReason is what a customer is told where figures are substitutes.
 const partialReason = "Not every figure could be confirmed: %s."
+
+// unknownReviewers is why nobody decides what the rules would refer.
+const unknownReviewers = "A person would have to decide, and it is not known who may: %s."
 
 // New compiles the rules of a plan. What does not compile is a Bug: flowfile has compiled it before.
 func New(plan *flow.Plan) (*Rules, error) {
@@ -70,9 +73,9 @@ func New(plan *flow.Plan) (*Rules, error) {
 		r.rules = append(r.rules, rule{one, compile(one.When), compile(one.Factors)})
 	}
 	if plan.Review != nil {
-		r.review = &review{fourEyes: compile(plan.Review.FourEyes), conflicts: compile(plan.Review.Conflicts)}
-		if err == nil {
-			r.review.show, err = expr.NewMapper(&flow.Plan{Flow: plan.Flow, Pattern: plan.Pattern, Params: plan.Params, Map: plan.Review.Show})
+		r.review = &review{fourEyes: compile(plan.Review.FourEyes), conflicts: compile(plan.Review.Conflicts), show: map[string]*expr.Program{}}
+		for _, column := range plan.Review.Show {
+			r.review.show[column.Name] = compile(column.Expr)
 		}
 	}
 	return r, err
@@ -94,7 +97,8 @@ func (r *Rules) Require(in flow.Row) *flow.Ruling {
 	return refused
 }
 
-// Judge gives what is decided of a case.
+// Judge gives what is decided of a case. What would be referred is refused where it cannot be
+// known who may not decide.
 func (r *Rules) Judge(c flow.Case) flow.Ruling {
 	ruling := r.judge(Inputs(c), c.Gaps)
 	partial := []string{}
@@ -106,6 +110,12 @@ func (r *Rules) Judge(c flow.Case) flow.Ruling {
 	ruling.Partial = partial
 	if ruling.Outcome == flow.Approve && len(partial) > 0 {
 		ruling.Outcome, ruling.Reasons = flow.Refer, append(ruling.Reasons, fmt.Sprintf(partialReason, strings.Join(partial, ", ")))
+	}
+	if ruling.Outcome != flow.Refer {
+		return ruling
+	}
+	if _, err := r.conflicts(Inputs(c)); err != nil {
+		ruling.Outcome, ruling.Reasons = flow.Refuse, []string{fmt.Sprintf(unknownReviewers, fault.Of(err).Text)}
 	}
 	return ruling
 }
@@ -170,11 +180,39 @@ func (r rule) reasons(in flow.Row) ([]string, error) {
 	if r.factors == nil {
 		return out, nil
 	}
-	more, err := texts(r.factors, in)
-	return append(out, more...), err
+	list, err := listOf(r.factors, in)
+	if err != nil {
+		return out, err
+	}
+	for _, one := range list {
+		if text, ok := one.(string); ok && text != "" {
+			out = append(out, text)
+		}
+	}
+	return out, nil
 }
 
-func texts(p *expr.Program, in flow.Row) ([]string, error) {
+// conflicts are who may not decide. One who is null, or has no name, may be anybody: a Rejected fault.
+func (r *Rules) conflicts(in flow.Row) ([]string, error) {
+	out := []string{}
+	if r.review == nil || r.review.conflicts == nil {
+		return out, nil
+	}
+	list, err := listOf(r.review.conflicts, in)
+	if err != nil {
+		return nil, fmt.Errorf("finding out who may not decide: %w", err)
+	}
+	for _, one := range list {
+		text, _ := one.(string)
+		if text = strings.TrimSpace(text); text == "" {
+			return nil, fault.New(fault.Rejected, expr.CodeType, "one of those who may not decide has no name", nil)
+		}
+		out = append(out, text)
+	}
+	return out, nil
+}
+
+func listOf(p *expr.Program, in flow.Row) ([]any, error) {
 	v, err := p.Eval(maps.Clone(in))
 	if err != nil {
 		return nil, err
@@ -183,13 +221,7 @@ func texts(p *expr.Program, in flow.Row) ([]string, error) {
 	if !ok {
 		return nil, fault.New(fault.Rejected, expr.CodeType, "what has to be a list of texts is none", nil)
 	}
-	var out []string
-	for _, one := range list {
-		if text, ok := one.(string); ok && text != "" {
-			out = append(out, text)
-		}
-	}
-	return out, nil
+	return list, nil
 }
 
 // Inputs are the variables of the expressions of a hybrid flow, of recorded data alone.
@@ -221,8 +253,8 @@ func gave(rows []flow.Row) flow.Row {
 	return out
 }
 
-// Care gives what a review has to mind. What cannot be evaluated needs two people; conflicts
-// that cannot be known are an error, and so nobody decides.
+// Care gives what a review has to mind. What cannot be evaluated needs two people; what cannot be
+// shown is null; conflicts that cannot be known are an error, and so nobody decides.
 func (r *Rules) Care(of flow.Case) (c Care, err error) {
 	in := Inputs(of)
 	c = Care{Conflicts: []string{}, Show: flow.Row{}}
@@ -233,17 +265,13 @@ func (r *Rules) Care(of flow.Case) (c Care, err error) {
 		v, err := r.review.fourEyes.Eval(maps.Clone(in))
 		c.FourEyes = err != nil || v != false
 	}
-	if r.review.conflicts != nil {
-		list, err := texts(r.review.conflicts, in)
-		if err != nil {
-			return c, fmt.Errorf("finding out who may not decide: %w", err)
+	for name, show := range r.review.show {
+		v, err := show.Eval(maps.Clone(in))
+		if err != nil || v == expr.Absent {
+			v = nil
 		}
-		c.Conflicts = append(c.Conflicts, list...)
+		c.Show[name] = v
 	}
-	rows, err := r.review.show.Map(in, []flow.Row{{}})
-	if err != nil {
-		return c, fmt.Errorf("making what reviewers see: %w", err)
-	}
-	c.Show = rows[0]
-	return c, nil
+	c.Conflicts, err = r.conflicts(in)
+	return c, err
 }

@@ -100,6 +100,44 @@ func TestAReviewThatCannotBeEvaluatedIsTheStrictOne(t *testing.T) {
 	require.True(t, care.FourEyes, "nobody knows the amount")
 	_, err = rules.Care(facts(flow.Row{}, `{"points":550}`))
 	require.Error(t, err, "nobody knows who may not decide")
+	care, err = rules.Care(facts(flow.Row{"adviser": "smith"}, `{"score":550}`))
+	require.NoError(t, err)
+	require.Equal(t, flow.Row{"points": nil}, care.Show, "what cannot be shown refuses nobody")
+}
+
+// Who has no name may be anybody: nobody decides then, and the record of that says the same again.
+func TestAConflictThatIsNotKnownIsNotNone(t *testing.T) {
+	t.Parallel()
+	p := plan()
+	rules, err := ruling.New(p)
+	require.NoError(t, err)
+	for name, adviser := range map[string]any{"null": nil, "empty": "", "blank": " ", "a number": json.Number("7"), "an object": flow.Row{"name": "smith"}} {
+		of := facts(flow.Row{"income": json.Number("3000"), "currency": "EUR", "adviser": adviser}, `{"points":550,"reasons":[]}`)
+		_, err := rules.Care(of)
+		require.Error(t, err, name)
+		got := rules.Judge(of)
+		require.Equal(t, flow.Refuse, got.Outcome, name)
+		require.Equal(t, "otherwise", got.Rule, name)
+		require.Contains(t, got.Reasons[0], "it is not known who may", name)
+		require.NoError(t, ruling.Again(sealed(t, p, of, got)), name)
+	}
+	of := facts(flow.Row{"income": json.Number("3000"), "currency": "EUR", "adviser": nil}, `{"points":650,"reasons":[]}`)
+	require.Equal(t, flow.Approve, rules.Judge(of).Outcome, "where nobody has to decide, nobody is barred")
+}
+
+// sealed is what a capsule holds of a decision by rules.
+func sealed(t *testing.T, p *flow.Plan, of flow.Case, r flow.Ruling) capsule.Capsule {
+	t.Helper()
+	encode := func(v any) json.RawMessage {
+		b, err := json.Marshal(v)
+		require.NoError(t, err)
+		return b
+	}
+	return capsule.Capsule{
+		Inputs:   []capsule.Input{{Name: "params", Data: encode(of.Params)}, {Name: "application", AsOf: of.Inputs[0].AsOf, Data: encode(of.Inputs[0].Rows)}},
+		Computed: []capsule.Computation{{Task: "score", Output: of.Computed[0].Output}}, Rules: encode(p.Rules()), Gaps: encode(of.Gaps), Ruling: encode(r),
+		Decision: capsule.Decision{Outcome: string(r.Outcome), By: "rules", Rules: p.RulesDigest()},
+	}
 }
 
 func TestRulesSayTheSameAgainOfACapsule(t *testing.T) {
@@ -113,11 +151,7 @@ func TestRulesSayTheSameAgainOfACapsule(t *testing.T) {
 		return b
 	}
 	of := facts(flow.Row{"income": json.Number("3000.10"), "currency": "EUR"}, `{"points":650,"reasons":[]}`)
-	c := capsule.Capsule{
-		Inputs:   []capsule.Input{{Name: "params", Data: encode(of.Params)}, {Name: "application", AsOf: of.Inputs[0].AsOf, Data: encode(of.Inputs[0].Rows)}},
-		Computed: []capsule.Computation{{Task: "score", Output: of.Computed[0].Output}}, Rules: encode(p.Rules()), Gaps: encode(of.Gaps), Ruling: encode(rules.Judge(of)),
-		Decision: capsule.Decision{Outcome: "approve", By: "rules", Rules: p.RulesDigest()},
-	}
+	c := sealed(t, p, of, rules.Judge(of))
 	require.NoError(t, ruling.Again(c))
 	for want, change := range map[string]func(*capsule.Capsule){
 		"capsule.rules": func(c *capsule.Capsule) {
