@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,6 +20,9 @@ const (
 	beat = 500 * time.Millisecond
 	// grace is that of a Tuning that says nothing. docker-compose.yml grants 30 s.
 	grace = 20 * time.Second
+	// mostOutput is the size of an output in bytes. It travels with its model and the names of
+	// its task in one payload, see durable.MaxPayload.
+	mostOutput = 60 << 10
 )
 
 // Why a computation was stopped, as the cause of its context.
@@ -56,6 +60,9 @@ func (c *computer) Compute(ctx context.Context, in contract.ComputeInput) (contr
 
 	watch := c.runaways.watch()
 	output, err := found.Compute(limited, in.Input, calculator.Run{Seed: in.Seed, Progress: now.set, Ended: watch.ended})
+	if err == nil && size(output) > mostOutput {
+		err = fault.New(fault.Rejected, "calculator.size", fmt.Sprintf("%s %s gave more than %d KiB", in.Function, in.Version, mostOutput>>10), nil)
+	}
 	if err == nil {
 		return contract.ComputeResult{Output: output, Model: found.Model()}, nil
 	}
@@ -113,6 +120,12 @@ func final(f *fault.Fault) *fault.Fault {
 		return f
 	}
 	return fault.New(fault.Bug, f.Code, f.Text, f).With(f.Fields...)
+}
+
+// size is that of an output on its way through Temporal, in bytes.
+func size(output json.RawMessage) int {
+	body, _ := json.Marshal(output) // a calculator gives JSON
+	return len(body)
 }
 
 // progress is how far a computation is.

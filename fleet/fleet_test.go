@@ -154,3 +154,28 @@ func TestAComputationThatIsGivenBackIsBegunElsewhereAndIsNoPoison(t *testing.T) 
 	require.NoError(t, run.Get(b.ctx, &out))
 	require.JSONEq(t, `{"sum":5}`, string(out.Output))
 }
+
+// An output travels with what it belongs to: one that just fits by itself would stop its workflow.
+func TestAnOutputThatDoesNotFitBesideItsTaskHasAName(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	type text struct {
+		Text string `json:"text"`
+	}
+	letters := func(name, letter string) calculator.Calculator {
+		return calculator.New(name, "v1", func(_ context.Context, f figures, _ calculator.Run) (text, error) {
+			return text{strings.Repeat(letter, f.N-len(`{"text":""}`))}, nil
+		})
+	}
+	b.host(fleet.Tuning{}, letters("test.letters", "x"), letters("test.signs", "<"))
+	for _, in := range []contract.ComputeInput{asks("test.letters", `{"n":61441}`), asks("test.letters", `{"n":65400}`), asks("test.signs", `{"n":20000}`)} {
+		f := b.fault(b.start(job{In: in}))
+		require.Equal(t, "calculator.size", f.Code, string(in.Input))
+		require.False(t, f.Retryable())
+	}
+	var out contract.ComputeResult
+	require.NoError(t, b.start(job{In: asks("test.letters", `{"n":61440}`)}).Get(b.ctx, &out))
+	require.Len(t, out.Output, 61440)
+	_, err := durable.NewDataConverter().ToPayload(contract.TaskInput{Task: strings.Repeat("t", 1000), Computed: &out})
+	require.NoError(t, err)
+}
