@@ -304,6 +304,9 @@ func (d *doing) decide(ctx context.Context) (run.TaskNews, error) {
 	if err != nil {
 		return run.TaskNews{}, err
 	}
+	if r := d.whole.Review; r != nil && r.Others {
+		p.Conflicts = append(p.Conflicts, d.item.Principal)
+	}
 	p.RunID, p.Flow, p.Plan, p.Workflow = d.item.RunID, d.item.Flow, d.item.Digest, activity.GetInfo(ctx).WorkflowExecution.ID
 	s, err := d.Decisions.Rule(ctx, p)
 	if err != nil {

@@ -127,7 +127,7 @@ func (r *row) takes(o flow.Opinion, spoken bool) error {
 	case !r.now.Before(r.DueAt):
 		return refuse(codeLate, "the time to decide is over")
 	case r.Barred(o.By):
-		return refuse(codeConflict, "you may not decide about this: the flow declares a conflict, such as being the applicant's adviser")
+		return refuse(codeConflict, "you may not decide about this: the flow declares a conflict, such as being the applicant's adviser or having started the run")
 	case spoken:
 		return refuse(codeTwice, "you have decided about this before; somebody else has to")
 	case o.Decision == flow.Approve && len(r.Ruling.Partial) > 0:

@@ -49,6 +49,14 @@ func (p *patchbay) application(number string) map[string]any {
 	return found.Value[0]
 }
 
+// reopen is what somebody at the bank does to have an application decided again.
+func (p *patchbay) reopen(number string) {
+	p.t.Helper()
+	address := p.Sandbox + "/dataverse/api/data/v9.2/msx_loanapplications(msx_applicationnumber='" + number + "')"
+	resp := p.do(http.MethodPatch, address, http.Header{"Authorization": {"Bearer " + p.token()}, "If-Match": {"*"}}, `{"msx_status":"open"}`, nil)
+	require.Less(p.t, resp.StatusCode, 300)
+}
+
 func loanNumber(n int) string { return fmt.Sprintf("LA-%05d", n) }
 
 // The example decides each application of the sandbox as it is meant to be: what is decided stands in
@@ -96,6 +104,7 @@ func TestTheLoanExampleDecidesEveryApplicationOfTheSandbox(t *testing.T) {
 		written := p.application(loanNumber(n))
 		require.Equal(t, string(want), written["msx_decision"], loanNumber(n))
 		require.Equal(t, strings.Join(run.Result.Reasons, " "), written["msx_reasons"])
+		require.Equal(t, want == flow.Refuse, written["msx_status"] == "open", "%v", written)
 		require.Equal(t, want != flow.Refuse, written["msx_score"] != nil && written["msx_price"] != nil, "%v", written)
 	}
 	// The same people again: nothing is paid, and the score is the same.
@@ -104,6 +113,11 @@ func TestTheLoanExampleDecidesEveryApplicationOfTheSandbox(t *testing.T) {
 	for _, i := range paid {
 		require.Equal(t, 1, i.Times, i.Subject)
 	}
+	decided := p.application(loanNumber(1))
+	refusal := p.final(p.loan(loanNumber(1)), time.Minute)
+	require.Equal(t, []any{flow.Refuse, "require open"}, []any{refusal.Result.Decision, refusal.Result.Rule}, "an application is decided once")
+	require.Equal(t, decided, p.application(loanNumber(1)), "and nothing is written of it again")
+	p.reopen(loanNumber(1))
 	again := p.final(p.loan(loanNumber(1)), time.Minute)
 	require.Equal(t, flow.Approve, again.Result.Decision)
 	require.Equal(t, p.final(runs[1], time.Minute).Result.Rows, again.Result.Rows)
@@ -115,11 +129,11 @@ func TestTheLoanExampleDecidesEveryApplicationOfTheSandbox(t *testing.T) {
 	require.Len(t, day.Totals, 1)
 	require.Equal(t, "97.50 EUR", day.Totals[0].Paid.String())
 	require.Equal(t, "402.50 EUR", day.Totals[0].Left.String())
-	require.Equal(t, 1, day.Totals[0].Reused)
+	require.Equal(t, 2, day.Totals[0].Reused)
 	for _, i := range day.Inquiries {
 		require.Equal(t, "loan-qualification", i.Flow)
 		if i.Run == runs[1] {
-			require.Equal(t, []string{again.RunID}, i.UsedBy)
+			require.ElementsMatch(t, []string{refusal.RunID, again.RunID}, i.UsedBy)
 		}
 	}
 	// The capsule of a decision that used a report again is whole.
@@ -148,7 +162,9 @@ func TestAReportIsPaidOnceAndNeverBeyondTheBudget(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(files, name), []byte(strings.NewReplacer(changes...).Replace(string(text))), 0o600))
 	}
 	edit("connections.yaml", "per_day: 500.00 EUR", "per_day: 20.00 EUR")
-	edit("loan-qualification.yaml", "deadline: 60s\n    reuse: 30d                                   # also", "deadline: 5m\n    reuse: 30d                                   # also", "deadline: 30s", "deadline: 5m")
+	// Without its order, and without looking at what is decided, as many ask at once as press.
+	edit("loan-qualification.yaml", "order: [application]", "", "steps.application.row.msx_status != 'decided', reason", "steps.application.count > 0, reason",
+		"deadline: 60s\n    reuse: 30d                                   # also", "deadline: 5m\n    reuse: 30d                                   # also", "deadline: 30s", "deadline: 5m")
 	p := start(t, dir, "--flows", files)
 
 	bend := func(method, subject, body string) {

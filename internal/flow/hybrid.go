@@ -63,9 +63,11 @@ type (
 		Late     Outcome       `json:"late"` // Decline or Expire, when nobody decided in time
 		Hours    *Hours        `json:"hours,omitempty"`
 		// FourEyes is CEL: whether an approval needs a second person. Conflicts is a CEL list of
-		// names: who is one of them may not decide. Show is what reviewers are shown besides.
+		// names: who is one of them may not decide, and with Others nor may who started the run.
+		// Show is what reviewers are shown besides.
 		FourEyes  string   `json:"four_eyes,omitempty"`
 		Conflicts string   `json:"conflicts,omitempty"`
+		Others    bool     `json:"others,omitempty"`
 		Show      []Column `json:"show,omitempty"`
 	}
 

@@ -34,6 +34,7 @@ func (c *compiler) hybrid() {
 	h := &hybrid{services: services{compiler: c, saga: &flow.Saga{}, gives: map[string]expr.Type{}}, personal: map[string][]string{}}
 	c.out.Saga, c.out.Respond, c.out.Decide = h.saga, flow.AfterWrite, &flow.Decide{}
 	c.params()
+	c.order()
 	for _, p := range c.doc.personal.items {
 		step, column, ok := strings.Cut(p.value, ".")
 		if !ok {
@@ -111,6 +112,7 @@ func (h *hybrid) collect(e entry[collectDoc]) {
 	if d.deadline.ok && d.deadline.value <= 0 {
 		h.add(d.deadline.at, CodeTimeout, fmt.Sprintf("collect.%s.deadline is zero, so no source could answer in time", e.key), "write a duration such as 10s")
 	}
+	h.asksAbout(d, e.key)
 	for _, w := range d.where.entries {
 		t.Needs = h.needs(t.Needs, env, w.value)
 	}
@@ -401,7 +403,7 @@ func (h *hybrid) reviews() {
 		return
 	}
 	env := h.env(d.at)
-	r := &flow.Review{Deadline: h.duration(d.deadline, 0), Late: flow.Outcome(d.late.value), FourEyes: d.fourEyes.source, Conflicts: d.conflicts.source, Show: h.columns(&d.show, "review.show", env, nil)}
+	r := &flow.Review{Deadline: h.duration(d.deadline, 0), Late: flow.Outcome(d.late.value), FourEyes: d.fourEyes.source, Conflicts: d.conflicts.source, Others: d.others.value, Show: h.columns(&d.show, "review.show", env, nil)}
 	if d.deadline.ok && d.deadline.value <= 0 {
 		h.add(d.deadline.at, CodeTimeout, "review.deadline is zero, so nobody could decide", "write a duration such as 2d")
 	}

@@ -70,6 +70,7 @@ type (
 		hours     hoursDoc
 		fourEyes  cel
 		conflicts cel
+		others    flag
 		show      dict[cel, *cel]
 	}
 
@@ -155,6 +156,7 @@ func (d *reviewDoc) fields() []field {
 		{key: "hours", into: &d.hours, doc: "When people work: a deadline that falls outside of the hours ends with the opening of the next working day."},
 		{key: "four_eyes", into: &d.fourEyes, example: "params.amount > 50000", doc: "CEL over params and steps: whether an approval needs two people. What cannot be evaluated needs two."},
 		{key: "conflicts", into: &d.conflicts, example: "[steps.account.row.adviser]", doc: "CEL list of names: who is one of them may not decide."},
+		{key: "others", into: &d.others, doc: "Who started the run may not decide, either."},
 		{key: "show", into: &d.show, keys: &columnKeys, example: object{"distress": "steps.stress.row.distress.value"}, doc: "What reviewers see first, by name: CEL over params and steps."},
 	}
 }

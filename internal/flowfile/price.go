@@ -3,6 +3,7 @@ package flowfile
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"patchbay/internal/flow"
@@ -60,7 +61,29 @@ func (r *reader) priced(c *flow.Connection, e entry[tableDoc]) {
 		r.add(d.price.at, CodeRequired, fmt.Sprintf("the table %s has a price, and no option reference_header: a question whose answer was lost would be paid twice", e.key),
 			"add options: { "+e.key+".reference_header: NAME }, the header by which the provider knows a repeated question")
 	}
+	about := answersFor(*c, e.key)
+	if _, has := t.Columns[about]; c.System == "rest" && (about == "" || len(t.Columns) > 0 && !has) {
+		r.add(d.price.at, CodeRequired, fmt.Sprintf("the table %s has a price, and no option answers_for that names a column of it: an answer about somebody else would be used", e.key),
+			"add options: { "+e.key+".answers_for: COLUMN }, the column of the answer that has to be the one that was asked for")
+	}
 	if c.Budget != nil && c.Budget.PerDay.Currency != "" && c.Budget.PerDay.Currency != t.Price.Currency {
 		r.add(d.price.at, CodeRange, fmt.Sprintf("the price of %s is in another currency than the budget", e.key), "write both in one")
+	}
+}
+
+// answersFor is the column by which an answer says whom it is about; "" where none is named.
+func answersFor(c flow.Connection, table string) string {
+	return cmp.Or(c.Options[table+".answers_for"], c.Options["answers_for"])
+}
+
+// asksAbout checks that a source with a price is asked about somebody.
+func (h *hybrid) asksAbout(d *collectDoc, name string) {
+	c := h.connections[d.from.connection]
+	about := answersFor(c, d.from.table)
+	if c.Tables[d.from.table].Price == (flow.Money{}) || about == "" {
+		return
+	}
+	if !slices.ContainsFunc(d.where.entries, func(w entry[cel]) bool { return w.key == about }) {
+		h.add(d.at, CodeRequired, fmt.Sprintf("collect.%s.where leaves out %s, so an answer of %s about anybody would do", name, about, d.from.connection), "add "+about+": with an expression")
 	}
 }

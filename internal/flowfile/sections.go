@@ -10,7 +10,7 @@ import (
 
 // owners are the sections that not every pattern has, and the limits of such.
 var owners = map[string][]flow.Pattern{
-	"params": {flow.Instant, flow.Service, flow.Hybrid}, "steps": {flow.Service}, "answer": {flow.Service, flow.Hybrid}, "accepts": {flow.Service}, "emits": {flow.Instant, flow.Event, flow.Service}, "emit": {flow.Instant, flow.Event}, "respond": {flow.Instant}, "order": {flow.Instant},
+	"params": {flow.Instant, flow.Service, flow.Hybrid}, "steps": {flow.Service}, "answer": {flow.Service, flow.Hybrid}, "accepts": {flow.Service}, "emits": {flow.Instant, flow.Event, flow.Service}, "emit": {flow.Instant, flow.Event}, "respond": {flow.Instant}, "order": {flow.Instant, flow.Hybrid},
 	"read": {flow.Instant, flow.Event}, "each": {flow.Instant, flow.Event},
 	"on": {flow.Event, flow.Service}, "sweep": {flow.Event}, "collapse": {flow.Event}, "throttle": {flow.Event}, "expect": {flow.Event, flow.Synchronization},
 	"spike": {flow.Event}, "explain": {flow.Event}, "send": {flow.Event}, "loop": {flow.Event},

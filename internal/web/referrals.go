@@ -46,7 +46,7 @@ func (c *console) referral(r flow.Referral, viewer string) referral {
 	case len(r.May) == 0:
 		out.State, out.Stands = state{"Closed", "cancelled", icon("dot")}, "The time to decide is over, or the run has ended: nothing is decided about it here any more."
 	case r.Barred(viewer):
-		out.State, out.Stands = state{"For somebody else", "held", icon("clock")}, "You may not decide about this: the flow declares a conflict, such as being the applicant's adviser."
+		out.State, out.Stands = state{"For somebody else", "held", icon("clock")}, "You may not decide about this: the flow declares a conflict, such as being the applicant's adviser or having started the run."
 	case spoken:
 		out.State, out.Stands = state{"Waits for a second", "held", icon("clock")}, "You have approved. An approval of this needs two people, and the second has to be somebody else."
 	default:

@@ -62,6 +62,18 @@ func TestAnAnswerAboutSomebodyElseIsNeverUsedAndSaysNothingOfThem(t *testing.T) 
 	require.NoError(t, err, "a number and its text are one")
 }
 
+func TestAQuestionAboutNobodyIsNotAsked(t *testing.T) {
+	t.Parallel()
+	x := inquiries(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+		t.Error("it was asked")
+		_, _ = w.Write([]byte(`{"report":{"subject_id":"P-2","score":700}}`))
+	})
+	q := about("P-1")
+	q.Where = q.Where[1:]
+	_, err := x.ReadPage(t.Context(), q, "")
+	require.Equal(t, "rest.answers_for", fault.Of(err).Code)
+}
+
 func TestWhatABureauAnswersWithoutAReportIsNamed(t *testing.T) {
 	t.Parallel()
 	for want, status := range map[string]int{"": http.StatusNotFound, "rest.not_found": http.StatusNotFound, "rest.throttled": http.StatusTooManyRequests, "rest.bad_request": http.StatusBadRequest} {

@@ -105,6 +105,11 @@ func (r *REST) read(q connector.Query) (*read, error) {
 		}
 		where[m.Column] = m.Value
 	}
+	if column := r.option(q.Table, "answers_for", ""); column != "" {
+		if _, given := where[column]; !given {
+			return nil, fault.Invalidf(System+".answers_for", "%s is asked about somebody by %s: it has to stand in where, or else an answer about anybody would do", q.Table, column)
+		}
+	}
 	path, used, err := fill(t, t.Path, where)
 	if err != nil {
 		return nil, err
@@ -251,11 +256,10 @@ func (x *read) row(got map[string]any) (connector.Page, error) {
 // answer about somebody else is never used, whatever the rest of it says.
 func (x *read) about(object map[string]any) error {
 	column := x.r.option(x.query.Table, "answers_for", "")
-	asked, given := x.where[column]
-	if column == "" || !given {
+	if column == "" {
 		return nil
 	}
-	want, _ := text(asked)
+	want, _ := text(x.where[column])
 	if told, ok := text(object[column]); !ok || told != want {
 		return fault.New(fault.Bug, System+".other-subject", "the answer of "+x.r.config.Name+" is about somebody else than was asked for: its "+column+" is another one, or missing; it is not used", nil)
 	}
