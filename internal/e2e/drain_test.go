@@ -44,7 +44,7 @@ var incompatible = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const begins = "broken, err := s.tasks(ctx, in.Skeleton.Tasks)"
+	const begins = "undo, broken, err := s.tasks(ctx, in.Skeleton.Tasks)"
 	changed := bytes.Replace(text, []byte(begins), []byte("_ = workflow.Sleep(ctx, time.Millisecond)\n\t"+begins), 1)
 	if bytes.Equal(text, changed) {
 		return "", errors.New("workflows/service.go does not begin as this test thinks")
