@@ -33,7 +33,7 @@ type Report struct {
 type single struct{ pkg, test string }
 
 // mostAlone are as many failures as may be for want of time beside the other tests.
-const mostAlone = 12
+const mostAlone = 5
 
 // Alone gives the tests that deserve to be tried once more by themselves, as "package Test": the few that failed beside
 // many others. None when there are more, when a package did not build or failed outside its tests, and when one raced or
