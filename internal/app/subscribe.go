@@ -72,9 +72,10 @@ func (c *core) subscribed(ctx context.Context, base string, tried func()) {
 	var at string
 	var kept time.Time
 	for {
-		now := base
-		chosen, err := c.store.Chosen(ctx, hooksSetting)
-		if now == "" {
+		now, err := base, error(nil)
+		if base == "" {
+			var chosen []byte
+			chosen, err = c.store.Chosen(ctx, hooksSetting)
 			now = string(chosen)
 		}
 		if err == nil && (now != at || time.Since(kept) > c.sooner(renewEvery)) {
